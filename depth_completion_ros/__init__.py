@@ -1,0 +1,17 @@
+"""Dense metric depth, and a confidence to go with it, from a colour image and depth with holes."""
+
+from .completer import DepthCompleter
+from .errors import ConfigurationError, InputError
+from .frame import CompletedDepth, Intrinsics, RgbdFrame
+from .profiles import Profile, load_profile
+
+__all__ = [
+    "CompletedDepth",
+    "ConfigurationError",
+    "DepthCompleter",
+    "InputError",
+    "Intrinsics",
+    "Profile",
+    "RgbdFrame",
+    "load_profile",
+]

@@ -1,0 +1,125 @@
+"""RgbdFrame in, CompletedDepth out: the one path that the node, the command line and the evaluation share."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from .engines import Engine, open_engine
+from .errors import InputError
+from .frame import CompletedDepth, RgbdFrame
+from .geometry import depth_on_rgb_grid
+from .profiles import Profile, load_profile
+
+# confidence is P(|error| < max(TOLERANCE_M, TOLERANCE_RELATIVE · depth))
+TOLERANCE_M = 0.05
+TOLERANCE_RELATIVE = 0.02
+
+
+class DepthCompleter:
+    """Completes depth frame by frame. Not thread-safe: one thread at a time.
+
+    profile: a name ("kinect", "tof", "lidar") or a Profile. engine: a name for ``open_engine`` or an Engine.
+    fill_only: measured pixels pass through untouched. min_confidence: depth below it becomes NaN.
+    ``engine``, ``profile``, ``fill_only`` and ``min_confidence`` may be changed between frames.
+    Raises ConfigurationError for an unknown profile, engine or model.
+    """
+
+    def __init__(
+        self,
+        profile: str | Profile = "kinect",
+        engine: str | Engine = "auto",
+        model: str = "auto",
+        *,
+        fill_only: bool = False,
+        min_confidence: float = 0.0,
+        threads: int = 0,
+    ):
+        self.profile = load_profile(profile) if isinstance(profile, str) else profile
+        self.engine = (
+            open_engine(engine, model, profile=self.profile, threads=threads) if isinstance(engine, str) else engine
+        )
+        self.fill_only = fill_only
+        self.min_confidence = min_confidence
+
+    def complete(self, frame: RgbdFrame, out: CompletedDepth | None = None) -> CompletedDepth:
+        """Dense depth, sigma and confidence at the RGB resolution.
+
+        out: arrays of the right size to write into (``CompletedDepth.empty``) and to return; None makes new ones.
+        Raises InputError, cause "empty_depth", where no pixel is measured within the profile's range.
+        """
+        height, width = frame.rgb.shape[:2]
+        if out is None:
+            out = CompletedDepth.empty(height, width)
+        started = time.perf_counter()
+
+        depth = self._measured_depth(frame, out.measured)
+        scale = self._median(depth, out.measured)
+        prepared = time.perf_counter()
+
+        dense, sigma = self._run(frame.rgb, depth, scale)
+        ran = time.perf_counter()
+
+        np.copyto(out.depth, dense)
+        np.copyto(out.sigma, sigma)
+        if self.fill_only:
+            np.copyto(out.depth, depth, where=out.measured)
+        confidence_of(out.depth, out.sigma, out=out.confidence)
+        if self.min_confidence > 0:
+            out.depth[out.confidence < self.min_confidence] = np.nan
+        finished = time.perf_counter()
+
+        out.timings_ms = {
+            "prepare": (prepared - started) * 1e3,
+            "engine": (ran - prepared) * 1e3,
+            "compose": (finished - ran) * 1e3,
+        }
+        return out
+
+    def close(self) -> None:
+        """Let the engine go."""
+        self.engine.close()
+
+    def _measured_depth(self, frame: RgbdFrame, measured: np.ndarray) -> np.ndarray:
+        """Depth on the RGB grid (H, W) [m] with 0 for whatever the sensor cannot have measured; fills ``measured``."""
+        depth = depth_on_rgb_grid(frame)
+        with np.errstate(invalid="ignore"):
+            np.greater_equal(depth, max(self.profile.min_range, 1e-3), out=measured)
+            measured &= depth <= self.profile.max_range
+        return np.where(measured, depth, np.float32(0))
+
+    def _median(self, depth: np.ndarray, measured: np.ndarray) -> float:
+        """Median [m] of the measured depth; of a subsample where that is large enough, as it need not be exact."""
+        sample = depth[::4, ::4][measured[::4, ::4]]
+        if sample.size < 200:
+            sample = depth[measured]
+        if sample.size == 0:
+            raise InputError(
+                "empty_depth",
+                f"no depth between {self.profile.min_range} and {self.profile.max_range} m in this frame: is the sensor "
+                "covered or too close, or its unit (depth.unit) or profile another one?",
+            )
+        return float(np.median(sample))
+
+    def _run(self, rgb: np.ndarray, depth: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+        height, width = depth.shape
+        down, right = -height % self.engine.multiple, -width % self.engine.multiple
+        if not (down or right):
+            return self.engine.run(rgb, depth, scale)
+        rgb = np.pad(rgb, ((0, down), (0, right), (0, 0)), mode="edge")
+        depth = np.pad(depth, ((0, down), (0, right)))
+        dense, sigma = self.engine.run(rgb, depth, scale)
+        return dense[:height, :width], sigma[:height, :width]
+
+
+def confidence_of(depth: np.ndarray, sigma: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """P(|error| < max(5 cm, 2 % of depth)) of a Laplace error with standard deviation ``sigma`` [m]; float32, 0..1.
+
+    A Laplace variable of scale b has P(|x| < t) = 1 - exp(-t/b) and standard deviation b·√2.
+    """
+    tolerance = np.maximum(np.float32(TOLERANCE_M), np.float32(TOLERANCE_RELATIVE) * depth)
+    exponent = np.divide(tolerance, sigma, out=out)
+    exponent *= np.float32(-np.sqrt(2))
+    np.exp(exponent, out=exponent)
+    return np.subtract(np.float32(1), exponent, out=exponent)

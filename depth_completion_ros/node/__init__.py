@@ -1,0 +1,1 @@
+"""Everything that speaks ROS: the only room that imports rclpy."""

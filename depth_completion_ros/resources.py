@@ -1,0 +1,29 @@
+"""Where the files that are not code lie: config, launch, models and samples."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from .errors import ConfigurationError
+
+PACKAGE = "depth_completion_ros"
+
+
+def share_directory() -> Path:
+    """The source checkout this code runs from, else ``share/depth_completion_ros`` of the prefix it is installed in.
+
+    Raises ConfigurationError where there is none.
+    """
+    here = Path(__file__).resolve()
+    prefixes = [p for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
+    installed = [Path(prefix) / "share" / PACKAGE for prefix in [*prefixes, sys.prefix]]
+    # A colcon or pip prefix is also found from the code's own place: <prefix>/lib/python3.x/site-packages/<package>.
+    installed += [parent / "share" / PACKAGE for parent in here.parents]
+    for candidate in [here.parent.parent, *installed]:
+        if (candidate / "package.xml").is_file() and (candidate / "config").is_dir():
+            return candidate
+    raise ConfigurationError(
+        f"the data files of {PACKAGE} were not found beside {here.parent}: install it with pip or colcon, or run it from a checkout"
+    )
