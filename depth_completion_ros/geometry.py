@@ -63,6 +63,7 @@ def depth_on_rgb_grid(frame: RgbdFrame) -> np.ndarray:
     Same size: the frame's own array. Another camera (``depth_to_rgb``): back-projected, moved and projected again.
     Same field of view at a lower resolution: each sample goes to the pixel nearest to its centre, the rest is left to the
     completion; at a higher resolution: the nearest (smallest) measurement of each pixel's block stays.
+    Raises InputError (cause "size") where the shapes rule out that both show the same field of view.
     """
     height, width = frame.rgb.shape[:2]
     if frame.depth_to_rgb is not None:
@@ -72,6 +73,7 @@ def depth_on_rgb_grid(frame: RgbdFrame) -> np.ndarray:
         return project_points(points @ rotation.T + frame.depth_to_rgb[:3, 3].astype(np.float32), frame.intrinsics)
     if frame.depth.shape == (height, width):
         return frame.depth
+    _check_same_field_of_view(frame.depth.shape, (height, width))
     depth = _valid_or_nan(frame.depth)
     rows = _nearest_pixels(depth.shape[0], height)
     columns = _nearest_pixels(depth.shape[1], width)
@@ -81,6 +83,16 @@ def depth_on_rgb_grid(frame: RgbdFrame) -> np.ndarray:
     np.minimum.at(out.reshape(-1), pixel, depth[valid])
     out[np.isinf(out)] = np.nan
     return out
+
+
+def _check_same_field_of_view(depth: tuple[int, int], rgb: tuple[int, int]) -> None:
+    # Sensors round their modes (848x480 beside 1280x720 differ by 0.6 %); another field of view differs by far more.
+    if abs(depth[1] * rgb[0] / (depth[0] * rgb[1]) - 1) > 0.02:
+        raise InputError(
+            "size",
+            f"depth is {depth[1]}x{depth[0]} and rgb {rgb[1]}x{rgb[0]}: their shapes differ, so they cannot show the same "
+            "field of view: register depth to rgb, or give both camera_infos and the extrinsic (depth.registered: false)",
+        )
 
 
 def _nearest_pixels(samples: int, pixels: int) -> np.ndarray:

@@ -1,0 +1,31 @@
+"""The environment variables that ROS reads once, when rclpy starts."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from ..resources import share_directory
+
+# Kilted and later read the first name, Jazzy and Humble only the second.
+DDS_PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+
+
+def dds_profile_file() -> Path:
+    """The Fast DDS profile with shared-memory segments large enough for images (the default drops VGA frames)."""
+    return share_directory() / "config" / "dds" / "fastdds.xml"
+
+
+def prepare_ros_environment() -> None:
+    """Call before rclpy is imported. What the user has set stays as it is.
+
+    Sets the Fast DDS profile, and, where rclpy comes from wheels rather than a ROS installation, what it needs to find
+    its packages and a place for its logs.
+    """
+    if not any(os.environ.get(name) for name in DDS_PROFILE_VARIABLES):
+        for name in DDS_PROFILE_VARIABLES:
+            os.environ[name] = str(dds_profile_file())
+    os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
+    if "HOME" not in os.environ:
+        os.environ.setdefault("ROS_LOG_DIR", "/tmp/ros_log")
