@@ -171,11 +171,11 @@ def _pixels(message: Any, role: str, dtype: type, channels: int) -> np.ndarray:
     if height == 0 or width == 0:
         raise InputError("size", f"{role} image is {width}x{height} pixels: check its driver")
     data = np.frombuffer(message.data, np.uint8)
-    if step < row or data.size < step * (height - 1) + row:
+    if step < row or data.size < step * height:
         raise InputError(
             "truncated",
-            f"{role} image of {width}x{height} {message.encoding} has step {step} and {data.size} bytes, but needs at "
-            f"least {row} bytes a row and {row * height} in all: check its driver",
+            f"{role} image of {width}x{height} {message.encoding} has step {step} and {data.size} bytes, but needs a step "
+            f"of {row} or more and step x height = {max(step, row) * height} bytes: check its driver",
         )
     order = ">" if message.is_bigendian else "<"
     item = np.dtype(dtype).newbyteorder(order)
@@ -194,7 +194,10 @@ def _metres(counts: np.ndarray, unit: float) -> np.ndarray:
 
 def _decoded(role: str, data: Any, flags: int) -> np.ndarray:
     data = np.frombuffer(data, np.uint8)
-    image = cv2.imdecode(data, flags) if data.size else None
+    # The decoders fill up what is cut off at the end with grey or noise and only print a warning.
+    tail = data[-64:].tobytes().rstrip(b"\0")
+    whole = tail.endswith(b"\xff\xd9") or b"IEND" in tail
+    image = cv2.imdecode(data, flags) if whole else None
     if image is None:
         raise InputError("truncated", f"the {data.size} bytes of the compressed {role} image are no whole JPEG or PNG")
     return image

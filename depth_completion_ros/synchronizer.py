@@ -1,0 +1,162 @@
+"""Pairs each RGB message with the depth message measured closest to it. No ROS, no threads, no callbacks.
+
+Which pairs are best: those of equal stamps first; then the order-preserving matching that maximises
+Σ (slop - |offset|), so that small offsets win and no partner is left over without need. As messages come one by one, the
+next of each stream is predicted from its period: a pair is given out as soon as the best matching of what is there
+and what is expected contains it. With steady streams this means at once, at any phase between them.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import Counter, deque
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any, Literal, NamedTuple
+
+Stream = Literal["rgb", "depth"]
+
+# A stamp this far behind the newest of its stream is a clock set back or a recording begun again; less is a message overtaken.
+JUMP_BACK_NS = 200_000_000
+_PERIODS_REMEMBERED = 9
+
+
+class Pair(NamedTuple):
+    """Two messages that belong together and their stamps [ns]."""
+
+    rgb_ns: int
+    depth_ns: int
+    rgb: Any
+    depth: Any
+
+
+class _Stamped(NamedTuple):
+    stamp: int
+    item: Any
+
+
+@dataclass
+class _Queue:
+    messages: list[_Stamped] = field(default_factory=list)
+    gaps: deque[int] = field(default_factory=lambda: deque(maxlen=_PERIODS_REMEMBERED))
+    newest: int | None = None
+    paired: int | None = None  # the stamp given out last: what is not newer comes too late
+
+    def stamps(self) -> list[int]:
+        return [message.stamp for message in self.messages]
+
+
+class Synchronizer:
+    """Pairs two streams by their stamps. Not thread-safe; ``add`` returns pairs instead of calling out.
+
+    slop_ns: the largest offset within a pair [ns]. queue_size: messages kept of each stream while they wait.
+    dropped: messages that were not paired, counted by cause: "unpaired", "late", "duplicate_stamp", "time_jump".
+    """
+
+    def __init__(self, slop_ns: int, queue_size: int):
+        self.slop_ns = slop_ns
+        self.queue_size = queue_size
+        self.dropped: Counter[str] = Counter()
+        self._queues: dict[Stream, _Queue] = {"rgb": _Queue(), "depth": _Queue()}
+
+    def add(self, stream: Stream, stamp_ns: int, item: Any) -> list[Pair]:
+        """Take in one message; returns the pairs that it settles, oldest first (often one, seldom more)."""
+        queue = self._queues[stream]
+        if queue.newest is not None and stamp_ns < queue.newest - JUMP_BACK_NS:
+            self.clear()
+            queue = self._queues[stream]
+        if not self._take_in(queue, _Stamped(stamp_ns, item)):
+            return []
+        pairs = []
+        while (pair := self._next_settled()) is not None:
+            pairs.append(pair)
+        if len(queue.messages) > self.queue_size:
+            self._drop(queue, 1)
+        return pairs
+
+    def clear(self) -> None:
+        """Forget both streams, as after a jump in time; what waited counts as dropped by "time_jump"."""
+        for name, queue in self._queues.items():
+            self.dropped["time_jump"] += len(queue.messages)
+            self._queues[name] = _Queue()
+
+    def _take_in(self, queue: _Queue, message: _Stamped) -> bool:
+        if queue.paired is not None and message.stamp <= queue.paired:
+            self.dropped["duplicate_stamp" if message.stamp == queue.paired else "late"] += 1
+            return False
+        stamps = queue.stamps()
+        place = bisect_left(stamps, message.stamp)
+        if place < len(stamps) and stamps[place] == message.stamp:
+            self.dropped["duplicate_stamp"] += 1
+            return False
+        insort(queue.messages, message, key=lambda other: other.stamp)
+        if queue.newest is None or message.stamp > queue.newest:
+            if queue.newest is not None:
+                queue.gaps.append(message.stamp - queue.newest)
+            queue.newest = message.stamp
+        return True
+
+    def _next_settled(self) -> Pair | None:
+        """The oldest pair of the best matching, unless a message still expected takes part in it."""
+        rgb, depth = self._queues["rgb"], self._queues["depth"]
+        if not rgb.messages or not depth.messages:
+            return None
+        matching = best_matching(
+            rgb.stamps() + _expected(rgb, depth), depth.stamps() + _expected(depth, rgb), self.slop_ns
+        )
+        if not matching:
+            return None
+        i, j = matching[0]
+        if i >= len(rgb.messages) or j >= len(depth.messages):
+            return None
+        self._drop(rgb, i)
+        self._drop(depth, j)
+        first, second = rgb.messages.pop(0), depth.messages.pop(0)
+        rgb.paired, depth.paired = first.stamp, second.stamp
+        return Pair(first.stamp, second.stamp, first.item, second.item)
+
+    def _drop(self, queue: _Queue, count: int) -> None:
+        self.dropped["unpaired"] += count
+        del queue.messages[:count]
+
+
+def _expected(queue: _Queue, other: _Queue) -> list[int]:
+    """The stamp [ns] of the next message of a stream, as a list of one."""
+    assert queue.newest is not None and other.newest is not None  # both queues hold messages
+    if not queue.gaps:
+        return [max(queue.newest + 1, other.newest)]  # unknown period: it may be the best partner there could be
+    period = max(1, int(median(queue.gaps)))
+    # Where the other stream has run ahead, messages of this one were lost: do not wait for them for ever.
+    steps = max(1, round((other.newest - queue.newest) / period))
+    return [queue.newest + steps * period]
+
+
+def best_matching(rgb: list[int], depth: list[int], slop: int) -> list[tuple[int, int]]:
+    """Indices (i, j) of the pairs of the best order-preserving matching of two ascending lists of stamps.
+
+    Best: most equal stamps, then the largest Σ (slop + 1 - |rgb_i - depth_j|) over pairs within ``slop``; by dynamic
+    programming over the suffixes, O(n·m).
+    """
+    exact = (slop + 1) * (len(rgb) + len(depth) + 1)  # outweighs any number of other pairs
+    value = [[0] * (len(depth) + 1) for _ in range(len(rgb) + 1)]
+
+    def paired(i: int, j: int) -> int:
+        offset = abs(rgb[i] - depth[j])
+        if offset > slop:
+            return -1
+        return value[i + 1][j + 1] + slop + 1 - offset + (exact if offset == 0 else 0)
+
+    for i in range(len(rgb) - 1, -1, -1):
+        for j in range(len(depth) - 1, -1, -1):
+            value[i][j] = max(value[i + 1][j], value[i][j + 1], paired(i, j))
+
+    matching, i, j = [], 0, 0
+    while i < len(rgb) and j < len(depth):
+        if value[i][j] == paired(i, j):
+            matching.append((i, j))
+            i, j = i + 1, j + 1
+        elif value[i][j] == value[i + 1][j]:
+            i += 1
+        else:
+            j += 1
+    return matching
