@@ -1,0 +1,223 @@
+"""All parameters of the node in one declaration: the node declares, checks and documents them from here."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ..engines import ENGINES
+
+Value = Any  # str, bool, int, float or list[float], as declared
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter. unit: as printed. limits: smallest and largest value. dynamic: may change while running."""
+
+    name: str
+    default: Value
+    description: str
+    unit: str = ""
+    limits: tuple[float, float] | None = None
+    choices: tuple[str, ...] | None = None
+    lengths: tuple[int, ...] | None = None
+    dynamic: bool = False
+
+    @property
+    def type_name(self) -> str:
+        return {bool: "bool", int: "integer", float: "double", str: "string", list: "double[]"}[type(self.default)]
+
+    @property
+    def allowed(self) -> str:
+        """What values it takes, in words."""
+        unit = f" {self.unit}" if self.unit else ""
+        if self.choices is not None:
+            return ", ".join(self.choices)
+        if self.lengths is not None:
+            return " or ".join(f"{length} numbers" if length else "empty" for length in self.lengths)
+        if self.limits is not None:
+            return f"{self.limits[0]:g} to {self.limits[1]:g}{unit}"
+        return "true, false" if isinstance(self.default, bool) else "any"
+
+    def checked(self, value: Any) -> Value:
+        """The value in its declared type (a whole number is taken for a double). Raises ValueError, naming the mend."""
+        if isinstance(self.default, float) and type(value) is int:
+            value = float(value)
+        if isinstance(self.default, list):
+            value = [float(item) for item in value] if _is_number_list(value) else value
+        fits = type(value) is type(self.default)
+        if fits and isinstance(value, list):
+            fits = self.lengths is None or len(value) in self.lengths
+        elif fits and self.choices is not None:
+            fits = value in self.choices
+        elif fits and self.limits is not None:
+            fits = self.limits[0] <= value <= self.limits[1]
+        if not fits:
+            raise ValueError(f"parameter {self.name} is {value!r}: it takes a {self.type_name}, {self.allowed}")
+        return value
+
+
+def _is_number_list(value: Any) -> bool:
+    return (
+        not isinstance(value, (str, bytes, int, float, bool))
+        and value is not None
+        and all(type(item) in (int, float) and math.isfinite(item) for item in value)
+    )
+
+
+PARAMETERS = {
+    parameter.name: parameter
+    for parameter in (
+        Parameter("profile", "kinect", "Name of the sensor profile, shown in diagnostics"),
+        Parameter("engine", "auto", "What runs the model; auto takes the best that runs here", choices=ENGINES, dynamic=True),
+        Parameter("model", "auto", "Which completion method; auto takes the engine's default", dynamic=True),
+        Parameter("threads", 0, "CPU threads of the engine, 0 = as many as its library likes", limits=(0, 256)),
+        Parameter("rgb.transport", "raw", "How RGB arrives", choices=("raw", "compressed")),
+        Parameter("depth.transport", "raw", "How depth images arrive", choices=("raw", "compressedDepth")),
+        Parameter("depth.source", "image", "Depth as an image, or as points to be projected", choices=("image", "points")),
+        Parameter(
+            "depth.registered",
+            True,
+            "The depth image shows what the RGB image shows; false: it is reprojected by both camera_infos and extrinsic",
+        ),
+        Parameter("depth.min_range", 0.3, "Nearer depth counts as missing", "m", (0.0, 1000.0), dynamic=True),
+        Parameter("depth.max_range", 10.0, "Farther depth counts as missing", "m", (0.01, 1000.0), dynamic=True),
+        Parameter("depth.unit", 0.001, "Length of one count of a 16-bit depth image", "m", (1e-6, 1.0), dynamic=True),
+        Parameter(
+            "extrinsic",
+            [],
+            "Pose of the depth camera or LiDAR in the RGB optical frame: x y z [m] qx qy qz qw; empty: from tf",
+            lengths=(0, 7),
+            dynamic=True,
+        ),
+        Parameter("noise.constant", 0.0015, "Sensor noise, constant part", "m", (0.0, 1.0), dynamic=True),
+        Parameter("noise.linear", 0.0, "Sensor noise, part that grows with depth", "m/m", (0.0, 1.0), dynamic=True),
+        Parameter("noise.quadratic", 0.00285, "Sensor noise, part that grows with depth²", "m/m²", (0.0, 1.0), dynamic=True),
+        Parameter(
+            "sync.method",
+            "nearest",
+            "Our own synchroniser, or ROS's message_filters where it is installed",
+            choices=("nearest", "message_filters"),
+        ),
+        Parameter("sync.slop", 0.02, "Largest offset between the stamps of a pair", "s", (0.0, 10.0), dynamic=True),
+        Parameter("sync.queue_size", 10, "Messages of each stream that wait for a partner", limits=(1, 1000)),
+        Parameter("fill_only", False, "Measured pixels pass through untouched", dynamic=True),
+        Parameter("min_confidence", 0.0, "Depth with less confidence is published as missing", "", (0.0, 1.0), dynamic=True),
+        Parameter("max_age", 0.0, "Older frames are dropped, by their stamps; 0 = never", "s", (0.0, 3600.0), dynamic=True),
+        Parameter(
+            "output.encoding",
+            "32FC1",
+            "Depth out: 32FC1 in metres, missing NaN; 16UC1 in millimetres, missing 0",
+            choices=("32FC1", "16UC1"),
+            dynamic=True,
+        ),
+        Parameter("watchdog.timeout", 2.0, "An input silent for longer is named in the log", "s", (0.1, 3600.0), dynamic=True),
+        Parameter("autostart", True, "Configure and activate at start; false: wait for a lifecycle manager"),
+    )
+}
+# Declared by rclpy itself.
+_FOREIGN_PREFIXES = ("use_sim_time", "start_type_description_service", "qos_overrides.")
+
+
+class NodeParameters:
+    """The parameters of one running node, checked, by their flat names: ``parameters["sync.slop"]``.
+
+    refused: called with one message for each value that could not be taken.
+    """
+
+    def __init__(self, node: Any, refused: Callable[[str], None]):
+        """Declares everything on ``node``, which must have declared its overrides automatically.
+
+        An override that cannot be taken is refused and the default is used; an unknown name is refused.
+        """
+        self._refused = refused
+        self._values: dict[str, Value] = {}
+        self._declare(node)
+
+    def __getitem__(self, name: str) -> Value:
+        return self._values[name]
+
+    def as_dict(self) -> dict[str, Value]:
+        return dict(self._values)
+
+    def change(self, parameters: Iterable[Any]) -> str | None:
+        """Take in rclpy parameters that are to be set, all or none; returns what is wrong with them, or None."""
+        changed = dict(self._values)
+        try:
+            for parameter in parameters:
+                if parameter.name in PARAMETERS:
+                    changed[parameter.name] = PARAMETERS[parameter.name].checked(_plain(parameter.value))
+            _check_together(changed)
+        except ValueError as error:
+            self._refused(str(error))
+            return str(error)
+        self._values = changed
+        return None
+
+    def _declare(self, node: Any) -> None:
+        from rcl_interfaces.msg import ParameterDescriptor
+        from rclpy.parameter import Parameter as RosParameter
+
+        for name, parameter in PARAMETERS.items():
+            # The type is checked here, so that a refusal has one wording and is counted, and 1 does for 1.0.
+            descriptor = ParameterDescriptor(
+                description=f"{parameter.description} [{parameter.unit}]" if parameter.unit else parameter.description,
+                additional_constraints=parameter.allowed,
+                read_only=not parameter.dynamic,
+                dynamic_typing=True,
+            )
+            self._values[name] = parameter.default
+            if node.has_parameter(name):
+                try:
+                    self._values[name] = parameter.checked(_plain(node.get_parameter(name).value))
+                except ValueError as error:
+                    self._refused(f"{error}; taking {parameter.default!r}")
+                ros_value = RosParameter(name, _ros_type(parameter), self._values[name])
+                node.set_parameters([ros_value])
+                node.set_descriptor(name, descriptor)
+            else:
+                node.declare_parameter(name, RosParameter(name, _ros_type(parameter), parameter.default).value, descriptor)
+        try:
+            _check_together(self._values)
+        except ValueError as error:
+            self._values |= {name: PARAMETERS[name].default for name in ("depth.min_range", "depth.max_range")}
+            self._refused(f"{error}; taking the defaults")
+        for name in node.get_parameters_by_prefix(""):
+            if name not in PARAMETERS and not name.startswith(_FOREIGN_PREFIXES):
+                close = difflib.get_close_matches(name, PARAMETERS, 1)
+                self._refused(f"unknown parameter {name}" + (f": did you mean {close[0]}?" if close else ": left out"))
+
+
+def _check_together(values: dict[str, Value]) -> None:
+    if values["depth.min_range"] >= values["depth.max_range"]:
+        raise ValueError(
+            f"depth.min_range {values['depth.min_range']:g} m must lie below depth.max_range {values['depth.max_range']:g} m"
+        )
+    if values["noise.constant"] + values["noise.linear"] + values["noise.quadratic"] <= 0:
+        raise ValueError("noise.constant, noise.linear and noise.quadratic are all 0: no sensor is without noise")
+
+
+def _plain(value: Any) -> Any:
+    """Arrays as lists; rclpy has them as array.array."""
+    return list(value) if hasattr(value, "typecode") or isinstance(value, tuple) else value
+
+
+def _ros_type(parameter: Parameter) -> Any:
+    from rclpy.parameter import Parameter as RosParameter
+
+    types = {bool: "BOOL", int: "INTEGER", float: "DOUBLE", str: "STRING", list: "DOUBLE_ARRAY"}
+    return getattr(RosParameter.Type, types[type(parameter.default)])
+
+
+def markdown_table() -> str:
+    """The parameters as a Markdown table, as the README shows it."""
+    lines = ["| parameter | type | default | allowed | while running | what it does |", "| --- | --- | --- | --- | --- | --- |"]
+    for p in PARAMETERS.values():
+        default = f"{str(p.default).lower() if isinstance(p.default, bool) else p.default}{f' {p.unit}' if p.unit else ''}"
+        lines.append(
+            f"| `{p.name}` | {p.type_name} | {default or '–'} | {p.allowed} | {'yes' if p.dynamic else 'no'} | {p.description} |"
+        )
+    return "\n".join(lines)
