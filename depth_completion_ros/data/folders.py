@@ -1,0 +1,188 @@
+"""Folders of recorded frames: a meta.json beside rgb/, depth/ and, where they exist, gt/, ring/ and points/."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ..errors import InputError
+from ..frame import Intrinsics, RgbdFrame
+
+FRAME_ID = "camera_color_optical_frame"
+# Sets without stamps are taken to come from a 30 Hz camera. They start at 1 s because ROS reads a zero stamp as "none".
+NOMINAL_PERIOD_NS = 33_333_333
+NOMINAL_START_NS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class FolderFrame:
+    """One recorded frame.
+
+    frame: rgb, depth and intrinsics; ``frame.stamp_ns`` is the stamp of rgb, ``depth_stamp_ns`` that of depth [ns].
+    ground_truth: (H, W) float32 [m], NaN where unknown, at its own resolution. rings: (H, W) uint8 at the RGB
+    resolution, LiDAR ring + 1, 0 = none. points: (N, 5) float32 x y z [m] intensity ring in the LiDAR's frame; (N, 4)
+    where the set has no rings. camera_from_lidar: (4, 4) float64, moves points into the RGB optical frame.
+    The last four are None where the set has none. rgb_file: the colour image as it was recorded.
+    """
+
+    id: str
+    frame: RgbdFrame
+    depth_stamp_ns: int
+    rgb_file: Path
+    ground_truth: np.ndarray | None
+    rings: np.ndarray | None
+    points: np.ndarray | None
+    camera_from_lidar: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class FrameSet(Sequence[FolderFrame]):
+    """The frames of one folder, in recorded order; each is read when it is asked for.
+
+    licence (spdx, quote, cite, …), source (repo, commit, …) and note (what was done to it) are those of meta.json.
+    Indexing raises InputError, cause "folder", for a frame whose files cannot be used.
+    """
+
+    name: str
+    sensor: str
+    licence: dict[str, str]
+    source: dict[str, str]
+    note: str
+    folder: Path
+    meta: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.meta["frames"])
+
+    def __iter__(self) -> Iterator[FolderFrame]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[position] for position in range(*index.indices(len(self)))]
+        position = range(len(self))[index]
+        entry = self.meta["frames"][position]
+        try:
+            return self._read(entry, position)
+        except InputError as error:
+            if error.cause == "folder":
+                raise
+            raise _error(self.folder, f"frame {position}: {error}") from error
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise _error(self.folder, f"frame {position} of meta.json is not as it should be ({error!r})") from error
+
+    def _read(self, entry: dict[str, Any], position: int) -> FolderFrame:
+        ground_truth = self._metres(entry["gt"]) if "gt" in entry else None
+        depth = self._metres(entry["depth"]) if "depth" in entry else ground_truth
+        if depth is None:
+            raise _error(self.folder, f"frame {entry['id']} has neither 'depth' nor 'gt': give it one of them")
+        nominal_ns = NOMINAL_START_NS + position * NOMINAL_PERIOD_NS
+        frame = RgbdFrame(
+            rgb=self._image(entry["rgb"], cv2.IMREAD_COLOR)[..., ::-1].copy(),
+            depth=depth.copy() if depth is ground_truth else depth,
+            intrinsics=_intrinsics(entry.get("intrinsics") or self.meta.get("intrinsics")),
+            stamp_ns=_stamp_ns(entry.get("t_rgb")) or nominal_ns,
+            frame_id=FRAME_ID,
+        )
+        return FolderFrame(
+            id=entry["id"],
+            frame=frame,
+            depth_stamp_ns=_stamp_ns(entry.get("t_depth")) or nominal_ns,
+            rgb_file=self.folder / entry["rgb"],
+            ground_truth=ground_truth,
+            rings=self._rings(entry["ring"], frame) if "ring" in entry else None,
+            points=self._points(entry["points"]) if "points" in entry else None,
+            camera_from_lidar=_transform(entry["T_cam_lidar"]) if "T_cam_lidar" in entry else None,
+        )
+
+    def _metres(self, name: str) -> np.ndarray:
+        raw = self._image(name, cv2.IMREAD_UNCHANGED)
+        if raw.dtype != np.uint16 or raw.ndim != 2:
+            raise _error(self.folder, f"{name} must be a 16-bit image of one channel, not {raw.shape} {raw.dtype}")
+        # Multiplied in float64: the nearest float32 to the true metres, whatever the scale.
+        metres = (raw * float(self.meta["depth"]["scale_to_m"])).astype(np.float32)
+        metres[raw == 0] = np.nan
+        return metres
+
+    def _rings(self, name: str, frame: RgbdFrame) -> np.ndarray:
+        rings = self._image(name, cv2.IMREAD_UNCHANGED)
+        if rings.dtype != np.uint8 or rings.shape != frame.rgb.shape[:2]:
+            raise _error(self.folder, f"{name} must be 8-bit and of the size of rgb, not {rings.shape} {rings.dtype}")
+        return rings
+
+    def _points(self, name: str) -> np.ndarray:
+        try:
+            points = np.load(self.folder / name)
+        except (OSError, ValueError, EOFError) as error:
+            raise _error(self.folder, f"{name} cannot be read as .npy ({error}): copy it again") from error
+        if points.dtype != np.float32 or points.ndim != 2 or points.shape[1] not in (4, 5):
+            raise _error(self.folder, f"{name} must be (N, 4 or 5) float32, not {points.shape} {points.dtype}")
+        return points
+
+    def _image(self, name: str, flags: int) -> np.ndarray:
+        path = self.folder / name
+        if not path.is_file():
+            raise _error(self.folder, f"{name} is named in meta.json but is not there: copy the whole folder")
+        image = cv2.imread(str(path), flags)
+        if image is None:
+            raise _error(self.folder, f"{name} cannot be decoded as an image: copy it again")
+        return image
+
+
+def read_folder(path: str | Path) -> FrameSet:
+    """The frames of a folder with a meta.json. Sets without ``depth`` give their ground truth as depth.
+
+    Raises InputError, cause "folder", for no such folder, an unusable meta.json or depth without a metric scale.
+    """
+    folder = Path(path)
+    try:
+        meta = json.loads((folder / "meta.json").read_text())
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise _error(folder, "it has no meta.json: give a folder with meta.json, rgb/ and depth/ or gt/") from error
+    except (OSError, ValueError) as error:
+        raise _error(folder, f"its meta.json cannot be read ({error}): write it as JSON") from error
+    if not isinstance(meta, dict) or not isinstance(meta.get("frames"), list) or not meta["frames"]:
+        raise _error(folder, "its meta.json lists no frames: give it 'frames', a list with at least one")
+    if not isinstance(meta.get("depth"), dict) or not _is_positive(meta["depth"].get("scale_to_m")):
+        raise _error(folder, "its meta.json has no depth.scale_to_m above zero: only metric depth can be used")
+    return FrameSet(
+        name=meta.get("name", folder.name),
+        sensor=meta.get("sensor", ""),
+        licence=meta.get("licence", {}),
+        source=meta.get("source", {}),
+        note=meta.get("note", ""),
+        folder=folder,
+        meta=meta,
+    )
+
+
+def _intrinsics(values: dict[str, Any] | None) -> Intrinsics | None:
+    """None where the set has no intrinsics or only some of them."""
+    names = ("fx", "fy", "cx", "cy", "width", "height")
+    if values is None or any(values.get(name) is None for name in names):
+        return None
+    return Intrinsics(**{name: values[name] for name in names})
+
+
+def _stamp_ns(seconds: float | None) -> int | None:
+    """Nanoseconds from seconds since 1970: a float64 holds those to the microsecond."""
+    return None if seconds is None else round(seconds * 1e6) * 1000
+
+
+def _transform(rows: list[list[float]]) -> np.ndarray:
+    """(4, 4) from the upper (3, 4)."""
+    return np.vstack([np.asarray(rows, np.float64).reshape(3, 4), [0.0, 0.0, 0.0, 1.0]])
+
+
+def _is_positive(value: Any) -> bool:
+    return isinstance(value, (int, float)) and value > 0
+
+
+def _error(folder: Path, problem: str) -> InputError:
+    return InputError("folder", f"the frame folder {folder} cannot be used: {problem}")
