@@ -1,0 +1,22 @@
+"""The files under share/depth_completion_ros; everything else stands in setup.cfg."""
+
+from pathlib import Path
+
+from setuptools import setup
+
+SHARE = "share/depth_completion_ros"
+
+
+def data_files() -> list[tuple[str, list[str]]]:
+    files = [
+        ("share/ament_index/resource_index/packages", ["resource/depth_completion_ros"]),
+        (SHARE, ["package.xml"]),
+    ]
+    for folder in ("launch", "config", "models", "samples"):
+        for path in sorted(Path(folder).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                files.append((f"{SHARE}/{path.parent.as_posix()}", [str(path)]))
+    return files
+
+
+setup(data_files=data_files())
