@@ -1,0 +1,90 @@
+"""Building blocks that several networks share. Shapes are (N, C, H, W) throughout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_START_LOG_B = -3.0  # an untrained network is unsure by 5 % of depth
+
+
+def pool_measured(value: Tensor, measured: Tensor, window: int, stride: int | None = None) -> tuple[Tensor, Tensor]:
+    """Mean of the measured values in each window, 0 where there is none, and whether there is one (0 or 1).
+
+    value (N, C, H, W); measured (N, 1, H, W), 0 or 1. stride: default window; 1 needs an odd window and keeps the size.
+    """
+    stride = stride or window
+    padding = window // 2 if stride == 1 else 0
+    share = F.avg_pool2d(measured, window, stride, padding)
+    mean = F.avg_pool2d(value * measured, window, stride, padding) / share.clamp(min=window**-2)
+    return mean, F.max_pool2d(measured, window, stride, padding)
+
+
+def upsample(x: Tensor, factor: int) -> Tensor:
+    """Bilinear, half-pixel centres."""
+    return F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)
+
+
+def conv(
+    inputs: int, outputs: int, kernel: int = 3, stride: int = 1, activation: Callable[[], nn.Module] = nn.ReLU
+) -> nn.Sequential:
+    """Convolution, batch norm, activation; output size is input size / stride."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs), activation()
+    )
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions around an identity, or around a 1x1 projection where the shape changes.
+
+    He et al., Deep Residual Learning for Image Recognition, CVPR 2016, section 3.3 (figure 2, options A to B).
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, activation: Callable[[], nn.Module] = nn.ReLU):
+        super().__init__()
+        self.first = conv(inputs, outputs, 3, stride, activation)
+        self.second = conv(outputs, outputs, activation=nn.Identity)
+        same = stride == 1 and inputs == outputs
+        self.shortcut = nn.Identity() if same else conv(inputs, outputs, 1, stride, nn.Identity)
+        self.activation = activation()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.activation(self.second(self.first(x)) + self.shortcut(x))
+
+
+class PixelShuffleUp(nn.Sequential):
+    """3x3 convolution and sub-pixel rearrangement: (N, inputs, H, W) to (N, outputs, factor·H, factor·W).
+
+    Shi et al., Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel CNN, CVPR 2016, eq. 4.
+    """
+
+    def __init__(self, inputs: int, outputs: int, factor: int = 2):
+        super().__init__(nn.Conv2d(inputs, outputs * factor**2, 3, padding=1), nn.PixelShuffle(factor))
+
+
+class Head(nn.Module):
+    """The last layer of every core: features (N, C, H/factor, W/factor) to (correction, log_b), each (N, 1, H, W).
+
+    correction = sigmoid(gate)·Δ. A gate of 0 keeps what is measured, 1 takes the network's word. Δ starts at zero, so
+    an untrained network returns the prefill. bound: applied to Δ.
+    """
+
+    def __init__(self, channels: int, factor: int = 1, bound: Callable[[Tensor], Tensor] | None = None):
+        super().__init__()
+        self.expand = PixelShuffleUp(channels, 3, factor)
+        self.bound = bound
+        # Each output of the pixel shuffle stems from factor² neighbouring channels: Δ, gate, log_b.
+        weight, bias = self.expand[0].parameters()
+        with torch.no_grad():
+            weight[: factor**2] = 0
+            bias[: factor**2] = 0
+            bias[2 * factor**2 :] = _START_LOG_B
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        delta, gate, log_b = self.expand(x).split(1, dim=1)
+        if self.bound is not None:
+            delta = self.bound(delta)
+        return torch.sigmoid(gate) * delta, log_b

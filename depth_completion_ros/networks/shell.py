@@ -1,0 +1,115 @@
+"""What all completion networks share: the contract, the normalisation, the filling of holes and the composition.
+
+Inputs image (N, 3, H, W) 0..1; depth (N, 1, H, W) metres, 0 = missing; scale (N, 1, 1, 1) metres, the median of the
+measured depth. Outputs depth (N, 1, H, W) metres; log_b (N, 1, H, W), log of the Laplace scale of log-depth.
+H and W are multiples of 32. All learning happens in log(depth / scale), so k·depth with k·scale gives k·result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .blocks import pool_measured, upsample
+
+CONTRACT_VERSION = 1
+MULTIPLE = 32
+DEPTH_CHANNELS = 4
+INPUT_CHANNELS = 3 + DEPTH_CHANNELS
+
+_LEVELS = 5  # halvings of the pyramid: 32 pixels become one cell
+_WINDOWS = (3, 5, 9, 17)  # cells; what they reach together, 15 cells or 480 pixels, spans the holes of any usual image
+_MAX_LOG_DEPTH = 7.0  # depth stays within a factor 1000 of scale whatever the weights, so exp is finite in float16 too
+_MAX_LOG_B = 4.0
+_MIN_LOG_B = -9.0
+
+
+class CoreInputs(NamedTuple):
+    """What a core sees; all float32, depth as log(depth / scale).
+
+    image (N, 3, H, W) about -0.5..0.5; sparse (N, 1, H, W), 0 where missing; measured (N, 1, H, W) 0 or 1;
+    prefill (N, 1, H, W), sparse with its holes filled; distance (N, 1, H, W), about log2 of the distance to the nearest
+    measurement, 0 there and 1 at 32 pixels.
+    """
+
+    image: Tensor
+    sparse: Tensor
+    measured: Tensor
+    prefill: Tensor
+    distance: Tensor
+
+    def depth_features(self) -> Tensor:
+        """(N, DEPTH_CHANNELS, H, W): all that is known of the depth."""
+        return torch.cat([self.sparse, self.measured, self.prefill, self.distance], dim=1)
+
+    def features(self) -> Tensor:
+        """(N, INPUT_CHANNELS, H, W): image and depth."""
+        return torch.cat([self.image, self.depth_features()], dim=1)
+
+
+@dataclass(frozen=True)
+class Method:
+    """One published method. core: takes CoreInputs, returns (correction, log_b), each (N, 1, H, W), the correction in
+    log-depth. sizes: the core's arguments by size.
+    """
+
+    core: type[nn.Module]
+    paper: str
+    inputs: str
+    sizes: dict[str, dict[str, Any]]
+
+
+class CompletionNetwork(nn.Module):
+    """A core behind the contract. name, size: as in ``create``."""
+
+    def __init__(self, core: nn.Module, name: str, size: str):
+        super().__init__()
+        self.core = core
+        self.name = name
+        self.size = size
+
+    def forward(self, image: Tensor, depth: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+        """(depth [m], log_b), each (N, 1, H, W) and finite. Raises ValueError where sizes are no multiples of 32."""
+        if depth.shape[-2] % MULTIPLE or depth.shape[-1] % MULTIPLE:
+            raise ValueError(
+                f"height and width must be multiples of {MULTIPLE}, not {tuple(depth.shape[-2:])}: pad first"
+            )
+        inputs = normalise(image, depth, scale)
+        correction, log_b = self.core(inputs)
+        log_depth = (inputs.prefill + correction.float()).clamp(-_MAX_LOG_DEPTH, _MAX_LOG_DEPTH)
+        return scale * torch.exp(log_depth), log_b.float().clamp(_MIN_LOG_B, _MAX_LOG_B)
+
+
+def normalise(image: Tensor, depth: Tensor, scale: Tensor) -> CoreInputs:
+    """The contract's inputs as the core sees them."""
+    known = depth > 0
+    measured = known.to(depth.dtype)
+    sparse = torch.log(torch.where(known, depth / scale, torch.ones_like(depth)))
+    prefill, distance = fill_holes(sparse, measured)
+    return CoreInputs(image - 0.5, sparse, measured, prefill, distance)
+
+
+def fill_holes(value: Tensor, measured: Tensor) -> tuple[Tensor, Tensor]:
+    """Push-pull filling (Gortler et al., The Lumigraph, 1996, section 3.4) with pooling and bilinear resizing only.
+
+    value, measured (N, 1, H, W), measured 0 or 1. Returns value with every hole filled, measured pixels untouched, and
+    the number of pyramid levels climbed to fill each pixel, in units of the pyramid's height. Nothing measured gives 0.
+    """
+    levels = []
+    for _ in range(_LEVELS):
+        levels.append((value, measured))
+        value, measured = pool_measured(value, measured, 2)
+    # Holes wider than a coarsest cell: ever wider windows.
+    climbed = 1 - measured
+    for window in _WINDOWS:
+        mean, reached = pool_measured(value, measured, window, stride=1)
+        value = torch.lerp(mean, value, measured)
+        climbed = climbed + (1 - reached)
+        measured = reached
+    for finer, known in reversed(levels):
+        value = torch.lerp(upsample(value, 2), finer, known)
+        climbed = (1 - known) * (upsample(climbed, 2) + 1)
+    return value, climbed / _LEVELS

@@ -1,0 +1,185 @@
+"""What every network must do, whatever its method: the contract of networks/shell.py."""
+
+from __future__ import annotations
+
+import copy
+import functools
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the networks need PyTorch")
+
+from depth_completion_ros.errors import ConfigurationError  # noqa: E402
+from depth_completion_ros.networks import SIZES, CompletionNetwork, create, method, names  # noqa: E402
+from depth_completion_ros.networks.shell import fill_holes  # noqa: E402
+
+torch.set_num_threads(1)
+HEIGHT, WIDTH = 64, 96
+ALL = [(name, size) for name in names() for size in SIZES]
+
+# Parameters in millions, from the papers (reference sizes; within 5 %), else the most that may ship.
+PAPER_MILLIONS = {"nlspn": 25.84, "unet": 29.0, "magaconv": 48.0}
+
+
+def frame(batch=1, height=HEIGHT, width=WIDTH, measured=0.3, seed=0):
+    """A random image over a slanted plane with a step, of which the left part is measured here and there."""
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.rand(batch, 3, height, width, generator=generator)
+    plane = 2 + torch.linspace(0, 3, width).expand(batch, 1, height, width).clone()
+    plane[..., height // 2 :, :] *= 0.6
+    depth = plane + 0.02 * torch.randn(plane.shape, generator=generator)
+    depth *= torch.rand(depth.shape, generator=generator) < measured
+    depth[..., width // 2 :] = 0
+    scale = torch.stack([d[d > 0].median() if (d > 0).any() else torch.tensor(1.0) for d in depth]).view(-1, 1, 1, 1)
+    return image, depth, scale
+
+
+def stir(network):
+    """Move every weight off its start, so that zero-initialised layers take part."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter += 0.02 * torch.randn(parameter.shape, generator=generator)
+    return network
+
+
+@functools.cache
+def _stirred(name, size):
+    torch.manual_seed(0)
+    return stir(create(name, size)).eval()
+
+
+def stirred(name, size="small") -> CompletionNetwork:
+    """A copy of a network whose answer is not its start's."""
+    return copy.deepcopy(_stirred(name, size))
+
+
+@pytest.mark.parametrize(("name", "size"), ALL)
+def test_completes_a_frame_with_finite_positive_depth(name, size):
+    image, depth, scale = frame(2, 64, 64)
+    with torch.no_grad():
+        completed, log_b = stirred(name, size)(image, depth, scale)
+    assert completed.shape == log_b.shape == (2, 1, 64, 64)
+    assert completed.dtype == log_b.dtype == torch.float32
+    assert torch.isfinite(completed).all() and (completed > 0).all() and torch.isfinite(log_b).all()
+
+
+@pytest.mark.parametrize(("name", "size"), ALL)
+def test_parameter_count_is_the_papers_or_fits_a_small_machine(name, size):
+    with torch.device("meta"):
+        network = create(name, size)
+    millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
+    if size == "small":
+        assert millions <= 4
+    elif name in PAPER_MILLIONS:
+        assert millions == pytest.approx(PAPER_MILLIONS[name], rel=0.05)
+
+
+@pytest.mark.parametrize("name", names())
+def test_untrained_network_returns_the_prefill(name):
+    """Δ starts at zero, so training starts at the classical baseline."""
+    image, depth, scale = frame()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        completed, _ = create(name).eval()(image, depth, scale)
+    known = depth > 0
+    sparse = torch.log(torch.where(known, depth / scale, torch.ones(())))
+    expected = scale * fill_holes(sparse, known.float())[0].exp()
+    torch.testing.assert_close(completed, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_parameter_gets_a_gradient(name):
+    network = stirred(name).train()
+    completed, log_b = network(*frame(2))
+    weights = torch.rand(completed.shape)
+    ((completed * weights).mean() + (log_b * weights.flip(-1)).mean()).backward()
+    without = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    broken = [n for n, p in network.named_parameters() if p.grad is not None and not torch.isfinite(p.grad).all()]
+    assert without == [] and broken == []
+
+
+@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("shape", [(32, 32), (96, 64), (32, 160)])
+def test_any_multiple_of_32_fits(name, shape):
+    with torch.no_grad():
+        completed, _ = stirred(name)(*frame(1, *shape))
+    assert completed.shape[-2:] == shape
+
+
+@pytest.mark.parametrize("name", names())
+def test_other_sizes_are_refused_with_the_mend(name):
+    with pytest.raises(ValueError, match=r"multiples of 32.*pad"):
+        stirred(name)(*frame(1, 48, 64))
+
+
+@pytest.mark.parametrize("name", names())
+def test_same_input_gives_the_same_output(name):
+    network, inputs = stirred(name), frame()
+    with torch.no_grad():
+        first, second = network(*inputs), network(*inputs)
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("factor", [0.05, 3.7, 40.0])
+def test_scaled_depth_gives_scaled_result(name, factor):
+    """Millimetres or metres, a doll's house or a street: the network sees the same."""
+    network = stirred(name)
+    image, depth, scale = frame()
+    with torch.no_grad():
+        completed, log_b = network(image, depth, scale)
+        scaled, scaled_log_b = network(image, depth * factor, scale * factor)
+    torch.testing.assert_close(scaled, completed * factor, rtol=1e-3, atol=0)
+    torch.testing.assert_close(scaled_log_b, log_b, rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("name", names())
+def test_nothing_measured_still_gives_finite_depth(name):
+    image, depth, scale = frame(measured=0)
+    with torch.no_grad():
+        completed, log_b = stirred(name)(image, depth, scale)
+    assert torch.isfinite(completed).all() and (completed > 0).all() and torch.isfinite(log_b).all()
+
+
+@pytest.mark.parametrize("name", names())
+def test_everything_measured_is_kept_by_an_untrained_network(name):
+    image, _, scale = frame()
+    depth = 1 + torch.rand(1, 1, HEIGHT, WIDTH)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        completed, _ = create(name).eval()(image, depth, scale)
+    torch.testing.assert_close(completed, depth, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", names())
+def test_frames_of_a_batch_do_not_touch_each_other(name):
+    network = stirred(name)
+    image, depth, scale = frame(2)
+    depth[1] *= 7
+    scale[1] *= 7
+    with torch.no_grad():
+        together = network(image, depth, scale)
+        alone = network(image[:1], depth[:1], scale[:1])
+    for both, one in zip(together, alone, strict=True):
+        torch.testing.assert_close(both[:1], one, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", names())
+def test_input_that_the_method_names_changes_the_answer(name):
+    """Guards against a core that ignores its inputs, and against a table that lies about them."""
+    network = stirred(name)
+    image, depth, scale = frame()
+    with torch.no_grad():
+        completed, _ = network(image, depth, scale)
+        other_image, _ = network(image.flip(-1), depth, scale)
+        other_depth, _ = network(image, depth.flip(-2), scale)
+    assert not torch.equal(completed, other_depth)
+    assert torch.equal(completed, other_image) == ("image" not in method(name).inputs)
+
+
+def test_unknown_names_and_sizes_are_refused_with_the_choices():
+    with pytest.raises(ConfigurationError, match="lite"):
+        create("resnet")
+    with pytest.raises(ConfigurationError, match="small"):
+        create("lite", "huge")
