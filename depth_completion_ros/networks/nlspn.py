@@ -1,0 +1,186 @@
+"""NLSPN: depth is refined by propagation from neighbours that the network chooses for each pixel.
+
+Park, Joo, Hu, Liu, Kweon, Non-Local Spatial Propagation Network for Depth Completion, ECCV 2020.
+Taken from the paper: propagation (eq. 2-4), affinity normalisation TGASS (section 4.2), confidence-weighted affinities
+(section 4.3), encoder and decoder (section 5), 18 iterations. Layer widths as in the authors' published network.
+
+Chosen here, and why:
+- It propagates log(depth / scale), as the shell's normalisation asks for. Propagation is linear in either domain.
+- The depth branch sees all of the shell's depth features; the initial depth is the prefill plus a correction.
+- Confidence is sampled at the very place where the depth is sampled. The published code shifts one against the other.
+- Samples beyond the border take the border's value: zero would mean "at the median depth" in log-depth.
+- log_b comes from the decoder beside the initial depth.
+- The small size works on 2x2 blocks from end to end; its correction is resized.
+
+Shapes at size full: image (3, H, W) → 48 and depth (4, H, W) → 16, together (64, H, W); residual stages (64, H, W),
+(128, H/2, W/2), (256, H/4, W/4), (512, H/8, W/8), (512, H/16, W/16); decoder with skips back to (64, H, W); from there
+initial depth, guidance (8, H, W) and confidence (1, H, W); 18 iterations on (1, H, W).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .blocks import Head, ResidualBlock, conv, pool_measured, upsample
+from .shell import DEPTH_CHANNELS, CoreInputs, Method
+
+_NEIGHBOURS = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
+_COUNT = len(_NEIGHBOURS)
+
+
+class Propagation(nn.Module):
+    """Non-local spatial propagation of (N, 1, H, W), ``iterations`` times."""
+
+    def __init__(self, iterations: int):
+        super().__init__()
+        self.iterations = iterations
+        # Two offsets and one affinity for each neighbour. Zero at the start: the plain 3x3 neighbours, without weight.
+        self.neighbours = nn.Conv2d(_COUNT, 3 * _COUNT, 3, padding=1)
+        for parameter in self.neighbours.parameters():
+            nn.init.zeros_(parameter)
+        self.gamma = nn.Parameter(torch.tensor(0.5 * _COUNT))
+
+    def forward(
+        self, initial: Tensor, guidance: Tensor, confidence: Tensor, sparse: Tensor, measured: Tensor
+    ) -> Tensor:
+        """initial, confidence, sparse, measured (N, 1, H, W); guidance (N, 8, H, W). Returns (N, 1, H, W)."""
+        offsets, affinity = self.neighbours(guidance).split([2 * _COUNT, _COUNT], dim=1)
+        grid = sampling_grid(offsets)
+        weights = self.affinities(affinity, sample(confidence.float(), grid))
+        depth = initial.float()
+        for _ in range(self.iterations):
+            depth = torch.lerp(depth, sparse, measured)  # preserve_input: measured depth enters every iteration anew
+            depth = propagate(depth, weights, grid)
+        return depth
+
+    def affinities(self, raw: Tensor, confidence: Tensor) -> Tensor:
+        """raw, confidence at the neighbours (N, 8, H, W) to weights (N, 8, H, W), whose absolute sum is at most 1."""
+        affinity = torch.tanh(raw.float()) / (self.gamma + 1e-8)  # eq. 7: tanh-gamma
+        affinity = affinity * confidence  # eq. 9
+        return affinity / (affinity.abs().sum(dim=1, keepdim=True) + 1e-4).clamp(min=1)  # eq. 6: abs-sum*
+
+
+def sampling_grid(offsets: Tensor) -> Tensor:
+    """Where each pixel's neighbours lie: offsets (N, 2·8, H, W) in pixels, y and x by turns, to a grid (N, 8·H, W, 2)
+    for ``grid_sample``: always float32, as float16 cannot name a pixel of a wide image.
+    """
+    height, width = offsets.shape[-2:]
+    offsets = offsets.float().unflatten(1, (_COUNT, 2))
+    base = offsets.new_tensor(_NEIGHBOURS).view(1, _COUNT, 2, 1, 1)
+    rows = torch.arange(height, dtype=torch.float32, device=offsets.device).view(1, 1, height, 1)
+    columns = torch.arange(width, dtype=torch.float32, device=offsets.device).view(1, 1, 1, width)
+    y, x = (offsets + base).unbind(dim=2)
+    # Pixel centres of align_corners=False: pixel i lies at (2·i + 1) / size - 1.
+    y = (2 * (rows + y) + 1) / height - 1
+    x = (2 * (columns + x) + 1) / width - 1
+    return torch.stack([x, y], dim=-1).flatten(1, 2)
+
+
+def sample(values: Tensor, grid: Tensor) -> Tensor:
+    """values (N, 1, H, W) at the grid's places: (N, 8, H, W), bilinear, the border's value beyond the border."""
+    sampled = F.grid_sample(values, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return sampled.unflatten(2, (_COUNT, values.shape[2])).squeeze(1)
+
+
+def propagate(depth: Tensor, weights: Tensor, grid: Tensor) -> Tensor:
+    """One iteration, eq. 3: the centre keeps what the neighbours' weights leave of 1."""
+    centre = 1 - weights.sum(dim=1, keepdim=True)
+    return centre * depth + (weights * sample(depth, grid)).sum(dim=1, keepdim=True)
+
+
+def _deconv(inputs: int, outputs: int) -> nn.Sequential:
+    """Transposed 3x3 convolution to twice the size, batch norm, ReLU."""
+    layer = nn.ConvTranspose2d(inputs, outputs, 3, stride=2, padding=1, output_padding=1, bias=False)
+    return nn.Sequential(layer, nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+class Nlspn(nn.Module):
+    """channels: of the residual stages at 1, 1/2, 1/4, 1/8 and of the deepest layer at 1/16 of the working resolution;
+    depths: residual blocks of each stage; decoder: channels at 1/8, 1/4, 1/2, 1; reduction: 1 works on pixels, 2 on 2x2
+    blocks.
+    """
+
+    def __init__(
+        self,
+        channels: tuple[int, ...],
+        depths: tuple[int, ...],
+        decoder: tuple[int, ...],
+        iterations: int,
+        reduction: int,
+    ):
+        super().__init__()
+        self.reduction = reduction
+        folded, width = reduction**2, channels[0]
+        self.image_stem = nn.Sequential(nn.Conv2d(3 * folded, width * 3 // 4, 3, padding=1), nn.LeakyReLU(0.2))
+        self.depth_stem = nn.Sequential(nn.Conv2d(DEPTH_CHANNELS * folded, width // 4, 3, padding=1), nn.LeakyReLU(0.2))
+        self.encoder = nn.ModuleList()
+        before = width
+        for index, (after, depth) in enumerate(zip(channels, depths, strict=False)):
+            first = ResidualBlock(before, after, stride=2 if index else 1)
+            self.encoder.append(nn.Sequential(first, *(ResidualBlock(after, after) for _ in range(depth - 1))))
+            before = after
+        self.encoder.append(conv(before, channels[-1], stride=2))
+
+        before = channels[-1]
+        self.decoder = nn.ModuleList()
+        for after, skip in zip(decoder, reversed(channels[:-1]), strict=True):
+            self.decoder.append(_deconv(before, after))
+            before = after + skip
+        self.initial = conv(before, width)
+        self.initial_head = Head(width + channels[0])
+        self.guidance = conv(before, width)
+        self.guidance_head = nn.Conv2d(width + channels[0], _COUNT, 3, padding=1)
+        self.confidence = conv(before, width // 2)
+        self.confidence_head = nn.Sequential(nn.Conv2d(width // 2 + channels[0], 1, 3, padding=1), nn.Sigmoid())
+        self.propagation = Propagation(iterations)
+
+    def forward(self, inputs: CoreInputs) -> tuple[Tensor, Tensor]:
+        image, depth = inputs.image, inputs.depth_features()
+        sparse, measured, prefill = inputs.sparse, inputs.measured, inputs.prefill
+        if self.reduction > 1:
+            image, depth = F.pixel_unshuffle(image, self.reduction), F.pixel_unshuffle(depth, self.reduction)
+            sparse, measured = pool_measured(sparse, measured, self.reduction)
+            prefill = torch.lerp(F.avg_pool2d(prefill, self.reduction), sparse, measured)
+
+        x = torch.cat([self.image_stem(image), self.depth_stem(depth)], dim=1)
+        skips = []
+        for stage in self.encoder:
+            x = stage(x)
+            skips.append(x)
+        fine, skips = skips[0], skips[:-1]
+        for up in self.decoder:
+            x = torch.cat([up(x), skips.pop()], dim=1)
+        correction, log_b = self.initial_head(torch.cat([self.initial(x), fine], dim=1))
+        guidance = self.guidance_head(torch.cat([self.guidance(x), fine], dim=1))
+        confidence = self.confidence_head(torch.cat([self.confidence(x), fine], dim=1))
+
+        refined = self.propagation(prefill + correction, guidance, confidence, sparse, measured)
+        correction = refined - prefill
+        if self.reduction > 1:
+            correction, log_b = upsample(correction, self.reduction), upsample(log_b, self.reduction)
+        return correction, log_b
+
+
+METHOD = Method(
+    core=Nlspn,
+    paper="Park et al., ECCV 2020",
+    inputs="image, depth",
+    sizes={
+        "small": {
+            "channels": (32, 64, 128, 192, 192),
+            "depths": (2, 2, 2, 2),
+            "decoder": (128, 64, 32, 32),
+            "iterations": 18,
+            "reduction": 2,
+        },
+        "full": {
+            "channels": (64, 128, 256, 512, 512),
+            "depths": (3, 4, 6, 3),
+            "decoder": (256, 128, 64, 64),
+            "iterations": 18,
+            "reduction": 1,
+        },
+    },
+)
