@@ -11,7 +11,7 @@ from ..errors import ConfigurationError
 from .shell import CompletionNetwork, Method
 
 SIZES = ("small", "full")
-_NAMES = ("lite",)
+_NAMES = ("lite", "nlspn", "unet")
 
 
 def names() -> tuple[str, ...]:
