@@ -19,4 +19,5 @@ def data_files() -> list[tuple[str, list[str]]]:
     return files
 
 
-setup(data_files=data_files())
+# colcon cannot read python_requires from setup.cfg (there it becomes an object, which it cannot take in).
+setup(data_files=data_files(), python_requires=">=3.10")

@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from .engines import Engine, open_engine
-from .errors import InputError
+from .errors import EngineError, InputError
 from .frame import CompletedDepth, RgbdFrame
 from .geometry import depth_on_rgb_grid
 from .profiles import Profile, load_profile
@@ -47,7 +47,8 @@ class DepthCompleter:
         """Dense depth, sigma and confidence at the RGB resolution.
 
         out: arrays of the right size to write into (``CompletedDepth.empty``) and to return; None makes new ones.
-        Raises InputError, cause "empty_depth", where no pixel is measured within the profile's range.
+        Raises InputError, cause "empty_depth", where no pixel is measured within the profile's range; EngineError where
+        the engine fails.
         """
         height, width = frame.rgb.shape[:2]
         if out is None:
@@ -105,11 +106,13 @@ class DepthCompleter:
     def _run(self, rgb: np.ndarray, depth: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
         height, width = depth.shape
         down, right = -height % self.engine.multiple, -width % self.engine.multiple
-        if not (down or right):
-            return self.engine.run(rgb, depth, scale)
-        rgb = np.pad(rgb, ((0, down), (0, right), (0, 0)), mode="edge")
-        depth = np.pad(depth, ((0, down), (0, right)))
-        dense, sigma = self.engine.run(rgb, depth, scale)
+        if down or right:
+            rgb = np.pad(rgb, ((0, down), (0, right), (0, 0)), mode="edge")
+            depth = np.pad(depth, ((0, down), (0, right)))
+        try:
+            dense, sigma = self.engine.run(rgb, depth, scale)
+        except Exception as error:  # each engine's library throws its own
+            raise EngineError(f"engine {self.engine.engine}, model {self.engine.model}, failed: {error!r}") from error
         return dense[:height, :width], sigma[:height, :width]
 
 

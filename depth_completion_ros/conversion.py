@@ -131,7 +131,8 @@ def decode_points(message: Any) -> np.ndarray:
         offsets = [fields[name].offset for name in "xyz"]
     except KeyError as error:
         raise InputError(
-            "points", f"the point cloud has fields {sorted(fields)}, of which {error} cannot be used: publish x, y and z"
+            "points",
+            f"the point cloud has fields {sorted(fields)}, of which {error} cannot be used: publish x, y and z",
         ) from error
     data = np.frombuffer(message.data, np.uint8)
     count, rows = message.width * message.height, message.height
@@ -144,7 +145,9 @@ def decode_points(message: Any) -> np.ndarray:
     if count == 0:
         return np.empty((0, 3), np.float32)
     try:
-        layout = np.dtype({"names": list("xyz"), "formats": formats, "offsets": offsets, "itemsize": message.point_step})
+        layout = np.dtype(
+            {"names": list("xyz"), "formats": formats, "offsets": offsets, "itemsize": message.point_step}
+        )
     except ValueError as error:
         raise InputError("points", f"the fields x y z do not fit a point of {message.point_step} bytes") from error
     points = np.ndarray((rows, message.width), layout, data, strides=(message.row_step, message.point_step))

@@ -16,3 +16,7 @@ class InputError(ValueError):
 
 class ConfigurationError(ValueError):
     """A setting, profile, engine or model that cannot be used until somebody changes it."""
+
+
+class EngineError(RuntimeError):
+    """An engine failed while it ran; whatever its library threw is the cause."""

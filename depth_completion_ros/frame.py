@@ -31,7 +31,9 @@ class Intrinsics:
                 "calibrate it, or publish a camera_info with its focal lengths",
             )
         if self.width <= 0 or self.height <= 0:
-            raise InputError("camera_info", f"camera_info says {self.width}x{self.height} pixels: publish its real size")
+            raise InputError(
+                "camera_info", f"camera_info says {self.width}x{self.height} pixels: publish its real size"
+            )
 
 
 @dataclass(frozen=True)

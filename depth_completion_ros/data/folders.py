@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ from ..errors import InputError
 from ..frame import Intrinsics, RgbdFrame
 
 FRAME_ID = "camera_color_optical_frame"
-# Sets without stamps are taken to come from a 30 Hz camera. They start at 1 s because ROS reads a zero stamp as "none".
+# Sets without stamps are taken to come from a 30 Hz camera, those with points from a LiDAR that turns at 10 Hz. They
+# start at 1 s because ROS reads a zero stamp as "none".
 NOMINAL_PERIOD_NS = 33_333_333
+NOMINAL_LIDAR_PERIOD_NS = 100_000_000
 NOMINAL_START_NS = 1_000_000_000
 
 
@@ -66,10 +68,16 @@ class FrameSet(Sequence[FolderFrame]):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[position] for position in range(*index.indices(len(self)))]
+        return self._entry(index, self._read)
+
+    def stamps_ns(self, index: int) -> tuple[int, int]:
+        """Stamps of rgb and depth [ns] of one frame; its images are not read. Raises InputError as indexing does."""
+        return self._entry(index, self._stamps_ns)
+
+    def _entry(self, index: int, read: Callable[[dict[str, Any], int], Any]) -> Any:
         position = range(len(self))[index]
-        entry = self.meta["frames"][position]
         try:
-            return self._read(entry, position)
+            return read(self.meta["frames"][position], position)
         except InputError as error:
             if error.cause == "folder":
                 raise
@@ -82,24 +90,30 @@ class FrameSet(Sequence[FolderFrame]):
         depth = self._metres(entry["depth"]) if "depth" in entry else ground_truth
         if depth is None:
             raise _error(self.folder, f"frame {entry['id']} has neither 'depth' nor 'gt': give it one of them")
-        nominal_ns = NOMINAL_START_NS + position * NOMINAL_PERIOD_NS
+        stamp_ns, depth_stamp_ns = self._stamps_ns(entry, position)
         frame = RgbdFrame(
             rgb=self._image(entry["rgb"], cv2.IMREAD_COLOR)[..., ::-1].copy(),
             depth=depth.copy() if depth is ground_truth else depth,
             intrinsics=_intrinsics(entry.get("intrinsics") or self.meta.get("intrinsics")),
-            stamp_ns=_stamp_ns(entry.get("t_rgb")) or nominal_ns,
+            stamp_ns=stamp_ns,
             frame_id=FRAME_ID,
         )
         return FolderFrame(
             id=entry["id"],
             frame=frame,
-            depth_stamp_ns=_stamp_ns(entry.get("t_depth")) or nominal_ns,
+            depth_stamp_ns=depth_stamp_ns,
             rgb_file=self.folder / entry["rgb"],
             ground_truth=ground_truth,
             rings=self._rings(entry["ring"], frame) if "ring" in entry else None,
             points=self._points(entry["points"]) if "points" in entry else None,
             camera_from_lidar=_transform(entry["T_cam_lidar"]) if "T_cam_lidar" in entry else None,
         )
+
+    def _stamps_ns(self, entry: dict[str, Any], position: int) -> tuple[int, int]:
+        period_ns = NOMINAL_LIDAR_PERIOD_NS if "points" in entry else NOMINAL_PERIOD_NS
+        nominal_ns = NOMINAL_START_NS + position * period_ns
+        rgb_ns = _nanoseconds(entry["t_rgb"]) if "t_rgb" in entry else nominal_ns
+        return rgb_ns, _nanoseconds(entry["t_depth"]) if "t_depth" in entry else rgb_ns
 
     def _metres(self, name: str) -> np.ndarray:
         raw = self._image(name, cv2.IMREAD_UNCHANGED)
@@ -170,9 +184,9 @@ def _intrinsics(values: dict[str, Any] | None) -> Intrinsics | None:
     return Intrinsics(**{name: values[name] for name in names})
 
 
-def _stamp_ns(seconds: float | None) -> int | None:
-    """Nanoseconds from seconds since 1970: a float64 holds those to the microsecond."""
-    return None if seconds is None else round(seconds * 1e6) * 1000
+def _nanoseconds(seconds: float) -> int:
+    """From seconds since 1970: a float64 holds those to the microsecond."""
+    return round(seconds * 1e6) * 1000
 
 
 def _transform(rows: list[list[float]]) -> np.ndarray:

@@ -72,12 +72,16 @@ PARAMETERS = {
     parameter.name: parameter
     for parameter in (
         Parameter("profile", "kinect", "Name of the sensor profile, shown in diagnostics"),
-        Parameter("engine", "auto", "What runs the model; auto takes the best that runs here", choices=ENGINES, dynamic=True),
+        Parameter(
+            "engine", "auto", "What runs the model; auto takes the best that runs here", choices=ENGINES, dynamic=True
+        ),
         Parameter("model", "auto", "Which completion method; auto takes the engine's default", dynamic=True),
         Parameter("threads", 0, "CPU threads of the engine, 0 = as many as its library likes", limits=(0, 256)),
         Parameter("rgb.transport", "raw", "How RGB arrives", choices=("raw", "compressed")),
         Parameter("depth.transport", "raw", "How depth images arrive", choices=("raw", "compressedDepth")),
-        Parameter("depth.source", "image", "Depth as an image, or as points to be projected", choices=("image", "points")),
+        Parameter(
+            "depth.source", "image", "Depth as an image, or as points to be projected", choices=("image", "points")
+        ),
         Parameter(
             "depth.registered",
             True,
@@ -93,9 +97,9 @@ PARAMETERS = {
             lengths=(0, 7),
             dynamic=True,
         ),
-        Parameter("noise.constant", 0.0015, "Sensor noise, constant part", "m", (0.0, 1.0), dynamic=True),
-        Parameter("noise.linear", 0.0, "Sensor noise, part that grows with depth", "m/m", (0.0, 1.0), dynamic=True),
-        Parameter("noise.quadratic", 0.00285, "Sensor noise, part that grows with depth²", "m/m²", (0.0, 1.0), dynamic=True),
+        Parameter("noise.constant", 0.0012, "Sensor noise, constant part", "m", (0.0, 1.0)),
+        Parameter("noise.linear", 0.0, "Sensor noise, part that grows with depth", "m/m", (0.0, 1.0)),
+        Parameter("noise.quadratic", 0.001425, "Sensor noise, part that grows with depth²", "m/m²", (0.0, 1.0)),
         Parameter(
             "sync.method",
             "nearest",
@@ -105,8 +109,12 @@ PARAMETERS = {
         Parameter("sync.slop", 0.02, "Largest offset between the stamps of a pair", "s", (0.0, 10.0), dynamic=True),
         Parameter("sync.queue_size", 10, "Messages of each stream that wait for a partner", limits=(1, 1000)),
         Parameter("fill_only", False, "Measured pixels pass through untouched", dynamic=True),
-        Parameter("min_confidence", 0.0, "Depth with less confidence is published as missing", "", (0.0, 1.0), dynamic=True),
-        Parameter("max_age", 0.0, "Older frames are dropped, by their stamps; 0 = never", "s", (0.0, 3600.0), dynamic=True),
+        Parameter(
+            "min_confidence", 0.0, "Depth with less confidence is published as missing", "", (0.0, 1.0), dynamic=True
+        ),
+        Parameter(
+            "max_age", 0.0, "Older frames are dropped, by their stamps; 0 = never", "s", (0.0, 3600.0), dynamic=True
+        ),
         Parameter(
             "output.encoding",
             "32FC1",
@@ -114,7 +122,9 @@ PARAMETERS = {
             choices=("32FC1", "16UC1"),
             dynamic=True,
         ),
-        Parameter("watchdog.timeout", 2.0, "An input silent for longer is named in the log", "s", (0.1, 3600.0), dynamic=True),
+        Parameter(
+            "watchdog.timeout", 2.0, "An input silent for longer is named in the log", "s", (0.1, 3600.0), dynamic=True
+        ),
         Parameter("autostart", True, "Configure and activate at start; false: wait for a lifecycle manager"),
     )
 }
@@ -179,7 +189,9 @@ class NodeParameters:
                 node.set_parameters([ros_value])
                 node.set_descriptor(name, descriptor)
             else:
-                node.declare_parameter(name, RosParameter(name, _ros_type(parameter), parameter.default).value, descriptor)
+                node.declare_parameter(
+                    name, RosParameter(name, _ros_type(parameter), parameter.default).value, descriptor
+                )
         try:
             _check_together(self._values)
         except ValueError as error:
@@ -214,9 +226,14 @@ def _ros_type(parameter: Parameter) -> Any:
 
 def markdown_table() -> str:
     """The parameters as a Markdown table, as the README shows it."""
-    lines = ["| parameter | type | default | allowed | while running | what it does |", "| --- | --- | --- | --- | --- | --- |"]
+    lines = [
+        "| parameter | type | default | allowed | while running | what it does |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for p in PARAMETERS.values():
-        default = f"{str(p.default).lower() if isinstance(p.default, bool) else p.default}{f' {p.unit}' if p.unit else ''}"
+        default = (
+            f"{str(p.default).lower() if isinstance(p.default, bool) else p.default}{f' {p.unit}' if p.unit else ''}"
+        )
         lines.append(
             f"| `{p.name}` | {p.type_name} | {default or '–'} | {p.allowed} | {'yes' if p.dynamic else 'no'} | {p.description} |"
         )

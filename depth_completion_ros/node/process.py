@@ -4,19 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from typing import Protocol
+
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from ..errors import ConfigurationError
 
-def spin(make_node: Callable[[], Node], ros_arguments: list[str], close: Callable[[Node], None] | None = None) -> None:
+
+class ClosableNode(Protocol):
+    """A node that joins its own threads: one that still used rclpy at shutdown would abort the process."""
+
+    def close(self) -> None: ...
+
+    def destroy_node(self) -> None: ...
+
+
+def spin(make_node: Callable[[], ClosableNode], ros_arguments: list[str]) -> None:
     """Start rclpy, make one node, spin it until a signal or a shutdown from within, and put everything away.
 
-    close: called with the node after spinning and before it is destroyed; it joins the node's threads. A thread that
-    still used rclpy at shutdown would abort the process.
+    Raises ConfigurationError where the ROS arguments or a parameter file cannot be read.
     """
-    rclpy.init(args=ros_arguments, signal_handler_options=SignalHandlerOptions.ALL)
+    try:
+        rclpy.init(args=ros_arguments, signal_handler_options=SignalHandlerOptions.ALL)
+    except (RuntimeError, ValueError) as error:  # rcl names the file and the line
+        raise ConfigurationError(f"the ROS arguments cannot be used: {error}") from error
     node = None
     try:
         node = make_node()
@@ -30,7 +43,6 @@ def spin(make_node: Callable[[], Node], ros_arguments: list[str], close: Callabl
         pass
     finally:
         if node is not None:
-            if close is not None:
-                close(node)
+            node.close()
             node.destroy_node()
         rclpy.try_shutdown()

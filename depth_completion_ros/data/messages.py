@@ -1,0 +1,129 @@
+"""ROS messages without ROS: built, serialised and restamped with the definitions that rosbags brings along."""
+
+from __future__ import annotations
+
+import struct
+import sys
+from typing import Any
+
+import numpy as np
+from rosbags.typesys import Stores, get_typestore
+
+from ..frame import Intrinsics
+
+# The oldest distribution this package runs on; the sensor messages of the later ones are the same.
+TYPESTORE = get_typestore(Stores.ROS2_HUMBLE)
+
+IMAGE = "sensor_msgs/msg/Image"
+COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+POINT_CLOUD = "sensor_msgs/msg/PointCloud2"
+
+_HEADER = "std_msgs/msg/Header"
+_POINT = np.dtype([("x", "f4"), ("y", "f4"), ("z", "f4"), ("intensity", "f4"), ("ring", "u2")])
+_POINT_FIELD_TYPES = {"u2": 4, "f4": 7}  # PointField.UINT16, FLOAT32
+_STAMP_OFFSET = 4  # CDR begins with four bytes that say how it is encoded; the header's stamp is the first field
+
+
+def header(stamp_ns: int, frame_id: str) -> Any:
+    """std_msgs/Header."""
+    seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
+    time = TYPESTORE.types["builtin_interfaces/msg/Time"](sec=seconds, nanosec=nanoseconds)
+    return TYPESTORE.types[_HEADER](stamp=time, frame_id=frame_id)
+
+
+def image(head: Any, encoding: str, pixels: np.ndarray) -> Any:
+    """sensor_msgs/Image of pixels (H, W) or (H, W, channels) in native byte order, without padding."""
+    pixels = np.ascontiguousarray(pixels)
+    return TYPESTORE.types[IMAGE](
+        header=head,
+        height=pixels.shape[0],
+        width=pixels.shape[1],
+        encoding=encoding,
+        is_bigendian=int(sys.byteorder == "big"),
+        step=pixels.strides[0],
+        data=pixels.reshape(-1).view(np.uint8),
+    )
+
+
+def compressed_image(head: Any, image_format: str, data: bytes) -> Any:
+    """sensor_msgs/CompressedImage of an encoded image."""
+    return TYPESTORE.types[COMPRESSED_IMAGE](header=head, format=image_format, data=np.frombuffer(data, np.uint8))
+
+
+def camera_info(head: Any, intrinsics: Intrinsics) -> Any:
+    """sensor_msgs/CameraInfo of a rectified image: no distortion left."""
+    i = intrinsics
+    return TYPESTORE.types[CAMERA_INFO](
+        header=head,
+        height=i.height,
+        width=i.width,
+        distortion_model="plumb_bob",
+        d=np.zeros(5),
+        k=np.array([i.fx, 0, i.cx, 0, i.fy, i.cy, 0, 0, 1], np.float64),
+        r=np.eye(3).ravel(),
+        p=np.array([i.fx, 0, i.cx, 0, 0, i.fy, i.cy, 0, 0, 0, 1, 0], np.float64),
+        binning_x=0,
+        binning_y=0,
+        roi=TYPESTORE.types["sensor_msgs/msg/RegionOfInterest"](
+            x_offset=0, y_offset=0, height=0, width=0, do_rectify=False
+        ),
+    )
+
+
+def point_cloud(head: Any, points: np.ndarray) -> Any:
+    """sensor_msgs/PointCloud2 of points (N, 5) float32: x y z [m], intensity, ring (stored as uint16)."""
+    packed = np.empty(len(points), _POINT)
+    for column, name in enumerate(_POINT.names or ()):
+        packed[name] = points[:, column]
+    field = TYPESTORE.types["sensor_msgs/msg/PointField"]
+    return TYPESTORE.types[POINT_CLOUD](
+        header=head,
+        height=1,
+        width=len(packed),
+        fields=[
+            field(name=name, offset=offset, datatype=_POINT_FIELD_TYPES[dtype.str[1:]], count=1)
+            for name, (dtype, offset) in (_POINT.fields or {}).items()
+        ],
+        is_bigendian=sys.byteorder == "big",
+        point_step=_POINT.itemsize,
+        row_step=packed.nbytes,
+        data=packed.view(np.uint8),
+        is_dense=bool(np.isfinite(points).all()),
+    )
+
+
+def serialize(message: Any) -> bytes:
+    """CDR of a message made here."""
+    return bytes(TYPESTORE.serialize_cdr(message, message.__msgtype__))
+
+
+def deserialize(data: bytes, type_name: str) -> Any:
+    """A message from its CDR."""
+    return TYPESTORE.deserialize_cdr(data, type_name)
+
+
+def has_header(type_name: str) -> bool:
+    """Whether messages of this type begin with a std_msgs/Header."""
+    if type_name not in TYPESTORE.fielddefs:
+        return False
+    _, fields = TYPESTORE.fielddefs[type_name]
+    return bool(fields) and fields[0][1][1] == _HEADER
+
+
+def stamp_of(data: bytes) -> int:
+    """The header's stamp [ns] of a serialised message that begins with one."""
+    seconds, nanoseconds = struct.unpack_from(_stamp_format(data), data, _STAMP_OFFSET)
+    return seconds * 1_000_000_000 + nanoseconds
+
+
+def with_stamp(data: bytes, stamp_ns: int) -> bytes:
+    """The same serialised message with another stamp [ns] in the header it begins with."""
+    restamped = bytearray(data)
+    struct.pack_into(_stamp_format(data), restamped, _STAMP_OFFSET, *divmod(stamp_ns, 1_000_000_000))
+    return bytes(restamped)
+
+
+def _stamp_format(data: bytes) -> str:
+    """int32 seconds, uint32 nanoseconds, in the byte order that the encoding's second byte says."""
+    return "<iI" if data[1] & 1 else ">iI"

@@ -1,0 +1,106 @@
+"""The completion node: puts inputs, worker, outputs and diagnostics together and gives them a lifecycle."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rcl_interfaces.msg import SetParametersResult
+
+from .diagnostics import Diagnostics
+from .frames import FrameBuilder, MessagePair
+from .inputs import Inputs
+from .outputs import Outputs
+from .parameters import NodeParameters
+from .statistics import Statistics
+from .transforms import transforms_of
+from .worker import Worker
+
+
+class CompletionNode(LifecycleNode):
+    """Subscribes to RGB and depth, publishes dense depth with its confidence. README.md lists topics and parameters.
+
+    Configured it has its publishers and its engine; active it subscribes. With ``autostart`` it goes there by itself.
+    """
+
+    def __init__(self, **node_arguments: Any):
+        super().__init__("depth_completion", automatically_declare_parameters_from_overrides=True, **node_arguments)
+        self.statistics = Statistics(self.get_logger().warning)
+        self.parameters = NodeParameters(self, functools.partial(self.statistics.report, "parameter"))
+        self.add_on_set_parameters_callback(self._on_parameters)
+        self._diagnostics = Diagnostics(self, self.statistics, self.parameters["profile"])
+        self._worker: Worker | None = None
+        self._outputs: Outputs | None = None
+        self._inputs: Inputs | None = None
+        # Steady time: diagnostics go on while simulated time stands still.
+        self._timer = self.create_timer(1.0, self._each_second, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        if self.parameters["autostart"]:
+            self.trigger_configure()
+            self.trigger_activate()
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Publishers and worker; the classical engine serves until the one asked for is ready."""
+        self._outputs = Outputs(self)
+        builder = FrameBuilder(self.parameters, self.statistics, transforms_of(self))
+        clock = self.get_clock()
+        self._worker = Worker(self.parameters, self.statistics, builder, self._outputs, lambda: clock.now().nanoseconds)
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start to listen."""
+        self._inputs = Inputs(self, self.parameters, self.statistics, self._deliver)
+        return super().on_activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop to listen."""
+        self._stop_listening()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let the engine and the publishers go."""
+        self._stop_working()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """From any state: as after deactivation and cleanup."""
+        self.close()
+        return TransitionCallbackReturn.SUCCESS
+
+    def close(self) -> None:
+        """Join all threads. Safe to call in any state, and more than once."""
+        self._stop_listening()
+        self._stop_working()
+
+    def _stop_listening(self) -> None:
+        if self._inputs is not None:
+            self._inputs.destroy()
+            self._inputs = None
+
+    def _stop_working(self) -> None:
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
+        if self._outputs is not None:
+            self._outputs.destroy()
+            self._outputs = None
+
+    def _deliver(self, pair: MessagePair) -> None:
+        if self._worker is not None and self._worker.mailbox.put(pair):
+            self.statistics.drop("overload")
+
+    def _on_parameters(self, parameters: list[Any]) -> SetParametersResult:
+        problem = self.parameters.change(parameters)
+        if problem is None and self._worker is not None and {p.name for p in parameters} & {"engine", "model"}:
+            self._worker.request_engine()
+        return SetParametersResult(successful=problem is None, reason=problem or "")
+
+    def _each_second(self) -> None:
+        silent = self._inputs.silent() if self._inputs is not None else []
+        for line in silent:
+            self.statistics.report(line.split(":")[0], line)
+        worker = self._worker if self._inputs is not None else None
+        self._diagnostics.publish(
+            worker.engine if worker is not None else None, worker.loader.state if worker is not None else "none", silent
+        )

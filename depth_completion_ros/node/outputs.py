@@ -1,0 +1,147 @@
+"""CompletedDepth out as messages: publishers, and the buffers that results are written into in place."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+import numpy as np
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import QoSProfile
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
+from std_msgs.msg import Header
+
+from ..frame import CompletedDepth, Intrinsics
+
+_IMAGE_TOPICS = ("depth", "confidence", "sigma")
+
+
+class Outputs:
+    """Publishers of ``~/depth``, ``~/confidence``, ``~/sigma``, ``~/camera_info`` and ``~/points``. Used by the worker."""
+
+    def __init__(self, node: LifecycleNode):
+        def publisher(message_type: type, topic: str) -> Any:
+            return node.create_lifecycle_publisher(
+                message_type,
+                f"~/{topic}",
+                QoSProfile(depth=2),  # reliable, keep last 2: late frames are of no use
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            )
+
+        self._node = node
+        self._publishers = {topic: publisher(Image, topic) for topic in _IMAGE_TOPICS}
+        self._publishers["camera_info"] = publisher(CameraInfo, "camera_info")
+        self._publishers["points"] = publisher(PointCloud2, "points")
+        self._messages = _Messages(0, 0)
+
+    def wanted(self) -> bool:
+        """Whether anybody listens to anything."""
+        return any(self._listened(topic) for topic in self._publishers)
+
+    def buffers(self, height: int, width: int) -> CompletedDepth:
+        """Where the next result of this size is to be written: the memory of the messages themselves."""
+        if (self._messages.height, self._messages.width) != (height, width):
+            self._messages = _Messages(height, width)
+        return self._messages.completed
+
+    def publish(
+        self,
+        completed: CompletedDepth,
+        rgb: np.ndarray,
+        header: Header,
+        info: CameraInfo | None,
+        intrinsics: Intrinsics | None,
+        encoding: str,
+    ) -> None:
+        """Send out what was written into ``buffers``, each topic only where somebody listens. Depth goes first."""
+        messages = self._messages
+        if self._listened("depth"):
+            message = messages.images["depth"] if encoding == "32FC1" else messages.millimetres(completed.depth)
+            self._send("depth", message, header)
+        for topic in ("confidence", "sigma"):
+            if self._listened(topic):
+                self._send(topic, messages.images[topic], header)
+        if info is not None and self._listened("camera_info"):
+            info.header = header
+            self._publishers["camera_info"].publish(info)
+        if intrinsics is not None and self._listened("points"):
+            self._send("points", messages.points(completed.depth, rgb, intrinsics), header)
+
+    def destroy(self) -> None:
+        for publisher in self._publishers.values():
+            self._node.destroy_publisher(publisher)
+
+    def _listened(self, topic: str) -> bool:
+        return self._publishers[topic].get_subscription_count() > 0
+
+    def _send(self, topic: str, message: Any, header: Header) -> None:
+        message.header = header
+        self._publishers[topic].publish(message)
+
+
+class _Messages:
+    """Messages of one image size with their data allocated once. Assigning an array to ``data`` would copy it bytewise."""
+
+    def __init__(self, height: int, width: int):
+        self.height, self.width = height, width
+        self.images: dict[str, Image] = {}
+        self.completed = CompletedDepth.empty(height, width)
+        for topic in _IMAGE_TOPICS:
+            self.images[topic], pixels = _image(height, width, "32FC1", np.float32)
+            setattr(self.completed, topic, pixels)
+        self._millimetres: tuple[Image, np.ndarray] | None = None
+        self._cloud: tuple[PointCloud2, np.ndarray] | None = None
+        self._rays: tuple[Intrinsics, np.ndarray, np.ndarray] | None = None
+
+    def millimetres(self, depth: np.ndarray) -> Image:
+        """Depth as 16UC1; 0 for missing and for what 16 bits cannot hold (from 65.5 m on)."""
+        if self._millimetres is None:
+            self._millimetres = _image(self.height, self.width, "16UC1", np.uint16)
+        message, pixels = self._millimetres
+        counts = np.rint(depth * np.float32(1000))
+        with np.errstate(invalid="ignore"):
+            counts[~((counts > 0) & (counts <= 65535))] = 0  # NaN too
+        pixels[:] = counts
+        return message
+
+    def points(self, depth: np.ndarray, rgb: np.ndarray, intrinsics: Intrinsics) -> PointCloud2:
+        """Organised cloud x y z rgb in the optical frame; NaN where depth is missing."""
+        if self._cloud is None:
+            self._cloud = _cloud(self.height, self.width)
+        if self._rays is None or self._rays[0] != intrinsics:
+            columns = (np.arange(self.width, dtype=np.float32) - np.float32(intrinsics.cx)) / np.float32(intrinsics.fx)
+            rows = (np.arange(self.height, dtype=np.float32) - np.float32(intrinsics.cy)) / np.float32(intrinsics.fy)
+            self._rays = (intrinsics, columns[None, :], rows[:, None])
+        message, cloud = self._cloud
+        np.multiply(depth, self._rays[1], out=cloud[..., 0])
+        np.multiply(depth, self._rays[2], out=cloud[..., 1])
+        cloud[..., 2] = depth
+        colours = cloud.view(np.uint8).reshape(self.height, self.width, 16)
+        colours[..., 12:15] = rgb[..., ::-1]  # one 32-bit word 0x00RRGGBB, little endian
+        return message
+
+
+def _image(height: int, width: int, encoding: str, dtype: type) -> tuple[Image, np.ndarray]:
+    step = width * np.dtype(dtype).itemsize
+    message = Image(height=height, width=width, encoding=encoding, step=step, is_bigendian=0)
+    message.data = array("B", bytes(height * step))
+    return message, np.frombuffer(message.data, dtype).reshape(height, width)
+
+
+def _cloud(height: int, width: int) -> tuple[PointCloud2, np.ndarray]:
+    fields = [
+        PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
+        for i, name in enumerate(("x", "y", "z", "rgb"))
+    ]
+    message = PointCloud2(
+        height=height,
+        width=width,
+        fields=fields,
+        point_step=16,
+        row_step=16 * width,
+        is_dense=False,
+        is_bigendian=False,
+    )
+    message.data = array("B", bytes(height * width * 16))
+    return message, np.frombuffer(message.data, np.float32).reshape(height, width, 4)

@@ -1,0 +1,80 @@
+"""What the node counts and times, gathered from its two threads and read once a second by the diagnostics."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable
+
+import numpy as np
+
+_WINDOW = 300  # samples per timing: ten seconds at 30 Hz
+_REPEAT_LOG_AFTER_S = 5.0
+
+
+class Statistics:
+    """Counters, timings [ms] and one throttled log line for each kind of problem. Thread-safe.
+
+    log: called with the text of a problem, the first time and then at most every five seconds for each cause.
+    """
+
+    def __init__(self, log: Callable[[str], None]):
+        self._log = log
+        self._lock = threading.Lock()
+        self._counts: Counter[str] = Counter()
+        self._drops: Counter[str] = Counter()
+        self._problems: Counter[str] = Counter()
+        self._timings: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=_WINDOW))
+        self._last_logged: dict[str, float] = {}
+        self._unlogged: Counter[str] = Counter()
+
+    def count(self, name: str, number: int = 1) -> None:
+        """Something went as it should ("rgb", "depth", "pairs", "frames_out")."""
+        with self._lock:
+            self._counts[name] += number
+
+    def drop(self, cause: str, message: str | None = None, number: int = 1) -> None:
+        """Messages or frames that were not used, and why. Without a message they are only counted."""
+        with self._lock:
+            self._drops[cause] += number
+        if message is not None:
+            self.report(cause, message)
+
+    def report(self, cause: str, message: str) -> None:
+        """Count a problem and log it, throttled by cause."""
+        with self._lock:
+            self._problems[cause] += 1
+            now = time.monotonic()
+            if now - self._last_logged.get(cause, -np.inf) < _REPEAT_LOG_AFTER_S:
+                self._unlogged[cause] += 1
+                return
+            self._last_logged[cause] = now
+            repeated = self._unlogged.pop(cause, 0)
+        self._log(f"{message} (and {repeated} times more since last said)" if repeated else message)
+
+    def time(self, stage: str, milliseconds: float) -> None:
+        """One timing of a stage."""
+        with self._lock:
+            self._timings[stage].append(milliseconds)
+
+    def counts(self) -> Counter[str]:
+        with self._lock:
+            return Counter(self._counts)
+
+    def drops(self) -> Counter[str]:
+        with self._lock:
+            return Counter(self._drops)
+
+    def problems(self) -> Counter[str]:
+        with self._lock:
+            return Counter(self._problems)
+
+    def percentiles(self) -> dict[str, tuple[float, float]]:
+        """(p50, p95) [ms] of the last samples of each stage."""
+        with self._lock:
+            samples = {stage: np.array(values) for stage, values in self._timings.items()}
+        return {
+            stage: (float(np.percentile(values, 50)), float(np.percentile(values, 95)))
+            for stage, values in samples.items()
+        }

@@ -1,0 +1,36 @@
+"""Poses between frames from tf, where tf2_ros is installed (it comes with ROS; there are no wheels of it)."""
+
+from __future__ import annotations
+
+import numpy as np
+from rclpy.node import Node
+from rclpy.time import Time
+
+from ..geometry import transform_from_pose
+
+try:
+    import tf2_ros
+except ImportError:
+    tf2_ros = None
+
+
+class TfTransforms:
+    """The newest pose of one frame in another that tf has. Extrinsics are rigid, so its time does not matter."""
+
+    def __init__(self, node: Node):
+        self._buffer = tf2_ros.Buffer()
+        self._listener = tf2_ros.TransformListener(self._buffer, node)
+
+    def lookup(self, target_frame: str, source_frame: str) -> np.ndarray | None:
+        """(4, 4) float64 transform of source into target, None while tf does not know it."""
+        try:
+            transform = self._buffer.lookup_transform(target_frame, source_frame, Time()).transform
+        except tf2_ros.TransformException:
+            return None
+        t, q = transform.translation, transform.rotation
+        return transform_from_pose(np.array([t.x, t.y, t.z, q.x, q.y, q.z, q.w]))
+
+
+def transforms_of(node: Node) -> TfTransforms | None:
+    """tf's transforms for a node; None where tf2_ros is not installed."""
+    return TfTransforms(node) if tf2_ros is not None else None

@@ -1,0 +1,188 @@
+"""Depth and confidence as pictures: colour maps, a labelled panel of one frame, and a video of many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from .errors import ConfigurationError
+
+MISSING = np.array((52, 54, 58), np.uint8)  # dark grey: in neither colour map
+_BACKGROUND = (18, 20, 24)
+_TEXT = (225, 228, 232)
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+def _colour_map(name: int, first: int, last: int) -> np.ndarray:
+    levels = np.linspace(first, last, 256).round().astype(np.uint8).reshape(256, 1)
+    return cv2.applyColorMap(levels, name)[:, 0, ::-1]
+
+
+# Lightness grows evenly in both, and neither has a grey, so that missing depth stands out. Near is bright.
+_DEPTH_COLOURS = _colour_map(cv2.COLORMAP_PLASMA, 255, 0)
+_CONFIDENCE_COLOURS = _colour_map(cv2.COLORMAP_DEEPGREEN, 20, 235)
+
+Range = tuple[float, float]
+
+
+def colour_range(depth: np.ndarray) -> Range:
+    """Near and far [m] for a picture of depth [m] (missing = NaN): its 2nd and 98th percentile, a little wider."""
+    seen = depth[np.isfinite(depth) & (depth > 0)]
+    if seen.size == 0:
+        return 0.5, 5.0
+    near, far = np.percentile(seen[:: max(1, seen.size // 50_000)], [2, 98])
+    return float(near) * 0.95, max(float(far) * 1.05, float(near) * 1.1)
+
+
+def smooth_range(previous: Range | None, current: Range, weight: float = 0.15) -> Range:
+    """The range of a video's next frame: a moving average, so that colours do not flicker."""
+    if previous is None:
+        return current
+    near, far = (p + weight * (c - p) for p, c in zip(previous, current, strict=True))
+    return near, far
+
+
+def colour_depth(depth: np.ndarray, limits: Range) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of depth (H, W) [m]: bright is near, evenly in log depth; not finite or zero is dark grey."""
+    return _coloured(_log_position(depth, limits), _DEPTH_COLOURS, np.isfinite(depth) & (depth > 0))
+
+
+def colour_confidence(confidence: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of confidence (H, W), 0 (dark) to 1 (bright); not finite is dark grey."""
+    return _coloured(confidence, _CONFIDENCE_COLOURS, np.isfinite(confidence))
+
+
+def panel(
+    rgb: np.ndarray, raw: np.ndarray, depth: np.ndarray, confidence: np.ndarray, limits: Range, width: int = 1296
+) -> np.ndarray:
+    """RGB and raw depth above, completed depth and confidence below, with labels and legends; (h, width, 3) uint8 RGB.
+
+    rgb: (H, W, 3) uint8. raw: float32 [m], what the sensor measured, of any resolution. depth: (H, W) [m].
+    confidence: (H, W), 0..1. limits: the near and far [m] of the colours that raw and depth share.
+    """
+    gap = width // 80
+    tile_width = (width - 3 * gap) // 2
+    tile_height = round(tile_width * rgb.shape[0] / rgb.shape[1])
+    size = (tile_width, tile_height)
+    bar = round(2.3 * gap)
+    canvas = np.full((2 * (bar + tile_height) + 3 * gap + bar, width, 3), _BACKGROUND, np.uint8)
+
+    percent = 100 * float(np.mean(np.isfinite(raw) & (raw > 0)))
+    tiles = (
+        ("RGB", _resized(rgb, size)),
+        (f"Raw depth, {percent:.{1 if percent < 10 else 0}f} % measured", colour_depth(_visible(raw, size), limits)),
+        ("Completed depth", colour_depth(_nearest(depth, size), limits)),
+        ("Confidence", colour_confidence(_resized(confidence, size))),
+    )
+    for i, (label, tile) in enumerate(tiles):
+        x = gap + (i % 2) * (tile_width + gap)
+        y = bar + (i // 2) * (tile_height + bar)
+        canvas[y : y + tile_height, x : x + tile_width] = tile
+        _write(canvas, label, (x, y - round(0.75 * gap)), bar)
+
+    y = canvas.shape[0] - 3 * gap - bar + round(1.2 * gap)
+    legend = (tile_width, round(0.9 * gap))
+    near, far = limits
+    ticks = [(float(_log_position(np.float64(m), limits)), f"{m:g} m") for m in _round_distances(near, far)]
+    _draw_legend(canvas, (gap, y), legend, _DEPTH_COLOURS, ticks, bar)
+    ticks = [(c, f"{c:g}") for c in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    _draw_legend(canvas, (2 * gap + tile_width, y), legend, _CONFIDENCE_COLOURS, ticks, bar)
+    return canvas
+
+
+@contextmanager
+def video_writer(path: Path, frames_per_second: float) -> Iterator[Callable[[np.ndarray], None]]:
+    """Within it, call the value with each frame, (H, W, 3) uint8 RGB, all of one size: an mp4 (VP9) that browsers play.
+
+    Raises ConfigurationError where OpenCV cannot write such a video.
+    """
+    writer = cv2.VideoWriter()
+
+    def write(frame: np.ndarray) -> None:
+        height, width = (size - size % 2 for size in frame.shape[:2])  # the codec halves the colour planes
+        if not writer.isOpened() and not writer.open(
+            str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"vp09"), frames_per_second, (width, height)
+        ):
+            raise ConfigurationError(
+                f"{path} cannot be written: is its folder writable, and was OpenCV built with FFmpeg and VP9 "
+                "(pip install opencv-contrib-python-headless has both)?"
+            )
+        writer.write(np.ascontiguousarray(frame[:height, :width, ::-1]))
+
+    try:
+        yield write
+    finally:
+        writer.release()
+
+
+def save_picture(path: Path, image: np.ndarray) -> None:
+    """Write an image as PNG: (H, W, 3) uint8 RGB, or (H, W) uint8 or uint16. Raises OSError."""
+    encoded = cv2.imencode(".png", image[..., ::-1] if image.ndim == 3 else image)[1]
+    path.write_bytes(encoded.tobytes())
+
+
+def _log_position(depth: np.ndarray | np.float64, limits: Range) -> np.ndarray:
+    """Where depth lies between near (0) and far (1) of the limits, by ratio."""
+    near, far = limits
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.log(depth / near) / np.log(far / near))
+
+
+def _coloured(position: np.ndarray, colours: np.ndarray, known: np.ndarray) -> np.ndarray:
+    index = (np.where(known, position, 0).clip(0, 1) * 255 + 0.5).astype(np.uint8)
+    return np.where(known[..., None], colours[index], MISSING)
+
+
+def _resized(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    shrinking = size[0] < image.shape[1]
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
+
+
+def _nearest(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return cv2.resize(values, size, interpolation=cv2.INTER_NEAREST)
+
+
+def _visible(raw: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Raw depth at the size shown; sparse points are drawn larger, the nearest on top, as they could not be seen."""
+    raw = np.where(np.isfinite(raw) & (raw > 0), raw, np.inf).astype(np.float32)
+    if np.isfinite(raw).mean() < 0.15:
+        side = 2 * round(0.75 * max(1.0, raw.shape[1] / size[0])) + 1
+        raw = cv2.erode(raw, np.ones((side, side), np.uint8), borderType=cv2.BORDER_REPLICATE)
+    return _nearest(raw, size)
+
+
+def _round_distances(near: float, far: float) -> list[float]:
+    """Round distances [m] between near and far, about 4 to 8 of them where these span one decade or two."""
+    rungs = (1, 1.5, 2, 3, 4, 5, 7) if far / near < 8 else (1, 2, 5)
+    decades = range(int(np.floor(np.log10(near))), int(np.ceil(np.log10(far))) + 1)
+    return [m for decade in decades for rung in rungs if near <= (m := float(f"{rung * 10.0**decade:.3g}")) <= far]
+
+
+def _draw_legend(
+    canvas: np.ndarray,
+    corner: tuple[int, int],
+    size: tuple[int, int],
+    colours: np.ndarray,
+    ticks: list[tuple[float, str]],
+    text_height: int,
+) -> None:
+    (x, y), (width, height) = corner, size
+    canvas[y : y + height, x : x + width] = colours[np.linspace(0, 255, width).astype(int)]
+    for position, label in ticks:
+        at = x + round(position * (width - 1))
+        canvas[y + height : y + height + height // 3, at - 1 : at + 1] = _TEXT
+        (label_width, _), _ = cv2.getTextSize(label, _FONT, _text_scale(text_height) * 0.8, 1)
+        left = min(max(at - label_width // 2, x), x + width - label_width)
+        _write(canvas, label, (left, y + height + text_height * 3 // 4), text_height, 0.8)
+
+
+def _write(canvas: np.ndarray, text: str, at: tuple[int, int], bar: int, scale: float = 1.0) -> None:
+    cv2.putText(canvas, text, at, _FONT, _text_scale(bar) * scale, _TEXT, max(1, bar // 30), cv2.LINE_AA)
+
+
+def _text_scale(bar: int) -> float:
+    return bar / 62

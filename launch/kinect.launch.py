@@ -1,0 +1,9 @@
+"""Depth completion for a structured-light or active-stereo camera; its arguments: --show-args."""
+
+from launch import LaunchDescription
+
+from depth_completion_ros.launching import sensor_launch
+
+
+def generate_launch_description() -> LaunchDescription:
+    return sensor_launch("kinect")

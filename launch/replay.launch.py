@@ -1,0 +1,9 @@
+"""Depth completion of a recording, over and over; its arguments: --show-args."""
+
+from launch import LaunchDescription
+
+from depth_completion_ros.launching import replay_launch
+
+
+def generate_launch_description() -> LaunchDescription:
+    return replay_launch()

@@ -1,0 +1,214 @@
+"""Completion of files: what is written is what DepthCompleter gives, and one bad file does not stop the others."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from depth_completion_ros import ConfigurationError, DepthCompleter, InputError, RgbdFrame
+from depth_completion_ros.cli import main
+from depth_completion_ros.files import find_pairs, read_depth, read_rgb
+
+
+def scene(seed: int, height: int = 48, width: int = 64) -> tuple[np.ndarray, np.ndarray]:
+    """(H, W, 3) uint8 RGB and (H, W) uint16 depth in millimetres with a hole, 0 = missing."""
+    generator = np.random.default_rng(seed)
+    rgb = generator.integers(0, 255, (height, width, 3), np.uint8)
+    depth = (1000 + 10 * np.arange(width)[None] + 5 * np.arange(height)[:, None] + seed).astype(np.uint16)
+    depth[10:20, 20:35] = 0
+    return rgb, depth
+
+
+def write_scene(folder, name: str, seed: int, **size: int) -> tuple[np.ndarray, np.ndarray]:
+    rgb, depth = scene(seed, **size)
+    for role, image in (("rgb", rgb[..., ::-1]), ("depth", depth)):
+        (folder / role).mkdir(exist_ok=True)
+        cv2.imwrite(str(folder / role / f"{name}.png"), image)
+    return rgb, depth
+
+
+def complete(folder, *options: str) -> int:
+    arguments = ["--rgb", str(folder / "rgb"), "--depth", str(folder / "depth"), "--out", str(folder / "out")]
+    return main(["complete", *arguments, *options])
+
+
+def metres(depth: np.ndarray) -> np.ndarray:
+    return np.where(depth > 0, depth * np.float32(0.001), np.float32(np.nan)).astype(np.float32)
+
+
+def stored(folder, name: str) -> np.ndarray:
+    return cv2.imread(str(folder / "out" / name), cv2.IMREAD_UNCHANGED)
+
+
+def test_every_output_is_what_the_completer_gives(tmp_path):
+    rgb, depth = write_scene(tmp_path, "a", 1)
+    assert complete(tmp_path) == 0
+    expected = DepthCompleter("kinect").complete(RgbdFrame(rgb, metres(depth)))
+    np.testing.assert_array_equal(np.load(tmp_path / "out/a_depth.npy"), expected.depth)
+    np.testing.assert_array_equal(np.load(tmp_path / "out/a_sigma.npy"), expected.sigma)
+    np.testing.assert_array_equal(stored(tmp_path, "a_depth.png"), np.rint(expected.depth * 1000).astype(np.uint16))
+    np.testing.assert_array_equal(stored(tmp_path, "a_confidence.png"), np.rint(expected.confidence * 255))
+    assert stored(tmp_path, "a_preview.png").shape[1:] == (1296, 3)
+    assert not (tmp_path / "out/a.ply").exists()
+
+
+def test_gated_depth_is_zero_in_the_png_and_nan_in_the_array(tmp_path):
+    rgb, depth = write_scene(tmp_path, "a", 1)
+    confidence = DepthCompleter("kinect").complete(RgbdFrame(rgb, metres(depth))).confidence
+    threshold = float(np.median(confidence[confidence < confidence.max()]))
+    assert complete(tmp_path, "--min-confidence", str(threshold)) == 0
+    gated = confidence < threshold
+    assert 0 < gated.sum() < gated.size
+    np.testing.assert_array_equal(stored(tmp_path, "a_depth.png") == 0, gated)
+    np.testing.assert_array_equal(np.isnan(np.load(tmp_path / "out/a_depth.npy")), gated)
+
+
+def test_fill_only_keeps_what_was_measured(tmp_path):
+    _, depth = write_scene(tmp_path, "a", 1)
+    assert complete(tmp_path, "--fill-only") == 0
+    np.testing.assert_array_equal(stored(tmp_path, "a_depth.png")[depth > 0], depth[depth > 0])
+
+
+def test_depth_scale_and_depth_of_another_size(tmp_path):
+    """0.25 mm per unit, and depth at half the resolution of the colour image."""
+    rgb, depth = scene(2)
+    half = depth[::2, ::2]
+    for role, image in (("rgb", rgb[..., ::-1]), ("depth", half * 4)):
+        (tmp_path / role).mkdir()
+        cv2.imwrite(str(tmp_path / role / "a.png"), image)
+    assert complete(tmp_path, "--depth-scale", "0.00025", "--profile", "tof") == 0
+    expected = DepthCompleter("tof").complete(RgbdFrame(rgb, metres(half))).depth
+    np.testing.assert_allclose(np.load(tmp_path / "out/a_depth.npy"), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz", "tiff"])
+def test_floating_point_depth_is_metres_whatever_the_scale(tmp_path, suffix):
+    depth = metres(scene(3)[1])
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "npy":
+        np.save(path, depth)
+    elif suffix == "npz":
+        np.savez(path, depth=depth, other=np.zeros(3))
+    else:
+        cv2.imwrite(str(path), depth)
+    np.testing.assert_array_equal(read_depth(path, scale=7.0), depth)
+
+
+def test_zero_negative_and_infinite_depth(tmp_path):
+    """Zero and negative values are missing; infinity is left for the completer, which takes it as missing."""
+    np.save(tmp_path / "a.npy", np.float64([[0, -1, np.nan, np.inf, 2.5]]))
+    np.testing.assert_array_equal(
+        read_depth(tmp_path / "a.npy", 1), np.float32([[np.nan, np.nan, np.nan, np.inf, 2.5]])
+    )
+
+
+def test_an_exif_rotation_does_not_part_colour_from_depth(tmp_path):
+    image = np.zeros((40, 60, 3), np.uint8)
+    jpeg = cv2.imencode(".jpg", image)[1].tobytes()
+    orientation_6 = bytes.fromhex("ffe1002245786966000049492a00080000000100120103000100000006000000") + b"\0\0\0\0"
+    (tmp_path / "a.jpg").write_bytes(jpeg[:2] + orientation_6 + jpeg[2:])
+    assert cv2.imread(str(tmp_path / "a.jpg")).shape[:2] == (60, 40), "the file must really ask for a rotation"
+    assert read_rgb(tmp_path / "a.jpg").shape == (40, 60, 3)
+
+
+def test_folders_are_matched_by_name_in_natural_order(tmp_path):
+    for name in ("f10", "f2", "f1"):
+        write_scene(tmp_path, name, 1)
+    (tmp_path / "rgb/f3.png").write_bytes(b"")
+    (tmp_path / "depth/notes.txt").write_text("no image")
+    pairs, left_over = find_pairs(tmp_path / "rgb", tmp_path / "depth")
+    assert [pair.name for pair in pairs] == ["f1", "f2", "f10"]
+    assert left_over == [tmp_path / "rgb/f3.png"]
+
+
+def break_by_cutting(path):
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def break_by_emptying(path):
+    path.write_bytes(b"")
+
+
+def break_by_eight_bits(path):
+    cv2.imwrite(str(path), np.zeros((48, 64), np.uint8))
+
+
+def break_by_covering(path):
+    cv2.imwrite(str(path), np.zeros((48, 64), np.uint16))
+
+
+@pytest.mark.parametrize("damage", [break_by_cutting, break_by_emptying, break_by_eight_bits, break_by_covering])
+def test_a_bad_file_in_the_middle_is_named_and_the_others_are_done(tmp_path, capsys, damage):
+    for name in ("f1", "f2", "f3"):
+        write_scene(tmp_path, name, 1)
+    damage(tmp_path / "depth/f2.png")
+    assert complete(tmp_path) == 1
+    out, err = capsys.readouterr()
+    assert "f2" in err and len(err.strip().splitlines()) == 1
+    assert "2 of 3 frames" in out
+    assert (tmp_path / "out/f1_depth.png").exists() and (tmp_path / "out/f3_depth.png").exists()
+    assert not (tmp_path / "out/f2_depth.png").exists()
+
+
+def test_depth_beyond_sixteen_bits_is_zero_in_the_png_with_one_warning(tmp_path, capsys):
+    for name in ("a", "b"):
+        write_scene(tmp_path, name, 1)
+    assert complete(tmp_path, "--depth-scale", "0.05", "--profile", "lidar") == 0
+    dense = np.load(tmp_path / "out/a_depth.npy")
+    assert dense.min() < 65.535 < dense.max()
+    np.testing.assert_array_equal(stored(tmp_path, "a_depth.png") == 0, dense > 65.535)
+    assert capsys.readouterr().err.count("65.535") == 1
+
+
+def test_intrinsics_add_a_point_cloud_that_reads_back(tmp_path):
+    rgb, _ = write_scene(tmp_path, "a", 1)
+    assert complete(tmp_path, "--intrinsics", "50,60,31,23") == 0
+    header, body = (tmp_path / "out/a.ply").read_bytes().split(b"end_header\n")
+    assert header.startswith(b"ply\nformat binary_little_endian 1.0\n")
+    assert f"element vertex {48 * 64}".encode() in header
+    vertices = np.frombuffer(body, [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "u1", 3)])
+    dense = np.load(tmp_path / "out/a_depth.npy")
+    at = 30 * 64 + 45
+    z = dense[30, 45]
+    np.testing.assert_allclose([vertices[k][at] for k in "xyz"], [(45 - 31) * z / 50, (30 - 23) * z / 60, z], rtol=1e-5)
+    np.testing.assert_array_equal(vertices["rgb"][at], rgb[30, 45])
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--depth-scale", "0"], "--depth-scale"),
+        (["--min-confidence", "1.5"], "--min-confidence"),
+        (["--profile", "sonar"], "sonar"),
+        (["--model", "nothing"], "nothing"),
+    ],
+)
+def test_a_wrong_setting_is_named_before_any_work(tmp_path, capsys, options, named):
+    write_scene(tmp_path, "a", 1)
+    assert complete(tmp_path, *options) == 1
+    assert named in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_paths_that_do_not_fit_together_are_told_apart(tmp_path):
+    write_scene(tmp_path, "a", 1)
+    with pytest.raises(ConfigurationError, match="does not exist"):
+        find_pairs(tmp_path / "nowhere", tmp_path / "depth")
+    with pytest.raises(ConfigurationError, match="two files or two folders"):
+        find_pairs(tmp_path / "rgb/a.png", tmp_path / "depth")
+    (tmp_path / "depth/a.png").rename(tmp_path / "depth/b.png")
+    with pytest.raises(ConfigurationError, match="no file name in common"):
+        find_pairs(tmp_path / "rgb", tmp_path / "depth")
+    (tmp_path / "rgb/a.jpg").write_bytes(b"")
+    with pytest.raises(ConfigurationError, match="one name"):
+        find_pairs(tmp_path / "rgb", tmp_path / "depth")
+
+
+def test_an_npz_with_several_arrays_needs_one_named_depth(tmp_path):
+    np.savez(tmp_path / "a.npz", z=np.ones((2, 2)), w=np.ones((2, 2)))
+    with pytest.raises(InputError, match="call the one to use 'depth'"):
+        read_depth(tmp_path / "a.npz", 1)
+    (tmp_path / "b.npy").write_bytes(b"\x93NUMPY")
+    with pytest.raises(InputError, match=r"b\.npy"):
+        read_depth(tmp_path / "b.npy", 1)

@@ -1,0 +1,144 @@
+"""The package installs whole, and what its files say about it agrees."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import os
+import re
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from depth_completion_ros.resources import share_directory
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = "depth_completion_ros"
+SHARED_FOLDERS = ("launch", "config", "models", "samples")
+
+# Where an imported module comes from: its rosdep key, and its pip requirement (None: comes with ROS only).
+MODULES = {
+    "cv2": ("python3-opencv", "opencv-contrib-python-headless"),
+    "numpy": ("python3-numpy", "numpy"),
+    "rich": ("python3-rich", "rich"),
+    "rosbags": ("python3-rosbags-pip", "rosbags"),
+    "yaml": ("python3-yaml", "PyYAML"),
+    "tf2_ros": ("tf2_ros_py", None),
+}
+OPTIONAL_MODULES = {"scipy"}
+
+
+@pytest.fixture(scope="module")
+def setup_cfg() -> configparser.ConfigParser:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    return parser
+
+
+@pytest.fixture(scope="module")
+def package_xml() -> ET.Element:
+    return ET.parse(ROOT / "package.xml").getroot()
+
+
+def shared_files(directory: Path) -> set[str]:
+    found = {"package.xml"}
+    for folder in SHARED_FOLDERS:
+        found |= {
+            path.relative_to(directory).as_posix()
+            for path in (directory / folder).rglob("*")
+            if path.is_file() and "__pycache__" not in path.parts
+        }
+    return found
+
+
+def imported_modules() -> set[str]:
+    modules = set()
+    for path in [*(ROOT / PACKAGE).rglob("*.py"), *(ROOT / "launch").glob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                modules |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                modules.add(str(node.module).split(".")[0])
+    return modules - set(sys.stdlib_module_names) - {PACKAGE} - OPTIONAL_MODULES
+
+
+def requirements(text: str) -> set[str]:
+    names = (re.match(r"[A-Za-z0-9_-]+", line) for line in text.split("\n"))
+    return {name.group() for name in names if name}
+
+
+def test_setup_cfg_and_package_xml_say_the_same(setup_cfg, package_xml):
+    metadata = setup_cfg["metadata"]
+    maintainer = package_xml.find("maintainer")
+    assert metadata["name"] == package_xml.findtext("name") == PACKAGE
+    assert metadata["version"] == package_xml.findtext("version")
+    assert metadata["license"] == package_xml.findtext("license") == "Apache-2.0"
+    assert metadata["maintainer_email"] == maintainer.get("email")
+    assert metadata["maintainer"] == maintainer.text
+
+
+def test_the_maintainer_address_is_one_that_colcon_accepts(package_xml):
+    """colcon takes a package with another one for plain Python, without a word."""
+    address = package_xml.find("maintainer").get("email")
+    assert re.fullmatch(r"[\w%+-]+(\.[\w%+-]+)*@[A-Za-z0-9%-]+(\.[A-Za-z0-9%-]+)*\.[A-Za-z]{2,}", address)
+
+
+def test_colcon_builds_it_as_a_python_package(package_xml):
+    assert package_xml.findtext("export/build_type") == "ament_python"
+    assert (ROOT / "resource" / PACKAGE).is_file()
+
+
+def test_python_requires_stays_out_of_setup_cfg(setup_cfg):
+    """colcon evaluates what setup.cfg becomes as literals, and fails on that one."""
+    assert "python_requires" not in setup_cfg["options"]
+
+
+def test_everything_imported_is_a_declared_dependency(setup_cfg, package_xml):
+    exec_depends = {element.text for element in package_xml.findall("exec_depend")}
+    install_requires = requirements(setup_cfg["options"]["install_requires"])
+    for module in sorted(imported_modules()):
+        rosdep_key, requirement = MODULES.get(module, (module, None))
+        assert rosdep_key in exec_depends, f"{module} is imported: package.xml needs <exec_depend>{rosdep_key}"
+        assert requirement is None or requirement in install_requires, f"{module}: setup.cfg needs {requirement}"
+
+
+def test_optional_modules_are_in_an_extra(setup_cfg):
+    extras = set().union(*(requirements(text) for text in setup_cfg["options.extras_require"].values()))
+    assert extras >= OPTIONAL_MODULES
+
+
+def test_the_checkout_is_its_own_share_directory():
+    assert share_directory() == ROOT
+
+
+def test_pip_installs_all_shared_files_and_they_are_found(tmp_path):
+    """A normal installation, from a copy so that no build folder is left in the checkout."""
+    pytest.importorskip("setuptools", minversion="71", reason="building without a network needs setuptools >= 71")
+    source = tmp_path / "source"
+    leave_out = shutil.ignore_patterns(".*", "build", "install", "log", "demo_out", "*.egg-info", "__pycache__", "test")
+    shutil.copytree(ROOT, source, ignore=leave_out)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    prefix = tmp_path / "prefix"
+    subprocess.run([*pip, "--prefix", prefix, source], check=True, timeout=300)
+
+    code = next(prefix.rglob(f"{PACKAGE}/__init__.py")).parent.parent
+    share = code.parents[2] / "share" / PACKAGE
+    environment = {name: value for name, value in os.environ.items() if name != "AMENT_PREFIX_PATH"}
+    found = subprocess.run(
+        [sys.executable, "-c", f"from {PACKAGE}.resources import share_directory; print(share_directory())"],
+        env=environment | {"PYTHONPATH": str(code)},
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert found.stdout.strip() == str(share)
+    assert shared_files(share) == shared_files(ROOT)
+    marker = share.parent / "ament_index" / "resource_index" / "packages" / PACKAGE
+    assert marker.is_file(), "ros2 finds a package by this file"
+    assert {path.name for path in code.parents[2].glob("bin/*")} == {"completion_node", "depth-completion"}
