@@ -24,6 +24,8 @@ Shapes at size full: image (3, H, W) and depth (4, H, W) → each (32, H, W), (6
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -161,8 +163,8 @@ class Pair(nn.Module):
 
 
 class S2ml(nn.Module):
-    """channels: of the stages down to a quarter of the resolution, finest first; fold: size of the blocks that the first
-    stage works on; heads: of the attention; pairs: of spectral and spatial fusion.
+    """channels: of the stages down to a quarter of the resolution, finest first; fold: size of the blocks that the
+    first stage works on; heads: of the attention; pairs: of spectral and spatial fusion.
     """
 
     def __init__(self, channels: tuple[int, ...], fold: int, heads: int, pairs: int = 2):
@@ -171,8 +173,8 @@ class S2ml(nn.Module):
         self.image_encoder = _encoder(3 * fold**2, channels)
         self.depth_encoder = _encoder(DEPTH_CHANNELS * fold**2, channels)
         self.pairs = nn.ModuleList(Pair(channels[-1], heads, shift=i % 2 == 1) for i in range(pairs))
-        self.ups = nn.ModuleList(PixelShuffleUp(channels[i + 1], channels[i]) for i in range(len(channels) - 1))
-        self.decoder = nn.ModuleList(conv(3 * channels[i], channels[i]) for i in range(len(channels) - 1))
+        self.ups = nn.ModuleList(PixelShuffleUp(coarse, fine) for fine, coarse in pairwise(channels))
+        self.decoder = nn.ModuleList(conv(3 * fine, fine) for fine in channels[:-1])
         self.head = Head(channels[0], fold)
 
     def forward(self, inputs: CoreInputs) -> tuple[Tensor, Tensor]:
@@ -191,12 +193,12 @@ class S2ml(nn.Module):
 
 
 def _encoder(inputs: int, channels: tuple[int, ...]) -> nn.ModuleList:
-    stages = [nn.Sequential(conv(inputs, channels[0]), ResidualBlock(channels[0], channels[0]))]
-    for i in range(1, len(channels)):
-        stages.append(
-            nn.Sequential(ResidualBlock(channels[i - 1], channels[i], 2), ResidualBlock(channels[i], channels[i]))
-        )
-    return nn.ModuleList(stages)
+    first = nn.Sequential(conv(inputs, channels[0]), ResidualBlock(channels[0], channels[0]))
+    later = (
+        nn.Sequential(ResidualBlock(fine, coarse, stride=2), ResidualBlock(coarse, coarse))
+        for fine, coarse in pairwise(channels)
+    )
+    return nn.ModuleList([first, *later])
 
 
 METHOD = Method(
@@ -204,7 +206,7 @@ METHOD = Method(
     paper="S2ML, arXiv 2511.06033",
     inputs="image, depth",
     sizes={
-        "small": {"channels": (64,), "fold": 4, "heads": 2},
+        "small": {"channels": (48,), "fold": 4, "heads": 2},
         "full": {"channels": (32, 64, 128), "fold": 1, "heads": 4},
     },
 )
