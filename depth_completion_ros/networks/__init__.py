@@ -11,7 +11,7 @@ from ..errors import ConfigurationError
 from .shell import CompletionNetwork, Method
 
 SIZES = ("small", "full")
-_NAMES = ("lite", "nlspn", "unet", "s2ml", "magaconv")
+_NAMES = ("lite", "nlspn", "unet", "s2ml", "magaconv", "fast_interpolation", "srgan")
 
 
 def names() -> tuple[str, ...]:

@@ -29,7 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import Head, conv, pool_measured
+from .blocks import Head, conv
 from .shell import INPUT_CHANNELS, CoreInputs, Method
 
 _KERNELS = (3, 5, 7)
@@ -189,13 +189,11 @@ class MagaConvNetwork(nn.Module):
         self.head = Head(whole, reduction)
 
     def forward(self, inputs: CoreInputs) -> tuple[Tensor, Tensor]:
-        sparse, measured, image, features = inputs.sparse, inputs.measured, inputs.image, inputs.features()
+        image, features = inputs.image, inputs.features()
         if self.reduction > 1:
-            sparse, measured = pool_measured(sparse, measured, self.reduction)
-            image = F.pixel_unshuffle(image, self.reduction)
-            features = F.pixel_unshuffle(features, self.reduction)
-
-        depth, missing = torch.cat([sparse, measured], dim=1), 1 - measured
+            image, features = F.pixel_unshuffle(image, self.reduction), F.pixel_unshuffle(features, self.reduction)
+        low = inputs.downscaled(self.reduction)
+        depth, missing = torch.cat([low.sparse, low.measured], dim=1), 1 - low.measured
         skips = [features]
         for block in self.depth_encoder:
             depth, missing = block(depth, missing)

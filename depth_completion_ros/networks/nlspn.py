@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import Head, ResidualBlock, conv, pool_measured, upsample
+from .blocks import Head, ResidualBlock, conv, upsample
 from .shell import DEPTH_CHANNELS, CoreInputs, Method
 
 _NEIGHBOURS = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
@@ -138,12 +138,8 @@ class Nlspn(nn.Module):
 
     def forward(self, inputs: CoreInputs) -> tuple[Tensor, Tensor]:
         image, depth = inputs.image, inputs.depth_features()
-        sparse, measured, prefill = inputs.sparse, inputs.measured, inputs.prefill
         if self.reduction > 1:
             image, depth = F.pixel_unshuffle(image, self.reduction), F.pixel_unshuffle(depth, self.reduction)
-            sparse, measured = pool_measured(sparse, measured, self.reduction)
-            prefill = torch.lerp(F.avg_pool2d(prefill, self.reduction), sparse, measured)
-
         x = torch.cat([self.image_stem(image), self.depth_stem(depth)], dim=1)
         skips = []
         for stage in self.encoder:
@@ -156,8 +152,9 @@ class Nlspn(nn.Module):
         guidance = self.guidance_head(torch.cat([self.guidance(x), fine], dim=1))
         confidence = self.confidence_head(torch.cat([self.confidence(x), fine], dim=1))
 
-        refined = self.propagation(prefill + correction, guidance, confidence, sparse, measured)
-        correction = refined - prefill
+        low = inputs.downscaled(self.reduction)
+        refined = self.propagation(low.prefill + correction, guidance, confidence, low.sparse, low.measured)
+        correction = refined - low.prefill
         if self.reduction > 1:
             correction, log_b = upsample(correction, self.reduction), upsample(log_b, self.reduction)
         return correction, log_b

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .blocks import pool_measured, upsample
@@ -48,6 +49,14 @@ class CoreInputs(NamedTuple):
     def features(self) -> Tensor:
         """(N, INPUT_CHANNELS, H, W): image and depth."""
         return torch.cat([self.image, self.depth_features()], dim=1)
+
+    def downscaled(self, factor: int) -> CoreInputs:
+        """The same at 1/factor of the resolution: each block's means, of sparse the mean of what is measured in it."""
+        if factor == 1:
+            return self
+        sparse, measured = pool_measured(self.sparse, self.measured, factor)
+        image, prefill, distance = (F.avg_pool2d(x, factor) for x in (self.image, self.prefill, self.distance))
+        return CoreInputs(image, sparse, measured, torch.lerp(prefill, sparse, measured), distance)
 
 
 @dataclass(frozen=True)
