@@ -98,9 +98,7 @@ def launch(tmp_path):
         }
         result = subprocess.run(
             [sys.executable, "-c", RUN_LAUNCH_FILE, str(ROOT / "launch" / f"{name}.launch.py"), *arguments],
-            env=others
-            | {"AMENT_PREFIX_PATH": prefixes, "PYTHONPATH": paths, "ROS_LOG_DIR": str(tmp_path)}
-            | environment,
+            env=others | environment,
             cwd=tmp_path,
             capture_output=True,
             text=True,
