@@ -125,7 +125,7 @@ def encode_compressed_depth(depth: np.ndarray, max_depth: float = 10.0) -> tuple
 
 
 def decode_points(message: Any) -> np.ndarray:
-    """sensor_msgs/PointCloud2 to (N, 3) float32 x y z [m], in the frame of the message Causes: "points", "truncated"."""
+    """sensor_msgs/PointCloud2 to (N, 3) float32 x y z [m], in its own frame. Causes: "points", "truncated"."""
     fields = {field.name: field for field in message.fields}
     order = ">" if message.is_bigendian else "<"
     try:
