@@ -98,8 +98,8 @@ class DepthCompleter:
         if sample.size == 0:
             raise InputError(
                 "empty_depth",
-                f"no depth between {self.profile.min_range} and {self.profile.max_range} m in this frame: is the sensor "
-                "covered or too close, or its unit (depth.unit) or profile another one?",
+                f"no depth between {self.profile.min_range} and {self.profile.max_range} m in this frame: is the "
+                "sensor covered or too close, or its unit (depth.unit) or profile another one?",
             )
         return float(np.median(sample))
 

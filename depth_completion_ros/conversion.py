@@ -14,8 +14,8 @@ import numpy as np
 from .errors import InputError
 from .frame import Intrinsics
 
-# encoding -> (dtype, channels, OpenCV conversion to RGB; None where it is RGB already). ROS names a Bayer pattern by its
-# first two rows from the corner, OpenCV by the 2x2 block one pixel further in: rggb is "BG".
+# encoding -> (dtype, channels, OpenCV conversion to RGB; None where it is RGB already). ROS names a Bayer pattern by
+# its first two rows from the corner, OpenCV by the 2x2 block one pixel further in: rggb is "BG".
 _RGB_ENCODINGS: dict[str, tuple[type, int, int | None]] = {
     "rgb8": (np.uint8, 3, None),
     "bgr8": (np.uint8, 3, cv2.COLOR_BGR2RGB),
@@ -72,7 +72,8 @@ def decode_depth(message: Any, unit: float = 0.001) -> np.ndarray:
 
 def decode_compressed_rgb(message: Any) -> np.ndarray:
     """sensor_msgs/CompressedImage (JPEG or PNG) to (H, W, 3) uint8, red first. Causes: "encoding", "truncated"."""
-    if "compressedDepth" in message.format:
+    # image_transport names the encoding first: "16UC1; png compressed", "16UC1; compressedDepth png"
+    if "compressedDepth" in message.format or message.format.partition(";")[0].strip() in _DEPTH_ENCODINGS:
         raise InputError(
             "encoding", f"rgb image has format {message.format!r}, which is depth: are the topics swapped?"
         )
@@ -107,7 +108,7 @@ def encode_compressed_depth(depth: np.ndarray, max_depth: float = 10.0) -> tuple
     """The ``format`` and ``data`` of a compressedDepth message, as image_transport writes them.
 
     depth: (h, w), uint16 counts (kept exactly) or float32 metres (quantised by inverse depth up to max_depth [m]; what
-    lies beyond, or is not a positive number, becomes missing).
+    lies beyond, nearer than 16 bits can tell (about 15 cm), or is not a positive number, becomes missing).
     """
     a = b = 0.0
     encoding, counts = "16UC1", depth
@@ -115,15 +116,16 @@ def encode_compressed_depth(depth: np.ndarray, max_depth: float = 10.0) -> tuple
         # image_transport's default: quantisation 100 steps at the far end, A = q(q + 1), B = 1 - A / max.
         encoding, a = "32FC1", 100.0 * 101.0
         b = 1.0 - a / max_depth
-        with np.errstate(divide="ignore", invalid="ignore"):
-            counts = np.where((depth > 0) & (depth <= max_depth), a / depth + b, 0)
-        counts = np.clip(np.rint(counts), 0, 65535).astype(np.uint16)
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            counts = np.rint(a / depth + b)
+            held = (depth > 0) & (depth <= max_depth) & (counts <= 65535)
+        counts = np.where(held, counts, 0).astype(np.uint16)
     _, png = cv2.imencode(".png", counts)
     return f"{encoding}; compressedDepth png", _COMPRESSED_DEPTH_HEADER.pack(0, a, b) + png.tobytes()
 
 
 def decode_points(message: Any) -> np.ndarray:
-    """sensor_msgs/PointCloud2 to (N, 3) float32 x y z [m], in the frame of the message. Cause: "points", "truncated"."""
+    """sensor_msgs/PointCloud2 to (N, 3) float32 x y z [m], in its own frame. Causes: "points", "truncated"."""
     fields = {field.name: field for field in message.fields}
     order = ">" if message.is_bigendian else "<"
     try:
@@ -168,7 +170,7 @@ def intrinsics_of(message: Any) -> Intrinsics:
 
 
 def _pixels(message: Any, role: str, dtype: type, channels: int) -> np.ndarray:
-    """The message's pixels as (H, W) or (H, W, channels) in native byte order, without a copy where that is possible."""
+    """The message's pixels as (H, W) or (H, W, channels) in native byte order, without a copy where possible."""
     height, width, step = message.height, message.width, message.step
     row = width * channels * np.dtype(dtype).itemsize
     if height == 0 or width == 0:
@@ -177,15 +179,14 @@ def _pixels(message: Any, role: str, dtype: type, channels: int) -> np.ndarray:
     if step < row or data.size < step * height:
         raise InputError(
             "truncated",
-            f"{role} image of {width}x{height} {message.encoding} has step {step} and {data.size} bytes, but needs a step "
-            f"of {row} or more and step x height = {max(step, row) * height} bytes: check its driver",
+            f"{role} image of {width}x{height} {message.encoding} has step {step} and {data.size} bytes, but needs a "
+            f"step of {row} or more and step x height = {max(step, row) * height} bytes: check its driver",
         )
-    order = ">" if message.is_bigendian else "<"
-    item = np.dtype(dtype).newbyteorder(order)
-    shape, strides = (height, width), (step, channels * item.itemsize)
-    if channels > 1:
-        shape, strides = (*shape, channels), (*strides, item.itemsize)
-    pixels = np.ndarray(shape, item, data, strides=strides)
+    item = np.dtype(dtype).newbyteorder(">" if message.is_bigendian else "<")
+    strides = (step, channels * item.itemsize, item.itemsize)
+    pixels = np.ndarray((height, width, channels), item, data, strides=strides)
+    if channels == 1:
+        pixels = pixels[..., 0]
     return pixels.astype(item.newbyteorder("="), copy=False)
 
 
@@ -197,10 +198,14 @@ def _metres(counts: np.ndarray, unit: float) -> np.ndarray:
 
 def _decoded(role: str, data: Any, flags: int) -> np.ndarray:
     data = np.frombuffer(data, np.uint8)
-    # The decoders fill up what is cut off at the end with grey or noise and only print a warning.
-    tail = data[-64:].tobytes().rstrip(b"\0")
+    # The decoders fill up what is cut off at the end with grey or noise and only print a warning. Zeros behind the end
+    # are no fault: cameras send JPEGs in buffers of fixed size.
+    tail = data.tobytes().rstrip(b"\0")[-64:]
     whole = tail.endswith(b"\xff\xd9") or b"IEND" in tail
-    image = cv2.imdecode(data, flags) if whole else None
+    try:
+        image = cv2.imdecode(data, flags) if whole else None
+    except cv2.error:  # OpenCV 4, for a damaged header
+        image = None
     if image is None:
         raise InputError("truncated", f"the {data.size} bytes of the compressed {role} image are no whole JPEG or PNG")
     return image

@@ -104,7 +104,7 @@ class CompletedDepth:
 
     @classmethod
     def empty(cls, height: int, width: int) -> CompletedDepth:
-        """Uninitialised arrays of one size, to be handed to ``DepthCompleter.complete(frame, out=…)`` again and again."""
+        """Uninitialised arrays of one size, for ``DepthCompleter.complete(frame, out=…)`` to write into."""
         return cls(
             depth=np.empty((height, width), np.float32),
             sigma=np.empty((height, width), np.float32),

@@ -11,7 +11,7 @@ from .frame import Intrinsics, RgbdFrame
 def transform_from_pose(pose: np.ndarray) -> np.ndarray:
     """(4, 4) float64 rigid transform from (7,) x y z [m], qx qy qz qw, as geometry_msgs/Pose has them.
 
-    Raises InputError (cause "extrinsic") for a wrong length, non-finite values or a quaternion that is not near unit length.
+    Raises InputError (cause "extrinsic") for a wrong length, non-finite values or a quaternion far from unit length.
     """
     pose = np.asarray(pose, np.float64)
     if pose.shape != (7,) or not np.isfinite(pose).all():
@@ -61,8 +61,8 @@ def depth_on_rgb_grid(frame: RgbdFrame) -> np.ndarray:
     """The frame's depth as (H, W) float32 [m] at the RGB resolution; NaN where no measurement lands.
 
     Same size: the frame's own array. Another camera (``depth_to_rgb``): back-projected, moved and projected again.
-    Same field of view at a lower resolution: each sample goes to the pixel nearest to its centre, the rest is left to the
-    completion; at a higher resolution: the nearest (smallest) measurement of each pixel's block stays.
+    Same field of view at a lower resolution: each sample goes to the pixel nearest to its centre, the rest is left to
+    the completion; at a higher resolution: the nearest (smallest) measurement of each pixel's block stays.
     Raises InputError (cause "size") where the shapes rule out that both show the same field of view.
     """
     height, width = frame.rgb.shape[:2]
@@ -90,13 +90,14 @@ def _check_same_field_of_view(depth: tuple[int, int], rgb: tuple[int, int]) -> N
     if abs(depth[1] * rgb[0] / (depth[0] * rgb[1]) - 1) > 0.02:
         raise InputError(
             "size",
-            f"depth is {depth[1]}x{depth[0]} and rgb {rgb[1]}x{rgb[0]}: their shapes differ, so they cannot show the same "
-            "field of view: register depth to rgb, or give both camera_infos and the extrinsic (depth.registered: false)",
+            f"depth is {depth[1]}x{depth[0]} and rgb {rgb[1]}x{rgb[0]}: their shapes differ, so they cannot show the "
+            "same field of view: register depth to rgb, or set depth.registered false and give both camera_infos and "
+            "the extrinsic",
         )
 
 
 def _nearest_pixels(samples: int, pixels: int) -> np.ndarray:
-    """For each of ``samples`` cells across an image, the one of ``pixels`` cells that holds its centre (half-pixel centres)."""
+    """For each of ``samples`` cells across an image, the one of ``pixels`` cells that holds its centre."""
     return np.minimum(((np.arange(samples) + 0.5) * pixels / samples).astype(np.intp), pixels - 1)
 
 

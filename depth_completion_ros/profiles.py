@@ -1,4 +1,4 @@
-"""What one kind of depth sensor is like. The figures are data: ``config/<name>.yaml``, the node's own parameter files."""
+"""What a kind of depth sensor is like. The figures are data: ``config/<name>.yaml``, the node's parameter files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ class Profile:
     def __post_init__(self) -> None:
         if not 0 <= self.min_range < self.max_range < float("inf"):
             raise ConfigurationError(
-                f"profile {self.name}: depth.min_range {self.min_range} m must lie below depth.max_range {self.max_range} m"
+                f"profile {self.name}: depth.min_range {self.min_range} m must lie below "
+                f"depth.max_range {self.max_range} m"
             )
         if min(self.noise) < 0 or max(self.noise) <= 0:
             raise ConfigurationError(f"profile {self.name}: noise {self.noise} must not be negative or all zero")

@@ -25,5 +25,6 @@ def share_directory() -> Path:
         if (candidate / "package.xml").is_file() and (candidate / "config").is_dir():
             return candidate
     raise ConfigurationError(
-        f"the data files of {PACKAGE} were not found beside {here.parent}: install it with pip or colcon, or run it from a checkout"
+        f"the data files of {PACKAGE} were not found beside {here.parent}: install it with pip or colcon, "
+        "or run it from a checkout"
     )

@@ -1,9 +1,9 @@
 """Pairs each RGB message with the depth message measured closest to it. No ROS, no threads, no callbacks.
 
 Which pairs are best: those of equal stamps first; then the order-preserving matching that maximises
-Σ (slop - |offset|), so that small offsets win and no partner is left over without need. As messages come one by one, the
-next of each stream is predicted from its period: a pair is given out as soon as the best matching of what is there
-and what is expected contains it. With steady streams this means at once, at any phase between them.
+Σ (slop - |offset|), so that small offsets win and no partner is left over without need. As messages come one by one,
+the next of each stream is predicted from its period: a pair is given out as soon as the best matching of what is
+there and what is expected contains it. With steady streams this means at once, at any phase between them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any, Literal, NamedTuple
 
 Stream = Literal["rgb", "depth"]
 
-# A stamp this far behind the newest of its stream is a clock set back or a recording begun again; less is a message overtaken.
+# A stamp this far behind the newest of its stream is a clock set back or a recording begun again; less is a message
+# that was overtaken.
 JUMP_BACK_NS = 200_000_000
 _PERIODS_REMEMBERED = 9
 

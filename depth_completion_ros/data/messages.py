@@ -20,8 +20,8 @@ CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 POINT_CLOUD = "sensor_msgs/msg/PointCloud2"
 
 _HEADER = "std_msgs/msg/Header"
-_POINT = np.dtype([("x", "f4"), ("y", "f4"), ("z", "f4"), ("intensity", "f4"), ("ring", "u2")])
-_POINT_FIELD_TYPES = {"u2": 4, "f4": 7}  # PointField.UINT16, FLOAT32
+# Fields of a point, one after the other: name, NumPy type, PointField's number for it.
+_POINT_FIELDS = (("x", "f4", 7), ("y", "f4", 7), ("z", "f4", 7), ("intensity", "f4", 7), ("ring", "u2", 4))
 _STAMP_OFFSET = 4  # CDR begins with four bytes that say how it is encoded; the header's stamp is the first field
 
 
@@ -73,8 +73,8 @@ def camera_info(head: Any, intrinsics: Intrinsics) -> Any:
 
 def point_cloud(head: Any, points: np.ndarray) -> Any:
     """sensor_msgs/PointCloud2 of points (N, 5) float32: x y z [m], intensity, ring (stored as uint16)."""
-    packed = np.empty(len(points), _POINT)
-    for column, name in enumerate(_POINT.names or ()):
+    packed = np.empty(len(points), [(name, dtype) for name, dtype, _ in _POINT_FIELDS])
+    for column, (name, _, _) in enumerate(_POINT_FIELDS):
         packed[name] = points[:, column]
     field = TYPESTORE.types["sensor_msgs/msg/PointField"]
     return TYPESTORE.types[POINT_CLOUD](
@@ -82,11 +82,11 @@ def point_cloud(head: Any, points: np.ndarray) -> Any:
         height=1,
         width=len(packed),
         fields=[
-            field(name=name, offset=offset, datatype=_POINT_FIELD_TYPES[dtype.str[1:]], count=1)
-            for name, (dtype, offset) in (_POINT.fields or {}).items()
+            field(name=name, offset=4 * column, datatype=number, count=1)
+            for column, (name, _, number) in enumerate(_POINT_FIELDS)
         ],
         is_bigendian=sys.byteorder == "big",
-        point_step=_POINT.itemsize,
+        point_step=packed.itemsize,
         row_step=packed.nbytes,
         data=packed.view(np.uint8),
         is_dense=bool(np.isfinite(points).all()),

@@ -22,8 +22,10 @@ class Engine(ABC):
 
     @abstractmethod
     def run(self, image: np.ndarray, depth: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
-        """image (H, W, 3) uint8, red first; depth (H, W) float32 [m], 0 = missing, at least one measured; scale [m], the
-        median of the measured depth. Returns dense depth and sigma, (H, W) float32 [m], everywhere finite and above zero.
+        """Complete one frame.
+
+        image: (H, W, 3) uint8, red first. depth: (H, W) float32 [m], 0 = missing, at least one measured. scale: [m],
+        the median of the measured depth. Returns depth and sigma, (H, W) float32 [m], everywhere finite and above zero.
 
         The returned arrays belong to the engine and hold until its next run; the inputs are only read.
         """
@@ -32,7 +34,7 @@ class Engine(ABC):
         """Memory held on an accelerator; None for an engine that uses none."""
         return None
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most engines hold nothing
         """Let go of everything held. The engine is not used afterwards."""
 
 

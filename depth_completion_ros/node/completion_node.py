@@ -5,9 +5,9 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rcl_interfaces.msg import SetParametersResult
 
 from .diagnostics import Diagnostics
 from .frames import FrameBuilder, MessagePair
@@ -27,7 +27,7 @@ class CompletionNode(LifecycleNode):
 
     def __init__(self, **node_arguments: Any):
         super().__init__("depth_completion", automatically_declare_parameters_from_overrides=True, **node_arguments)
-        self.statistics = Statistics(self.get_logger().warning)
+        self.statistics = Statistics(lambda text: self.get_logger().warning(text))
         self.parameters = NodeParameters(self, functools.partial(self.statistics.report, "parameter"))
         self.add_on_set_parameters_callback(self._on_parameters)
         self._diagnostics = Diagnostics(self, self.statistics, self.parameters["profile"])

@@ -31,7 +31,7 @@ class TransformSource(Protocol):
 
 @dataclass
 class MessagePair:
-    """What the synchroniser paired, the newest calibrations seen by then, and when it was received (monotonic seconds)."""
+    """What the synchroniser paired, the newest calibrations by then, and when it was received (monotonic seconds)."""
 
     rgb: Any
     depth: Any

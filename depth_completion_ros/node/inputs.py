@@ -117,8 +117,8 @@ class Inputs:
             self._inputs[name].incompatible = str(qos_policy_name_from_kind(event.last_policy_kind))
             self._statistics.report(
                 "qos",
-                f"a publisher of {resolved} offers an incompatible QoS ({self._inputs[name].incompatible}): nothing will "
-                "come from it; override ours with qos_overrides, or change its",
+                f"a publisher of {resolved} offers an incompatible QoS ({self._inputs[name].incompatible}): nothing "
+                "will come from it; override ours with qos_overrides, or change its",
             )
 
         subscription = self._node.create_subscription(
@@ -157,8 +157,8 @@ class Inputs:
         messages = {
             "time_jump": f"{stream} stamps went back by {-step_s:.3f} s: a clock was set or a recording begun again; "
             "starting to pair anew",
-            "duplicate_stamp": f"two {stream} messages carry the same stamp: the second is dropped; mend the driver's stamps",
-            "late": f"a {stream} message is older than one already used: dropped; are two drivers publishing this topic?",
+            "duplicate_stamp": f"two {stream} messages carry the same stamp: the second is dropped; mend the driver",
+            "late": f"a {stream} message is older than one already used: dropped; do two drivers publish this topic?",
         }
         for cause, number in (self._synchronizer.dropped - self._told).items():
             self._statistics.drop(cause, messages.get(cause), number)

@@ -1,4 +1,4 @@
-"""ROS's own approximate time synchroniser behind the interface of ours, for comparing and for those who trust it more."""
+"""ROS's own approximate time synchroniser behind the interface of ours, for those who trust it more."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ _IMAGE_TOPICS = ("depth", "confidence", "sigma")
 
 
 class Outputs:
-    """Publishers of ``~/depth``, ``~/confidence``, ``~/sigma``, ``~/camera_info`` and ``~/points``. Used by the worker."""
+    """Publishers of ``~/depth``, ``~/confidence``, ``~/sigma``, ``~/camera_info``, ``~/points``. Used by the worker."""
 
     def __init__(self, node: LifecycleNode):
         def publisher(message_type: type, topic: str) -> Any:
@@ -81,7 +81,7 @@ class Outputs:
 
 
 class _Messages:
-    """Messages of one image size with their data allocated once. Assigning an array to ``data`` would copy it bytewise."""
+    """Messages of one image size, their data allocated once: assigning an array to ``data`` copies it bytewise."""
 
     def __init__(self, height: int, width: int):
         self.height, self.width = height, width

@@ -72,20 +72,16 @@ PARAMETERS = {
     parameter.name: parameter
     for parameter in (
         Parameter("profile", "kinect", "Name of the sensor profile, shown in diagnostics"),
-        Parameter(
-            "engine", "auto", "What runs the model; auto takes the best that runs here", choices=ENGINES, dynamic=True
-        ),
+        Parameter("engine", "auto", "What runs the model; auto takes the best here", choices=ENGINES, dynamic=True),
         Parameter("model", "auto", "Which completion method; auto takes the engine's default", dynamic=True),
         Parameter("threads", 0, "CPU threads of the engine, 0 = as many as its library likes", limits=(0, 256)),
         Parameter("rgb.transport", "raw", "How RGB arrives", choices=("raw", "compressed")),
         Parameter("depth.transport", "raw", "How depth images arrive", choices=("raw", "compressedDepth")),
-        Parameter(
-            "depth.source", "image", "Depth as an image, or as points to be projected", choices=("image", "points")
-        ),
+        Parameter("depth.source", "image", "Depth as an image, or points to be projected", choices=("image", "points")),
         Parameter(
             "depth.registered",
             True,
-            "The depth image shows what the RGB image shows; false: it is reprojected by both camera_infos and extrinsic",
+            "The depth image shows what RGB shows; false: it is reprojected by both camera_infos and extrinsic",
         ),
         Parameter("depth.min_range", 0.3, "Nearer depth counts as missing", "m", (0.0, 1000.0), dynamic=True),
         Parameter("depth.max_range", 10.0, "Farther depth counts as missing", "m", (0.01, 1000.0), dynamic=True),
@@ -109,12 +105,8 @@ PARAMETERS = {
         Parameter("sync.slop", 0.02, "Largest offset between the stamps of a pair", "s", (0.0, 10.0), dynamic=True),
         Parameter("sync.queue_size", 10, "Messages of each stream that wait for a partner", limits=(1, 1000)),
         Parameter("fill_only", False, "Measured pixels pass through untouched", dynamic=True),
-        Parameter(
-            "min_confidence", 0.0, "Depth with less confidence is published as missing", "", (0.0, 1.0), dynamic=True
-        ),
-        Parameter(
-            "max_age", 0.0, "Older frames are dropped, by their stamps; 0 = never", "s", (0.0, 3600.0), dynamic=True
-        ),
+        Parameter("min_confidence", 0.0, "Depth below it is published as missing", "", (0.0, 1.0), dynamic=True),
+        Parameter("max_age", 0.0, "Frames of an older stamp are dropped; 0 = none", "s", (0.0, 3600.0), dynamic=True),
         Parameter(
             "output.encoding",
             "32FC1",
@@ -122,9 +114,7 @@ PARAMETERS = {
             choices=("32FC1", "16UC1"),
             dynamic=True,
         ),
-        Parameter(
-            "watchdog.timeout", 2.0, "An input silent for longer is named in the log", "s", (0.1, 3600.0), dynamic=True
-        ),
+        Parameter("watchdog.timeout", 2.0, "An input silent for longer is named", "s", (0.1, 3600.0), dynamic=True),
         Parameter("autostart", True, "Configure and activate at start; false: wait for a lifecycle manager"),
     )
 }
@@ -206,7 +196,8 @@ class NodeParameters:
 def _check_together(values: dict[str, Value]) -> None:
     if values["depth.min_range"] >= values["depth.max_range"]:
         raise ValueError(
-            f"depth.min_range {values['depth.min_range']:g} m must lie below depth.max_range {values['depth.max_range']:g} m"
+            f"depth.min_range {values['depth.min_range']:g} m must lie below "
+            f"depth.max_range {values['depth.max_range']:g} m"
         )
     if values["noise.constant"] + values["noise.linear"] + values["noise.quadratic"] <= 0:
         raise ValueError("noise.constant, noise.linear and noise.quadratic are all 0: no sensor is without noise")
@@ -226,15 +217,9 @@ def _ros_type(parameter: Parameter) -> Any:
 
 def markdown_table() -> str:
     """The parameters as a Markdown table, as the README shows it."""
-    lines = [
-        "| parameter | type | default | allowed | while running | what it does |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
+    rows = [("parameter", "type", "default", "allowed", "while running", "what it does"), ("---",) * 6]
     for p in PARAMETERS.values():
-        default = (
-            f"{str(p.default).lower() if isinstance(p.default, bool) else p.default}{f' {p.unit}' if p.unit else ''}"
-        )
-        lines.append(
-            f"| `{p.name}` | {p.type_name} | {default or '–'} | {p.allowed} | {'yes' if p.dynamic else 'no'} | {p.description} |"
-        )
-    return "\n".join(lines)
+        default = str(p.default).lower() if isinstance(p.default, bool) else str(p.default)
+        default = f"{default} {p.unit}".rstrip()
+        rows.append((f"`{p.name}`", p.type_name, default, p.allowed, "yes" if p.dynamic else "no", p.description))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

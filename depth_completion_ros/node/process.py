@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-
-from typing import Protocol
+from typing import Any
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -13,16 +12,10 @@ from rclpy.signals import SignalHandlerOptions
 from ..errors import ConfigurationError
 
 
-class ClosableNode(Protocol):
-    """A node that joins its own threads: one that still used rclpy at shutdown would abort the process."""
-
-    def close(self) -> None: ...
-
-    def destroy_node(self) -> None: ...
-
-
-def spin(make_node: Callable[[], ClosableNode], ros_arguments: list[str]) -> None:
+def spin(make_node: Callable[[], Any], ros_arguments: list[str]) -> None:
     """Start rclpy, make one node, spin it until a signal or a shutdown from within, and put everything away.
+
+    The node's ``close`` joins its threads: one that still used rclpy at shutdown would abort the process.
 
     Raises ConfigurationError where the ROS arguments or a parameter file cannot be read.
     """

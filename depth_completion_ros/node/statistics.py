@@ -19,7 +19,7 @@ class Statistics:
     log: called with the text of a problem, the first time and then at most every five seconds for each cause.
     """
 
-    def __init__(self, log: Callable[[str], None]):
+    def __init__(self, log: Callable[[str], object]):
         self._log = log
         self._lock = threading.Lock()
         self._counts: Counter[str] = Counter()

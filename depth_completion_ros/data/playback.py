@@ -1,0 +1,112 @@
+"""The messages of a bag as they are to be played: decoded where asked for, over and over without time going back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from ..conversion import decode_compressed_depth, decode_compressed_rgb
+from ..errors import ConfigurationError, InputError
+from .bags import BagMessage, BagReader, Topic
+from .messages import COMPRESSED_IMAGE, IMAGE, has_header, image, serialize, stamp_of, with_stamp
+
+# Decoded images stay in memory: a VGA colour and depth stream takes 46 MB a second.
+MAX_RAW_BYTES = 4_000_000_000
+_SINGLE_MESSAGE_PERIOD_NS = 33_333_333
+_TRANSPORTS = ("/compressed", "/compressedDepth")
+
+
+class Recording:
+    """A bag to be played. topics: what will be published, by name. duration_ns: from one begin of a loop to the next.
+
+    raw: JPEG, PNG and compressedDepth images are decoded once, at the start, and become Image messages on the topic
+    without the transport's name, as a camera driver publishes them; they are kept in memory.
+    Raises InputError, cause "bag", for a bag that cannot be used or holds nothing; ConfigurationError where decoded
+    images would take more than MAX_RAW_BYTES.
+    """
+
+    def __init__(self, path: Path, raw: bool = False):
+        self._path = path
+        with BagReader(path) as bag:
+            times: dict[str, list[int]] = {}
+            for message in bag.messages():
+                times.setdefault(message.topic, []).append(message.log_ns)
+            if not times:
+                raise InputError("bag", f"the bag {path} holds no messages: record it again")
+            self._decoded = _decode(bag) if raw else None
+            topics = [_without_transport(topic) if raw else topic for topic in bag.topics.values()]
+        self.topics = {topic.name: topic for topic in topics}
+        self.start_ns = min(stamps[0] for stamps in times.values())
+        end_ns = max(stamps[-1] for stamps in times.values())
+        self.duration_ns = end_ns - self.start_ns + _period_ns(max(times.values(), key=len))
+
+    def messages(self, loop: bool) -> Iterator[BagMessage]:
+        """Every message in recorded order; with ``loop`` for ever, all times moved on by ``duration_ns`` a round."""
+        for round_number in count():
+            shift_ns = round_number * self.duration_ns
+            for message in self._one_round():
+                yield _shifted(message, shift_ns) if shift_ns else message
+            if not loop:
+                return
+
+    def _one_round(self) -> Iterator[BagMessage]:
+        if self._decoded is not None:
+            yield from self._decoded
+            return
+        with BagReader(self._path) as bag:
+            yield from bag.messages()
+
+
+def _decode(bag: BagReader) -> list[BagMessage]:
+    decoded, size = [], 0
+    for message in bag.messages():
+        decoded.append(_raw_image(bag, message) if _is_compressed(message.topic, message.type) else message)
+        size += len(decoded[-1].data)
+        if size > MAX_RAW_BYTES:
+            raise ConfigurationError(
+                f"{bag.path} takes more than {MAX_RAW_BYTES / 1e9:.0f} GB of memory when decoded: play it without --raw"
+            )
+    return decoded
+
+
+def _raw_image(bag: BagReader, message: BagMessage) -> BagMessage:
+    compressed = bag.deserialize(message)
+    if not message.topic.endswith("/compressedDepth"):
+        decoded = image(compressed.header, "rgb8", decode_compressed_rgb(compressed))
+    elif compressed.format.startswith("32FC1"):
+        decoded = image(compressed.header, "32FC1", decode_compressed_depth(compressed))
+    else:
+        counts = np.rint(np.nan_to_num(decode_compressed_depth(compressed, unit=1.0)))
+        decoded = image(compressed.header, "16UC1", counts.astype(np.uint16))
+    return message._replace(topic=_base_name(message.topic), type=IMAGE, data=serialize(decoded))
+
+
+def _shifted(message: BagMessage, shift_ns: int) -> BagMessage:
+    data = message.data
+    if has_header(message.type):
+        data = with_stamp(data, stamp_of(data) + shift_ns)
+    return message._replace(log_ns=message.log_ns + shift_ns, data=data)
+
+
+def _without_transport(topic: Topic) -> Topic:
+    if not _is_compressed(topic.name, topic.type):
+        return topic
+    return Topic(_base_name(topic.name), IMAGE, topic.count, topic.latched)
+
+
+def _is_compressed(name: str, type_name: str) -> bool:
+    return type_name == COMPRESSED_IMAGE and name.endswith(_TRANSPORTS)
+
+
+def _base_name(name: str) -> str:
+    return name.rpartition("/")[0]
+
+
+def _period_ns(times_ns: list[int]) -> int:
+    """The median distance of a topic's messages."""
+    gaps = np.diff(times_ns).tolist()
+    return round(median(gaps)) if gaps else _SINGLE_MESSAGE_PERIOD_NS

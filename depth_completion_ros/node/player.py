@@ -1,0 +1,204 @@
+"""Publishes the messages of a recording on a schedule that does not drift."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rich.console import Console
+from rich.progress import Progress
+from rosgraph_msgs.msg import Clock
+
+from ..data.bags import BagMessage
+from ..data.messages import has_header, stamp_of
+from ..data.playback import Recording
+from .message_types import message_class
+
+# Reliable, so that subscribers of either kind can listen and none loses what is still in the queue; ten deep, as a
+# subscriber that lags by more shall lose the oldest rather than hold up the schedule or fill the memory.
+DEPTH = 10
+CLOCK_PERIOD_NS = 10_000_000
+LATE_NS = 5_000_000
+
+
+@dataclass(frozen=True)
+class PlayOptions:
+    """The options of ``depth-completion bag play``; times in seconds."""
+
+    bag: Path
+    rate: float
+    loop: bool
+    seconds: float | None
+    raw: bool
+    clock: bool
+    wait: float
+    delay: float
+    log: Path | None
+
+
+@dataclass
+class PlayOutcome:
+    """What came of playing. error: what ended it too early, if anything did."""
+
+    published: int = 0
+    late: int = 0
+    seconds: float = 0.0
+    error: Exception | None = None
+
+
+class PlayerNode(Node):
+    """Publishes one recording from a thread of its own and fills in the outcome.
+
+    At the end the thread shuts rclpy down, which ends ``process.spin``; ``close`` stops and joins it.
+    """
+
+    def __init__(self, options: PlayOptions, outcome: PlayOutcome):
+        super().__init__("bag_player")
+        self._options, self._outcome = options, outcome
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="player")
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop publishing and join the thread."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            with ExitStack() as stack:
+                self._play(stack)
+        except Exception as error:
+            # After a signal the publishers are of no use any more; that is no failure.
+            if rclpy.ok():
+                self._outcome.error = error
+        finally:
+            rclpy.try_shutdown()
+
+    def _play(self, stack: ExitStack) -> None:
+        options, outcome = self._options, self._outcome
+        recording = Recording(options.bag, options.raw)
+        publishers = self._make_publishers(recording)
+        clock = _ClockPublisher(self) if options.clock else None
+        log = stack.enter_context(options.log.open("w")) if options.log is not None else None
+        if log is not None:
+            log.write("topic,stamp_ns,published_ns\n")
+        self._wait_for_subscribers(publishers)
+
+        schedule = _Schedule(recording.start_ns, options.rate, options.seconds)
+        console = Console(stderr=True)
+        progress = stack.enter_context(Progress(console=console, transient=True, disable=not console.is_terminal))
+        task = progress.add_task("playing", total=self._total_seconds(recording))
+        for message in recording.messages(options.loop):
+            publisher = publishers.get(message.topic)
+            if publisher is None:
+                continue
+            if not self._sleep_until(schedule, message.log_ns, clock):
+                break
+            if clock is not None:
+                clock.publish(message.log_ns)
+            published_ns = time.monotonic_ns()
+            publisher.publish(message.data)
+            outcome.published += 1
+            outcome.late += published_ns - schedule.due_ns(message.log_ns) > LATE_NS
+            outcome.seconds = (published_ns - schedule.began_ns) / 1e9
+            if log is not None:
+                log.write(f"{message.topic},{_stamp(message)},{published_ns}\n")
+            progress.update(task, completed=outcome.seconds)
+        if not self._stop.is_set():
+            for publisher in publishers.values():
+                publisher.wait_for_all_acked(Duration(seconds=0.5))
+
+    def _make_publishers(self, recording: Recording) -> dict[str, Publisher]:
+        publishers = {}
+        for topic in recording.topics.values():
+            kind = message_class(topic.type)
+            if kind is None:
+                self.get_logger().warning(
+                    f"{topic.name} is not played: {topic.type} is not installed here, install its package"
+                )
+                continue
+            durability = DurabilityPolicy.TRANSIENT_LOCAL if topic.latched else DurabilityPolicy.VOLATILE
+            qos = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE, durability=durability)
+            publishers[topic.name] = self.create_publisher(kind, topic.name, qos)
+        return publishers
+
+    def _wait_for_subscribers(self, publishers: dict[str, Publisher]) -> None:
+        deadline = time.monotonic() + self._options.wait
+        while not any(publisher.get_subscription_count() for publisher in publishers.values()):
+            if time.monotonic() >= deadline:
+                self.get_logger().warning(
+                    f"nobody subscribed to {', '.join(publishers)} within {self._options.wait} s: playing all the same"
+                )
+                return
+            if self._stop.wait(0.02):
+                return
+        self._stop.wait(self._options.delay)
+
+    def _sleep_until(self, schedule: _Schedule, log_ns: int, clock: _ClockPublisher | None) -> bool:
+        """Sleep until a message is due, while the clock ticks on; False where playing is to end before."""
+        due_ns = schedule.due_ns(log_ns)
+        until_ns = min(due_ns, schedule.ends_ns)
+        while not self._stop.is_set() and (left_ns := until_ns - time.monotonic_ns()) > 0:
+            if clock is not None:
+                left_ns = min(left_ns, clock.tick(schedule))
+            self._stop.wait(left_ns / 1e9)
+        return due_ns < schedule.ends_ns and not self._stop.is_set()
+
+    def _total_seconds(self, recording: Recording) -> float | None:
+        once = math.inf if self._options.loop else recording.duration_ns / 1e9 / self._options.rate
+        total = min(once, self._options.seconds or math.inf)
+        return None if math.isinf(total) else total
+
+
+class _Schedule:
+    """Recorded times [ns] to times of the monotonic clock [ns], from one common start: errors do not add up."""
+
+    def __init__(self, start_ns: int, rate: float, seconds: float | None):
+        self._start_ns, self._rate = start_ns, rate
+        self.began_ns = time.monotonic_ns()
+        self.ends_ns = math.inf if seconds is None else self.began_ns + round(seconds * 1e9)
+
+    def due_ns(self, log_ns: int) -> int:
+        return self.began_ns + round((log_ns - self._start_ns) / self._rate)
+
+    def recorded_ns(self, monotonic_ns: int) -> int:
+        return self._start_ns + round((monotonic_ns - self.began_ns) * self._rate)
+
+
+class _ClockPublisher:
+    """/clock, at every message and at least every 10 ms between; it never goes back."""
+
+    def __init__(self, node: Node):
+        self._publisher = node.create_publisher(Clock, "/clock", DEPTH)
+        self._message = Clock()
+        self._latest_ns = 0
+        self._next_tick_ns = 0
+
+    def publish(self, recorded_ns: int) -> None:
+        self._latest_ns = max(self._latest_ns, recorded_ns)
+        self._message.clock.sec, self._message.clock.nanosec = divmod(self._latest_ns, 1_000_000_000)
+        self._publisher.publish(self._message)
+
+    def tick(self, schedule: _Schedule) -> int:
+        """Publish if it is time to; returns nanoseconds until it is again."""
+        now_ns = time.monotonic_ns()
+        if now_ns >= self._next_tick_ns:
+            self.publish(schedule.recorded_ns(now_ns))
+            self._next_tick_ns = now_ns + CLOCK_PERIOD_NS
+        return self._next_tick_ns - now_ns
+
+
+def _stamp(message: BagMessage) -> Any:
+    """The header's stamp [ns]; empty for a type without a header."""
+    return stamp_of(message.data) if has_header(message.type) else ""
