@@ -20,6 +20,7 @@ COMMANDS = {
     "bag info": ("data.bag_info", "say what a rosbag2 holds"),
     "bag play": ("node.play", "publish a rosbag2 into the ROS graph"),
     "bag record": ("node.record", "record topics of the ROS graph into a rosbag2"),
+    "models": ("networks.command", "list the networks: parameters, cost, inputs, paper, weights"),
     "bench engines": ("bench.engines", "time every engine and model side by side"),
     "bench node": ("bench.node", "time the node against a bare relay, process to process"),
     "demo": ("bench.demo", "play a sample recording through the node and report"),

@@ -10,8 +10,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="the networks need PyTorch")
 
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
-from depth_completion_ros.networks import SIZES, CompletionNetwork, create, method, names  # noqa: E402
-from depth_completion_ros.networks.shell import fill_holes  # noqa: E402
+from depth_completion_ros.networks import SIZES, create, method, names  # noqa: E402
+from depth_completion_ros.networks.shell import CompletionNetwork, fill_holes  # noqa: E402
 
 torch.set_num_threads(1)
 HEIGHT, WIDTH = 64, 96

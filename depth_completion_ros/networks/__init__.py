@@ -1,17 +1,20 @@
 """The completion networks by name: the published methods and one of ours, all behind the one contract of ``shell.py``.
 
-``create("nlspn", "full")`` builds one with fresh weights. Importing this package imports PyTorch.
+``create("nlspn", "full")`` builds one with fresh weights. PyTorch is imported there and not before.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from ..errors import ConfigurationError
-from .shell import CompletionNetwork, Method
+
+if TYPE_CHECKING:
+    from .shell import CompletionNetwork, Method
 
 SIZES = ("small", "full")
-_NAMES = ("lite", "nlspn", "unet", "s2ml", "magaconv", "fast_interpolation", "srgan")
+_NAMES = ("lite", "nlspn", "s2ml", "unet", "magaconv", "fast_interpolation", "srgan")
 
 
 def names() -> tuple[str, ...]:
@@ -20,21 +23,25 @@ def names() -> tuple[str, ...]:
 
 
 def method(name: str) -> Method:
-    """What is known of a method before it is built. Raises ConfigurationError for an unknown name."""
+    """What a method is, before it is built. Raises ConfigurationError for an unknown name or without PyTorch."""
     if name not in _NAMES:
         raise ConfigurationError(f"no network {name!r}: choose one of {', '.join(_NAMES)}")
-    return import_module(f".{name}", __package__).METHOD
+    try:
+        return import_module(f".{name}", __package__).METHOD
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise ConfigurationError("the networks need PyTorch: pip install torch") from error
 
 
 def create(name: str, size: str = "small") -> CompletionNetwork:
     """A network with fresh weights. size: "full" is the paper's size, "small" trains and runs on a modest machine.
 
-    Raises ConfigurationError for an unknown name or size.
+    Raises ConfigurationError for an unknown name or size, or without PyTorch.
     """
     chosen = method(name)
     if size not in chosen.sizes:
         raise ConfigurationError(f"no size {size!r} of {name}: choose one of {', '.join(chosen.sizes)}")
+    from .shell import CompletionNetwork
+
     return CompletionNetwork(chosen.core(**chosen.sizes[size]), name, size)
-
-
-__all__ = ["SIZES", "CompletionNetwork", "Method", "create", "method", "names"]

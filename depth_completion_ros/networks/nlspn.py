@@ -162,7 +162,7 @@ class Nlspn(nn.Module):
 
 METHOD = Method(
     core=Nlspn,
-    paper="Park et al., ECCV 2020",
+    paper="NLSPN, ECCV 2020",
     inputs="image, depth",
     sizes={
         "small": {

@@ -1,7 +1,7 @@
 """S2ML: spatio-spectral mutual learning.
 
-S2ML: Spatio-Spectral Mutual Learning for Depth Completion, arXiv 2511.06033. Holes change the spectrum of a depth map:
-their edges add high frequencies, the smoothness they take is missing from the low ones.
+Zhao et al., S2ML: Spatio-Spectral Mutual Learning for Depth Completion, arXiv 2511.06033, 2025. Holes change the
+spectrum of a depth map: their edges add high frequencies, the smoothness they take is missing from the low ones.
 Taken from the paper's description (it has no public code): amplitude and phase are fused apart; of the amplitude, low
 frequencies are rescaled and high ones filtered; the phase takes from the image's phase, bin by bin, under attention;
 the result goes back to the spatial domain and is fused with the depth features by a Swin-Conv block; the pair is

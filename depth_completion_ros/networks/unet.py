@@ -152,7 +152,7 @@ class UNet(nn.Module):
 
 METHOD = Method(
     core=UNet,
-    paper="CVPR AIS depth challenge 2024, first place",
+    paper="first place, CVPR AIS depth challenge 2024",
     inputs="image, depth, relative depth",
     sizes={
         "small": {

@@ -1,0 +1,53 @@
+"""``depth-completion models``: the networks side by side."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..resources import share_directory
+from . import SIZES, create, method, names
+
+if TYPE_CHECKING:
+    from .shell import CompletionNetwork
+
+HEIGHT, WIDTH = 480, 640
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Takes no arguments."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the table."""
+    rows = [("network", "size", "parameters", f"GFLOP at {WIDTH}x{HEIGHT}", "inputs", "paper", "weights")]
+    for name in names():
+        for size in SIZES:
+            parameters, flops = cost(name, size)
+            weights = "trained" if weights_file(name, size).is_file() else "untrained"
+            described = method(name)
+            figures = f"{parameters / 1e6:.2f} M", f"{flops / 1e9:.1f}"
+            rows.append((name, size, *figures, described.inputs, described.paper, weights))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return 0
+
+
+def weights_file(name: str, size: str) -> Path:
+    """Where the trained weights of a network lie once there are any."""
+    return share_directory() / "models" / f"{name}_{size}.safetensors"
+
+
+def cost(name: str, size: str) -> tuple[int, int]:
+    """Parameters, and floating-point operations (two for a multiply-add) of convolutions and matrix products for one
+    frame of 640x480. Nothing is computed: shapes suffice.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network: CompletionNetwork = create(name, size).eval()
+        network(torch.empty(1, 3, HEIGHT, WIDTH), torch.empty(1, 1, HEIGHT, WIDTH), torch.empty(1, 1, 1, 1))
+    return sum(parameter.numel() for parameter in network.parameters()), counter.get_total_flops()

@@ -1,0 +1,31 @@
+"""``depth-completion models`` lists every network with figures that are counted, not claimed."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the networks need PyTorch")
+
+from depth_completion_ros.cli import main  # noqa: E402
+from depth_completion_ros.networks import SIZES, create, method, names  # noqa: E402
+from depth_completion_ros.networks.command import cost, weights_file  # noqa: E402
+
+
+def test_every_network_has_its_line(capsys):
+    assert main(["models"]) == 0
+    heading, *lines = capsys.readouterr().out.splitlines()
+    assert "GFLOP at 640x480" in heading
+    assert [tuple(line.split()[:2]) for line in lines] == [(name, size) for name in names() for size in SIZES]
+    for line in lines:
+        name, size = line.split()[:2]
+        assert method(name).paper in line and method(name).inputs in line
+        assert line.endswith("untrained") == (not weights_file(name, size).is_file())
+
+
+def test_cost_is_that_of_the_network():
+    parameters, flops = cost("lite", "small")
+    network = create("lite")
+    assert parameters == sum(parameter.numel() for parameter in network.parameters())
+    # By hand: the first convolution alone, 112 to 32 channels, 3x3, on 160x120, two operations for a multiply-add.
+    first = 2 * 112 * 32 * 9 * 160 * 120
+    assert first < flops < 10 * first
