@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="the networks need PyTorch")
 
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
 from depth_completion_ros.networks import SIZES, create, method, names  # noqa: E402
-from depth_completion_ros.networks.shell import CompletionNetwork, fill_holes  # noqa: E402
+from depth_completion_ros.networks.shell import CompletionNetwork, HoleFilling  # noqa: E402
 
 torch.set_num_threads(1)
 HEIGHT, WIDTH = 64, 96
@@ -84,7 +84,7 @@ def test_untrained_network_returns_the_prefill(name):
         completed, _ = create(name).eval()(image, depth, scale)
     known = depth > 0
     sparse = torch.log(torch.where(known, depth / scale, torch.ones(())))
-    expected = scale * fill_holes(sparse, known.float())[0].exp()
+    expected = scale * HoleFilling()(sparse, known.float())[0].exp()
     torch.testing.assert_close(completed, expected, rtol=1e-5, atol=1e-5)
 
 

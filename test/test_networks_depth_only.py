@@ -9,10 +9,14 @@ torch = pytest.importorskip("torch", reason="the networks need PyTorch")
 from test_networks import frame, stirred  # noqa: E402
 
 from depth_completion_ros.networks.fast_interpolation import InterpolationNetwork, SuperResolutionNetwork  # noqa: E402
-from depth_completion_ros.networks.shell import normalise  # noqa: E402
 from depth_completion_ros.networks.srgan import Generator, bounded  # noqa: E402
 
 torch.set_num_threads(1)
+
+
+def inputs_of(image, depth, scale):
+    """What the shell hands to a core."""
+    return stirred("srgan").normalise(image, depth, scale)
 
 
 def test_interpolation_works_at_a_quarter_and_super_resolution_brings_it_back():
@@ -40,7 +44,7 @@ def test_super_resolution_is_by_four():
 def test_generator_works_at_its_factor_and_returns_to_full_size(factor):
     generator, seen = Generator(width=8, blocks=1, factor=factor), []
     generator.blocks.register_forward_hook(lambda _, inputs, output: seen.append(output.shape))
-    correction, log_b = generator(normalise(*frame()))
+    correction, log_b = generator(inputs_of(*frame()))
     assert seen == [(1, 8, 64 // factor, 96 // factor)]
     assert correction.shape == log_b.shape == (1, 1, 64, 96)
 
@@ -51,7 +55,7 @@ def test_generator_output_stays_within_its_tanh():
     with torch.no_grad():
         for parameter in generator.head.parameters():
             parameter.normal_(std=100)
-        correction, _ = generator(normalise(*frame()))
+        correction, _ = generator(inputs_of(*frame()))
     assert correction.abs().max() <= 2 and correction.abs().max() > 1
     assert bounded(torch.tensor([-50.0, 0.0, 50.0])).tolist() == [-2, 0, 2]
 
@@ -64,7 +68,7 @@ def test_activations_are_elu_and_never_relu():
 
 def test_downscaled_depth_holds_the_mean_of_what_was_measured():
     image, depth, scale = frame()
-    inputs = normalise(image, depth, scale)
+    inputs = inputs_of(image, depth, scale)
     low = inputs.downscaled(8)
     block = (0, 0, slice(24, 32), slice(8, 16))
     seen = inputs.sparse[block][inputs.measured[block] > 0]

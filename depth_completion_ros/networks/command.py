@@ -45,9 +45,10 @@ def cost(name: str, size: str) -> tuple[int, int]:
     frame of 640x480. Nothing is computed: shapes suffice.
     """
     import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.utils.flop_counter import FlopCounterMode
 
-    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with FakeTensorMode(), torch.no_grad(), FlopCounterMode(display=False) as counter:
         network: CompletionNetwork = create(name, size).eval()
         network(torch.empty(1, 3, HEIGHT, WIDTH), torch.empty(1, 1, HEIGHT, WIDTH), torch.empty(1, 1, 1, 1))
     return sum(parameter.numel() for parameter in network.parameters()), counter.get_total_flops()

@@ -26,8 +26,7 @@ from torch import Tensor, nn
 from .blocks import Head, ResidualBlock, conv, upsample
 from .shell import DEPTH_CHANNELS, CoreInputs, Method
 
-_NEIGHBOURS = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
-_COUNT = len(_NEIGHBOURS)
+_COUNT = 8  # neighbours: the 3x3 window without its centre, row by row
 
 
 class Propagation(nn.Module):
@@ -67,11 +66,12 @@ def sampling_grid(offsets: Tensor) -> Tensor:
     for ``grid_sample``: always float32, as float16 cannot name a pixel of a wide image.
     """
     height, width = offsets.shape[-2:]
-    offsets = offsets.float().unflatten(1, (_COUNT, 2))
-    base = offsets.new_tensor(_NEIGHBOURS).view(1, _COUNT, 2, 1, 1)
-    rows = torch.arange(height, dtype=torch.float32, device=offsets.device).view(1, 1, height, 1)
-    columns = torch.arange(width, dtype=torch.float32, device=offsets.device).view(1, 1, 1, width)
-    y, x = (offsets + base).unbind(dim=2)
+    y, x = offsets.float().unflatten(1, (_COUNT, 2)).unbind(dim=2)
+    # All made on the device: a copy from the host could not be part of a CUDA graph.
+    place = torch.arange(_COUNT, device=offsets.device).view(1, _COUNT, 1, 1)
+    place = place + (place >= _COUNT // 2)  # the centre is left out
+    rows = torch.arange(height, device=offsets.device).view(1, 1, height, 1) + place // 3 - 1
+    columns = torch.arange(width, device=offsets.device).view(1, 1, 1, width) + place % 3 - 1
     # Pixel centres of align_corners=False: pixel i lies at (2·i + 1) / size - 1.
     y = (2 * (rows + y) + 1) / height - 1
     x = (2 * (columns + x) + 1) / width - 1

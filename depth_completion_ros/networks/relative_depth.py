@@ -39,14 +39,19 @@ class PretrainedRelativeDepth(nn.Module):
     model: normalised pixels (N, 3, h, w), h and w multiples of 14, to inverse relative depth (N, h, w).
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, model: nn.Module):
         super().__init__()
         self.model = model
+        self.register_buffer("mean", torch.tensor(_IMAGE_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(_IMAGE_STD).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
         height, width = (max(1, round(size / _PATCH)) * _PATCH for size in image.shape[-2:])
-        mean, std = (image.new_tensor(values).view(1, 3, 1, 1) for values in (_IMAGE_MEAN, _IMAGE_STD))
-        pixels = (F.interpolate(image + 0.5, (height, width), mode="bilinear", align_corners=False) - mean) / std
+        pixels = F.interpolate(image + 0.5, (height, width), mode="bilinear", align_corners=False)
+        pixels = (pixels - self.mean) / self.std
         inverse = self.model(pixels).unsqueeze(1)
         inverse = F.interpolate(inverse, image.shape[-2:], mode="bilinear", align_corners=False)
         return normalise_by_quantiles(inverse)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import pool_measured, upsample
+from .blocks import Doubling, pool_measured
 
 CONTRACT_VERSION = 1
 MULTIPLE = 32
@@ -76,6 +76,7 @@ class CompletionNetwork(nn.Module):
 
     def __init__(self, core: nn.Module, name: str, size: str):
         super().__init__()
+        self.fill_holes = HoleFilling()
         self.core = core
         self.name = name
         self.size = size
@@ -86,39 +87,45 @@ class CompletionNetwork(nn.Module):
             raise ValueError(
                 f"height and width must be multiples of {MULTIPLE}, not {tuple(depth.shape[-2:])}: pad first"
             )
-        inputs = normalise(image, depth, scale)
+        inputs = self.normalise(image, depth, scale)
         correction, log_b = self.core(inputs)
         log_depth = (inputs.prefill + correction.float()).clamp(-_MAX_LOG_DEPTH, _MAX_LOG_DEPTH)
         return scale * torch.exp(log_depth), log_b.float().clamp(_MIN_LOG_B, _MAX_LOG_B)
 
+    def normalise(self, image: Tensor, depth: Tensor, scale: Tensor) -> CoreInputs:
+        """The contract's inputs as the core sees them."""
+        known = depth > 0
+        measured = known.to(depth.dtype)
+        sparse = torch.log(torch.where(known, depth / scale, 1.0))
+        prefill, distance = self.fill_holes(sparse, measured)
+        return CoreInputs(image - 0.5, sparse, measured, prefill, distance)
 
-def normalise(image: Tensor, depth: Tensor, scale: Tensor) -> CoreInputs:
-    """The contract's inputs as the core sees them."""
-    known = depth > 0
-    measured = known.to(depth.dtype)
-    sparse = torch.log(torch.where(known, depth / scale, torch.ones_like(depth)))
-    prefill, distance = fill_holes(sparse, measured)
-    return CoreInputs(image - 0.5, sparse, measured, prefill, distance)
 
-
-def fill_holes(value: Tensor, measured: Tensor) -> tuple[Tensor, Tensor]:
-    """Push-pull filling (Gortler et al., The Lumigraph, 1996, section 3.4) with pooling and bilinear resizing only.
+class HoleFilling(nn.Module):
+    """Push-pull filling (Gortler et al., The Lumigraph, 1996, section 3.4) with pooling and resizing only.
 
     value, measured (N, 1, H, W), measured 0 or 1. Returns value with every hole filled, measured pixels untouched, and
     the number of pyramid levels climbed to fill each pixel, in units of the pyramid's height. Nothing measured gives 0.
     """
-    levels = []
-    for _ in range(_LEVELS):
-        levels.append((value, measured))
-        value, measured = pool_measured(value, measured, 2)
-    # Holes wider than a coarsest cell: ever wider windows.
-    climbed = 1 - measured
-    for window in _WINDOWS:
-        mean, reached = pool_measured(value, measured, window, stride=1)
-        value = torch.lerp(mean, value, measured)
-        climbed = climbed + (1 - reached)
-        measured = reached
-    for finer, known in reversed(levels):
-        value = torch.lerp(upsample(value, 2), finer, known)
-        climbed = (1 - known) * (upsample(climbed, 2) + 1)
-    return value, climbed / _LEVELS
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.doubling = Doubling(2)
+
+    def forward(self, value: Tensor, measured: Tensor) -> tuple[Tensor, Tensor]:
+        levels = []
+        for _ in range(_LEVELS):
+            levels.append((value, measured))
+            value, measured = pool_measured(value, measured, 2)
+        # Holes wider than a coarsest cell: ever wider windows.
+        climbed = 1 - measured
+        for window in _WINDOWS:
+            mean, reached = pool_measured(value, measured, window, stride=1)
+            value = torch.lerp(mean, value, measured)
+            climbed = climbed + (1 - reached)
+            measured = reached
+        for finer, known in reversed(levels):
+            value, climbed = self.doubling(torch.cat([value, climbed], dim=1)).split(1, dim=1)
+            value = torch.lerp(value, finer, known)
+            climbed = (1 - known) * (climbed + 1)
+        return value, climbed / _LEVELS
