@@ -35,11 +35,12 @@ def frame(batch=1, height=HEIGHT, width=WIDTH, measured=0.3, seed=0):
 
 
 def stir(network):
-    """Move every weight off its start, so that zero-initialised layers take part."""
+    """Move every weight off its start, the last layers far, so that zero-initialised layers take part."""
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
-        for parameter in network.parameters():
-            parameter += 0.02 * torch.randn(parameter.shape, generator=generator)
+        for name, parameter in network.named_parameters():
+            step = 0.2 if "head." in name else 0.02
+            parameter += step * torch.randn(parameter.shape, generator=generator)
     return network
 
 

@@ -36,7 +36,7 @@ def test_onnx_runtime_equals_pytorch(exported):
     _, path, feed, expected = exported
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for answer, truth in zip(session.run(None, feed), expected, strict=True):
-        np.testing.assert_allclose(answer, truth, rtol=1e-3, atol=1e-3)
+        np.testing.assert_allclose(answer, truth, rtol=1e-4, atol=1e-4)
 
 
 def test_openvino_equals_pytorch(exported):
@@ -45,7 +45,7 @@ def test_openvino_equals_pytorch(exported):
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
     answers = openvino.compile_model(path, "CPU", settings)(feed)
     for index, truth in enumerate(expected):
-        np.testing.assert_allclose(answers[index], truth, rtol=2e-3, atol=2e-3)
+        np.testing.assert_allclose(answers[index], truth, rtol=1e-3, atol=1e-3)
 
 
 def test_graph_holds_only_operators_that_every_engine_runs(exported):
