@@ -10,7 +10,7 @@ from ..synchronizer import Pair, Stream
 
 
 class MessageFiltersSynchronizer:
-    """As ``Synchronizer``; pairs by message_filters, which counts no drops and no jumps. slop_ns is fixed at construction.
+    """As ``Synchronizer``; message_filters counts no drops and no jumps, and slop_ns is fixed at construction.
 
     Raises ConfigurationError where message_filters is not installed (it comes with ROS; there is no wheel of it).
     """

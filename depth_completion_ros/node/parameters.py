@@ -56,7 +56,7 @@ class Parameter:
         elif fits and self.limits is not None:
             fits = self.limits[0] <= value <= self.limits[1]
         if not fits:
-            raise ValueError(f"parameter {self.name} is {value!r}, but must be of type {self.type_name}: {self.allowed}")
+            raise ValueError(f"parameter {self.name} is {value!r}, but must be a {self.type_name}: {self.allowed}")
         return value
 
 
