@@ -19,9 +19,8 @@ Stream = Literal["rgb", "depth"]
 # A stamp this far behind the newest of its stream is a clock set back or a recording begun again; less is a message
 # that was overtaken.
 JUMP_BACK_NS = 200_000_000
-# One stream may arrive this much later than the other and is still waited for.
-_LAG_NS = 100_000_000
 _PERIODS_REMEMBERED = 9
+_PERIODS_OF_LAG = 2  # a stream may arrive this far behind the other and is still waited for
 
 
 class Pair(NamedTuple):
@@ -132,9 +131,9 @@ def _expected(queue: _Queue, other: _Queue) -> list[int]:
     if not queue.gaps:
         return [max(queue.newest + 1, other.newest)]  # unknown period: it may be the best partner there could be
     period = max(1, int(median(queue.gaps)))
-    # Where the other stream has run ahead, messages of this one are on their way or lost: do not wait for them for ever.
+    # Where the other stream has run ahead, messages of this one are on their way or lost: wait for the last few only.
     steps = max(1, round((other.newest - queue.newest) / period))
-    return [queue.newest + step * period for step in range(max(1, steps - _LAG_NS // period), steps + 1)]
+    return [queue.newest + step * period for step in range(max(1, steps - _PERIODS_OF_LAG), steps + 1)]
 
 
 def best_matching(rgb: list[int], depth: list[int], slop: int) -> list[tuple[int, int]]:
