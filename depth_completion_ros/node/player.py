@@ -7,6 +7,7 @@ import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -95,11 +96,13 @@ class PlayerNode(Node):
             log.write("topic,stamp_ns,published_ns\n")
         self._wait_for_subscribers(publishers)
 
+        messages = recording.messages(options.loop)
+        first = next(messages)  # opens the bag before the schedule begins
         schedule = _Schedule(recording.start_ns, options.rate, options.seconds)
         console = Console(stderr=True)
         progress = stack.enter_context(Progress(console=console, transient=True, disable=not console.is_terminal))
         task = progress.add_task("playing", total=self._total_seconds(recording))
-        for message in recording.messages(options.loop):
+        for message in chain([first], messages):
             publisher = publishers.get(message.topic)
             if publisher is None:
                 continue
