@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import socket
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,8 +22,10 @@ from .processes import Child, Usage, termination_as_interrupt
 
 _PACKAGE = __package__.partition(".")[0]
 _DRAIN_S = 0.5
-# From the node's first subscription to the first message: by then all have found each other.
-_DISCOVERY_S = 2.0
+_PARTICIPANTS = 20  # looked for in a domain before it counts as free
+_START_WITHIN_S = 30.0
+# From the player's first subscriber to the first message: by then all have found each other.
+_DISCOVERY_S = 1.5
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ def run_pipeline(setup: Setup, recording: Path, progress: Callable[[str, int, in
     prepare_ros_environment()
     environment = {
         **os.environ,
-        "ROS_DOMAIN_ID": str(1 + os.getpid() % 101),
+        "ROS_DOMAIN_ID": str(free_domain()),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
     }
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
@@ -104,28 +107,64 @@ def run_pipeline(setup: Setup, recording: Path, progress: Callable[[str, int, in
         options = ["--out", str(recording), "--every", str(setup.every), "--log", str(received)]
         recorder = start("recorder", command, "bag", "record", *setup.record, *options)
         node = start("node", *setup.node)
+        children = (recorder, node)
+        if reports := "/diagnostics" in setup.record:
+            _wait_for(lambda: _count(received, "/diagnostics") > 0, children)
         options = ["--seconds", str(setup.seconds), "--rate", str(setup.rate), "--delay", str(_DISCOVERY_S)]
         options += ["--raw", "--loop", "--no-clock", "--log", str(sent)]
         player = start("player", command, "bag", "play", str(setup.bag), *options)
 
         usage = Usage(node.pid)
         while player.running():
-            node.expect_running()
-            recorder.expect_running()
+            for child in children:
+                child.expect_running()
             usage.sample()
             progress("playing", _count(sent, setup.rgb), _count(received, setup.output))
             time.sleep(0.2)
         progress("waiting for the last frames", _count(sent, setup.rgb), _count(received, setup.output))
         # Diagnostics come once a second and every so many are kept: the last one kept shall count all frames.
-        time.sleep(_DRAIN_S + ("/diagnostics" in setup.record) * setup.every)
+        time.sleep(_DRAIN_S + reports * setup.every)
         usage.sample()
-        for child in (node, recorder):
+        for child in reversed(children):
             child.expect_running()
             child.end()
             child.running()
         inputs = {role: _read_log(sent, topic) for role, topic in (("rgb", setup.rgb), ("depth", setup.depth))}
         output = _read_log(received, setup.output)
     return _report(inputs, output, usage, _last_diagnostics(recording)), inputs["rgb"]
+
+
+def _wait_for(ready: Callable[[], bool], children: tuple[Child, ...]) -> None:
+    deadline = time.monotonic() + _START_WITHIN_S
+    while not ready():
+        for child in children:
+            child.expect_running()
+        if time.monotonic() > deadline:
+            raise ConfigurationError(
+                f"the node has said nothing for {_START_WITHIN_S:.0f} s: is this machine overloaded?"
+            )
+        time.sleep(0.05)
+
+
+def free_domain() -> int:
+    """A ROS domain that no one on this machine uses: the ports of its first participants are free (RTPS 2.5, 9.6.2.3).
+
+    Another node in the domain would take part in what is measured. Raises ConfigurationError if all are in use.
+    """
+    domains = [1 + (os.getpid() + i) % 101 for i in range(101)]
+    for domain in domains:
+        if all(_is_free(7400 + 250 * domain + 10 + i) for i in range(2 * _PARTICIPANTS)):
+            return domain
+    raise ConfigurationError("all ROS domains from 1 to 101 are in use on this machine: end some ROS processes")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
 
 
 def _report(inputs: dict[str, Log], output: Log, usage: Usage, diagnostics: dict[str, str]) -> Report:
