@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -252,6 +253,14 @@ def test_parameters_out_of_range_while_running_are_refused(graph, name, value, w
     (result,) = ros.node.set_parameters([Parameter(name, value=value)])
     assert not result.successful and name in result.reason and words in result.reason
     assert ros.node.parameters.as_dict() == before and ros.problems() == {"parameter": 1}
+    ros.completed_pair()
+
+
+def test_absent_message_filters_leave_our_own_synchroniser(graph):
+    if find_spec("message_filters") is not None:
+        pytest.skip("message_filters is installed here")
+    ros = graph(sync__method="message_filters")
+    assert ros.problems() == {"sync_method": 1}
     ros.completed_pair()
 
 

@@ -226,6 +226,14 @@ def test_the_classical_engine_takes_over_from_one_that_throws(graph):
     assert ros.problems() == {"engine": 1} and ros.drops() == {}
 
 
+def test_message_filters_pairs_too(graph):
+    pytest.importorskip("message_filters", reason="message_filters comes with ROS; there is no wheel of it")
+    ros = graph({"sync.method": "message_filters"})
+    for _ in range(3):
+        ros.completed_pair()
+    assert ros.problems() == {}
+
+
 def test_lifecycle_goes_all_the_way_round(graph):
     """autostart false: unconfigured until told; deactivated it is silent, activated again it works again."""
     ros = graph({"autostart": False})

@@ -13,6 +13,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
+from ..errors import ConfigurationError
 from ..synchronizer import Stream, Synchronizer
 from .frames import MessagePair
 from .parameters import NodeParameters
@@ -45,7 +46,7 @@ class Inputs:
         self._parameters = parameters
         self._statistics = statistics
         self._deliver = deliver
-        self._synchronizer = _make_synchronizer(parameters)
+        self._synchronizer = _make_synchronizer(parameters, statistics)
         self._told: Counter[str] = Counter()
         self._jumps = 0
         self._newest: dict[Stream, int] = {}
@@ -171,10 +172,13 @@ class Inputs:
         self._told = Counter(self._synchronizer.dropped)
 
 
-def _make_synchronizer(parameters: NodeParameters) -> Any:
+def _make_synchronizer(parameters: NodeParameters, statistics: Statistics) -> Any:
     slop_ns, queue_size = int(parameters["sync.slop"] * 1e9), parameters["sync.queue_size"]
     if parameters["sync.method"] == "message_filters":
         from .message_filters_synchronizer import MessageFiltersSynchronizer
 
-        return MessageFiltersSynchronizer(slop_ns, queue_size)
+        try:
+            return MessageFiltersSynchronizer(slop_ns, queue_size)
+        except ConfigurationError as error:
+            statistics.report("sync_method", f"{error}; taking nearest")
     return Synchronizer(slop_ns, queue_size)
