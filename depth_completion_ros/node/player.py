@@ -13,6 +13,7 @@ from typing import Any
 
 import rclpy
 from rclpy.duration import Duration
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -88,10 +89,10 @@ class PlayerNode(Node):
 
     def _play(self, stack: ExitStack) -> None:
         options, outcome = self._options, self._outcome
-        recording = Recording(options.bag, options.raw)
+        recording = Recording(options.bag, options.raw, self._raise_if_stopped)
         publishers = self._make_publishers(recording)
         clock = _ClockPublisher(self) if options.clock else None
-        log = stack.enter_context(options.log.open("w")) if options.log is not None else None
+        log = stack.enter_context(options.log.open("w", buffering=1)) if options.log is not None else None
         if log is not None:
             log.write("topic,stamp_ns,published_ns\n")
         self._wait_for_subscribers(publishers)
@@ -121,6 +122,10 @@ class PlayerNode(Node):
         if not self._stop.is_set():
             for publisher in publishers.values():
                 publisher.wait_for_all_acked(Duration(seconds=0.5))
+
+    def _raise_if_stopped(self) -> None:
+        if self._stop.is_set():
+            raise ExternalShutdownException
 
     def _make_publishers(self, recording: Recording) -> dict[str, Publisher]:
         publishers = {}
