@@ -69,12 +69,18 @@ class PlayerNode(Node):
         self._options, self._outcome = options, outcome
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="player")
-        self._thread.start()
+        # Not before the executor spins: the thread may shut rclpy down at once, and an executor cannot begin after that.
+        self._start = self.create_timer(0.0, self._begin)
 
     def close(self) -> None:
         """Stop publishing and join the thread."""
         self._stop.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _begin(self) -> None:
+        self._start.cancel()
+        self._thread.start()
 
     def _run(self) -> None:
         try:
