@@ -159,10 +159,9 @@ def test_close_gaps_moves_both_stamps_of_a_frame(kinect_set):
 
 
 def test_frames_are_chosen_by_position(kinect_set):
-    bag = make(kinect_set, "--frames", "2:,0:1")
+    bag = make(kinect_set, "--frames", "2:,0:1,2:3")
     stamps = [frame.frame.stamp_ns for frame in read_folder(kinect_set)]
-    with BagReader(bag) as reader:
-        assert sorted(m.log_ns for m in reader.messages({f"{RGB_TOPIC}/compressed"})) == [stamps[0], stamps[2]]
+    assert [frame.stamp_ns for frame in read_frames(bag)] == [stamps[0], stamps[2]]
 
 
 @pytest.mark.parametrize("frames", ["5:9", "a:b", "2", "2:1", ""])
@@ -210,6 +209,7 @@ def test_frames_with_different_extrinsics_do_not_share_a_bag(tmp_path, capsys):
     edit_meta(folder, lambda meta: meta["frames"][1]["T_cam_lidar"][0].__setitem__(3, 0.5))
     assert main(["bag", "make", str(folder), str(tmp_path / "bag")]) == 1
     assert "frame 0001 has another LiDAR extrinsic" in capsys.readouterr().err
+    assert not (tmp_path / "bag").exists()
 
 
 def test_without_intrinsics_there_is_no_camera_info(kinect_set):

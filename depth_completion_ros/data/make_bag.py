@@ -113,8 +113,8 @@ def gap_shifts(stamps_ns: list[int]) -> list[int]:
 
 
 def _positions(ranges: str, count: int) -> list[int]:
-    """Positions of "A:B,C:D", as slices; raises ConfigurationError for what is none or selects nothing."""
-    positions: list[int] = []
+    """Ascending positions of "A:B,C:D", as slices; raises ConfigurationError for what is none or selects nothing."""
+    positions: set[int] = set()
     for part in ranges.split(","):
         begin, colon, end = part.partition(":")
         try:
@@ -125,8 +125,8 @@ def _positions(ranges: str, count: int) -> list[int]:
             raise ConfigurationError(
                 f"--frames {ranges}: {part!r} selects none of the {count} frames: give A:B with A below B, 0 to {count}"
             )
-        positions += chosen
-    return positions
+        positions.update(chosen)
+    return sorted(positions)
 
 
 def _entries(frame: FolderFrame, shift_ns: int, options: BagOptions) -> list[_Entry]:
@@ -155,10 +155,8 @@ def _entries(frame: FolderFrame, shift_ns: int, options: BagOptions) -> list[_En
         message_format, data = encode_compressed_depth(_millimetres(depth))
         topic, message = f"{DEPTH_TOPIC}/compressedDepth", compressed_image(head, message_format, data)
     else:
-        topic, message = (
-            DEPTH_TOPIC,
-            image(head, options.depth, _millimetres(depth) if options.depth == "16UC1" else depth),
-        )
+        pixels = _millimetres(depth) if options.depth == "16UC1" else depth
+        topic, message = DEPTH_TOPIC, image(head, options.depth, pixels)
     return [*entries, _Entry(depth_ns, topic, message)]
 
 

@@ -24,6 +24,7 @@ from rosgraph_msgs.msg import Clock
 from ..data.bags import BagMessage
 from ..data.messages import has_header, stamp_of
 from ..data.playback import Recording
+from ..errors import ConfigurationError
 from .message_types import message_class
 
 # Reliable, so that subscribers of either kind can listen and none loses what is still in the queue; ten deep, as a
@@ -69,7 +70,7 @@ class PlayerNode(Node):
         self._options, self._outcome = options, outcome
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="player")
-        # Not before the executor spins: the thread may shut rclpy down at once, and an executor cannot begin after that.
+        # Not before the executor spins: the thread may shut rclpy down at once, and no executor can begin after that.
         self._start = self.create_timer(0.0, self._begin)
 
     def close(self) -> None:
@@ -145,6 +146,8 @@ class PlayerNode(Node):
             durability = DurabilityPolicy.TRANSIENT_LOCAL if topic.latched else DurabilityPolicy.VOLATILE
             qos = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE, durability=durability)
             publishers[topic.name] = self.create_publisher(kind, topic.name, qos)
+        if not publishers:
+            raise ConfigurationError(f"nothing of {self._options.bag} can be played: install the packages of its types")
         return publishers
 
     def _wait_for_subscribers(self, publishers: dict[str, Publisher]) -> None:
