@@ -93,13 +93,13 @@ def _spread(count: int, wanted: int) -> list[int]:
 def _print(scores: dict[Key, Scores]) -> None:
     console = Console()
     for folder, protocol in dict.fromkeys((key.folder, key.protocol) for key in scores):
-        table = Table(title=f"{folder}, {protocol}: RMSE / MAE in mm", title_justify="left")
+        table = Table(title=f"{folder}, {protocol}: RMSE/MAE in mm", title_justify="left")
         table.add_column("model")
         for name in ("all", "near", "far", "REL %", "within", "conf.", "ECE"):
             table.add_column(name, justify="right")
         for key, strata in scores.items():
             if (key.folder, key.protocol) == (folder, protocol):
-                errors = [f"{part['rmse'] * 1e3:.0f} / {part['mae'] * 1e3:.1f}" for part in strata.values()]
+                errors = [f"{part['rmse'] * 1e3:.0f}/{part['mae'] * 1e3:.1f}" for part in strata.values()]
                 shares = [f"{strata['all'][name]:.3f}" for name in ("within", "confidence", "ece")]
                 table.add_row(key.model, *errors, f"{strata['all']['rel'] * 100:.2f}", *shares)
         console.print(table)
