@@ -141,10 +141,11 @@ def test_stamps_are_log_times_and_colour_and_depth_keep_their_offset(kinect_set)
     assert [d - r for d, r in zip(depth, rgb, strict=True)] == [17_000] * 3
 
 
-def test_messages_are_written_in_the_order_of_time_across_frames(kinect_set):
+@pytest.mark.parametrize("storage", STORAGES)
+def test_messages_come_in_the_order_of_time_across_frames(kinect_set, storage):
     """A depth image may be later than the next colour image; a player that reads on must not find it too late."""
     edit_meta(kinect_set, lambda meta: [entry.update(t_depth=entry["t_rgb"] + 0.04) for entry in meta["frames"]])
-    with BagReader(make(kinect_set)) as bag:
+    with BagReader(make(kinect_set, "--storage", storage)) as bag:
         times = [message.log_ns for message in bag.messages()]
     assert times == sorted(times)
 
