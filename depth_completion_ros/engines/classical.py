@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
-
 import cv2
 import numpy as np
 
@@ -21,8 +18,6 @@ DRIFT_PER_PX = 0.00075
 STEP = 1.4
 SPREAD_CELL = 4  # spread is taken over 3 x 3 samples this many pixels apart
 UNKNOWN_SIGMA = 1e3  # in units of scale, where the model did not complete anything
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
 
 class ClassicalEngine(Engine):
@@ -43,7 +38,6 @@ class ClassicalEngine(Engine):
         self._complete = MODELS[self.model]
         self._profile = profile
         cv2.setNumThreads(threads if threads > 0 else -1)
-        _keep_freed_memory()
 
     def run(self, image: np.ndarray, depth: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
         measured = depth > 0
@@ -57,14 +51,6 @@ class ClassicalEngine(Engine):
         else:
             sigma += _fill_sigma(dense, measured)
         return dense, sigma
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc keep up to 64 MB of freed buffers for the next frame: fetching fresh pages takes 2 ms a frame."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, 32 << 20)
-        mallopt(_M_TRIM_THRESHOLD, 64 << 20)
 
 
 def _fill_sigma(dense: np.ndarray, measured: np.ndarray) -> np.ndarray:
