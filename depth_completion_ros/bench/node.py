@@ -22,10 +22,11 @@ from .pipeline import Report, Setup, run_pipeline
 from .progress import progress_display
 
 SIZES = {"vga": (640, 480), "720p": (1280, 720)}
+_RELAY = "bare relay"
 _OURS = ["depth_completion_ros.cli", "node", "--profile", "kinect", "--ros-args", "-p"]
 NODES = {
-    "bare relay": ["depth_completion_ros.node.relay"],
-    "ours, model measured": [*_OURS, "model:=measured"],  # every step but the completion
+    _RELAY: ["depth_completion_ros.node.relay"],
+    "ours, measured": [*_OURS, "model:=measured"],  # every step but the completion
     "ours": [*_OURS, "model:=auto"],
 }
 _FRAMES, _PERIOD_NS = 16, 33_333_333
@@ -61,17 +62,18 @@ def run(args: argparse.Namespace) -> int:
                     rgb=RGB_TOPIC,
                     depth=DEPTH_TOPIC,
                     output=_DEPTH,
-                    record=[_DEPTH],
+                    record=[_DEPTH] if node == _RELAY else [_DEPTH, "/diagnostics"],
                     seconds=args.seconds,
-                    every=1_000_000,
+                    every=3,
                 )
                 recording = folder / f"{round_number} {size} {node}"
                 with progress_display(args.seconds, f"{round_number + 1}/{args.rounds} {size} {node}: ") as progress:
                     reports[size, node].append(run_pipeline(setup, recording, progress)[0])
-    table = Table("size", "node", "p50 ms", "p95 ms", "p99 ms", "CPU %", "lost", "memory MB")
+    table = Table("size", "node", "p50 ms", "p95 ms", "p99 ms", "CPU %", "memory MB", "lost")
     for (size, node), runs in reports.items():
-        values = median_of(runs)
-        table.add_row(size, node, *(f"{values[key]:.1f}" for key in ("p50", "p95", "p99")), *_rest(values))
+        p50, p95, p99, cpu, memory, lost = median_of(runs).values()
+        latency = (f"{milliseconds:.1f}" for milliseconds in (p50, p95, p99))
+        table.add_row(size, node, *latency, f"{cpu:.0f}", f"{memory:.0f}", f"{lost:.0f}")
     Console(highlight=False).print(table)
     rows = [
         {"size": size, "node": node, "median": median_of(runs), "runs": [report.as_dict() for report in runs]}
@@ -100,7 +102,3 @@ def write_frames(bag: Path, size: tuple[int, int]) -> None:
             depth = cv2.resize(frame.depth, size, interpolation=cv2.INTER_NEAREST)
             writer.write_message(RGB_TOPIC, stamp, image(head, "rgb8", rgb))
             writer.write_message(DEPTH_TOPIC, stamp, image(head, "32FC1", depth))
-
-
-def _rest(values: dict[str, float]) -> tuple[str, str, str]:
-    return f"{values['cpu_percent']:.0f}", f"{values['lost']:.0f}", f"{values['peak_memory_mb']:.0f}"
