@@ -32,6 +32,7 @@ from .message_types import message_class
 DEPTH = 10
 CLOCK_PERIOD_NS = 10_000_000
 LATE_NS = 5_000_000
+TICK_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,7 @@ class PlayerNode(Node):
         self._options, self._outcome = options, outcome
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="player")
-        # Not before the executor spins: the thread may shut rclpy down at once, and no executor can begin after that.
-        self._start = self.create_timer(0.0, self._begin)
+        self.create_timer(TICK_S, self._tick)
 
     def close(self) -> None:
         """Stop publishing and join the thread."""
@@ -79,9 +79,13 @@ class PlayerNode(Node):
         if self._thread.ident is not None:
             self._thread.join()
 
-    def _begin(self) -> None:
-        self._start.cancel()
-        self._thread.start()
+    def _tick(self) -> None:
+        """Begin once the executor spins: none can begin after the thread has shut rclpy down.
+
+        The ticks go on, as a shutdown just before the executor waits does not wake it.
+        """
+        if self._thread.ident is None:
+            self._thread.start()
 
     def _run(self) -> None:
         try:
