@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from ..errors import ConfigurationError
+from ..memory import keep_freed_memory
 from ..profiles import profile_file, profile_names
 from .environment import prepare_ros_environment
 
@@ -24,6 +25,7 @@ def run(args: argparse.Namespace) -> int:
 
 def main() -> int:
     """Entry point for ``ros2 run`` and launch files, which give the parameter files themselves."""
+    keep_freed_memory()
     return _spin(sys.argv[1:])
 
 

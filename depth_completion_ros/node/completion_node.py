@@ -28,7 +28,7 @@ class CompletionNode(LifecycleNode):
     def __init__(self, **node_arguments: Any):
         super().__init__("depth_completion", automatically_declare_parameters_from_overrides=True, **node_arguments)
         self.statistics = Statistics(lambda text: self.get_logger().warning(text))
-        self.parameters = NodeParameters(self, functools.partial(self.statistics.report, "parameter"))
+        self.parameters = NodeParameters(self, functools.partial(self.statistics.report, "parameter", throttled=False))
         self.add_on_set_parameters_callback(self._on_parameters)
         self._diagnostics = Diagnostics(self, self.statistics, self.parameters["profile"])
         self._worker: Worker | None = None
@@ -97,10 +97,12 @@ class CompletionNode(LifecycleNode):
         return SetParametersResult(successful=problem is None, reason=problem or "")
 
     def _each_second(self) -> None:
-        silent = self._inputs.silent() if self._inputs is not None else []
-        for line in silent:
-            self.statistics.report(line.split(":")[0], line)
+        silent = self._inputs.silent() if self._inputs is not None else {}
+        for cause, line in silent.items():
+            self.statistics.report(cause, line)
         worker = self._worker if self._inputs is not None else None
         self._diagnostics.publish(
-            worker.engine if worker is not None else None, worker.loader.state if worker is not None else "none", silent
+            worker.engine if worker is not None else None,
+            worker.loader.state if worker is not None else "none",
+            list(silent.values()),
         )
