@@ -11,9 +11,9 @@ pytest.importorskip("onnxscript", reason="the export needs onnxscript")
 
 from test_networks import frame, stirred  # noqa: E402
 
+from depth_completion_ros.contract import CONTRACT_VERSION, INPUTS, OUTPUTS  # noqa: E402
 from depth_completion_ros.networks import create, names  # noqa: E402
-from depth_completion_ros.networks.export import INPUTS, OUTPUTS, export_onnx, weights_hash  # noqa: E402
-from depth_completion_ros.networks.shell import CONTRACT_VERSION  # noqa: E402
+from depth_completion_ros.networks.export import export_onnx, weights_hash  # noqa: E402
 
 # Operators that TensorRT does not build; FusedMatMul and the like would carry a domain of their own.
 FORBIDDEN = {"DFT", "Atan", "DeformConv"}

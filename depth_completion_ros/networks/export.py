@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from .shell import CONTRACT_VERSION, CompletionNetwork
+from ..contract import CONTRACT_VERSION, INPUTS, OUTPUTS
+from ..resources import PACKAGE
+from .shell import CompletionNetwork
 
 OPSET = 20  # the first with the grid sampling of NLSPN in the form that all engines read
-INPUTS = ("image", "depth", "scale")
-OUTPUTS = ("completed", "log_b")  # completed is the contract's depth; ONNX names inputs and outputs apart
 
 
 def export_onnx(network: CompletionNetwork, path: Path, height: int, width: int) -> None:
@@ -33,11 +33,15 @@ def export_onnx(network: CompletionNetwork, path: Path, height: int, width: int)
     )
     assert program is not None  # None only where torch writes the file by itself
     program.model.metadata_props.update(
+        producer=PACKAGE,
         name=network.name,
         size=network.size,
         contract=str(CONTRACT_VERSION),
         height=str(height),
         width=str(width),
+        precision="fp32",
+        profile="kinect",
+        trained="false",
         weights=weights_hash(network),
     )
     program.save(path)

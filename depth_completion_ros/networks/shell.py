@@ -14,10 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..contract import MULTIPLE
 from .blocks import Doubling, pool_measured
 
-CONTRACT_VERSION = 1
-MULTIPLE = 32
 DEPTH_CHANNELS = 4
 INPUT_CHANNELS = 3 + DEPTH_CHANNELS
 
