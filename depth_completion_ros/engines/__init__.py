@@ -14,11 +14,13 @@ class Engine(ABC):
     """One model, loaded and ready to run. Used by one thread at a time.
 
     engine: "classical", …; model: the name of what it runs. multiple: height and width must be multiples of it.
+    trained: False for a network with random weights.
     """
 
     engine: str
     model: str
     multiple: int = 1
+    trained: bool = True
 
     @abstractmethod
     def run(self, image: np.ndarray, depth: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:

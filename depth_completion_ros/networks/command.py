@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
 def weights_file(name: str, size: str) -> Path:
     """Where the trained weights of a network lie once there are any."""
-    return share_directory() / "models" / f"{name}_{size}.safetensors"
+    return share_directory() / "models" / f"{name}-{size}.pt"
 
 
 def cost(name: str, size: str) -> tuple[int, int]:

@@ -2,55 +2,120 @@
 
 from __future__ import annotations
 
-import hashlib
+import logging
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
-from ..contract import CONTRACT_VERSION, INPUTS, OUTPUTS
+from ..contract import CONTRACT_VERSION, INPUTS, MULTIPLE, OUTPUTS
+from ..errors import ConfigurationError
 from ..resources import PACKAGE
+from .half import HalfPrecision, fold_batch_norm
 from .shell import CompletionNetwork
+from .weights import weights_hash
 
 OPSET = 20  # the first with the grid sampling of NLSPN in the form that all engines read
+_LARGEST = 4096  # pixels of each side that a network of open size takes
+
+Feed = dict[str, np.ndarray]  # the contract's inputs by name
 
 
-def export_onnx(network: CompletionNetwork, path: Path, height: int, width: int) -> None:
-    """Write the network in float32 for images of one size; the batch is 1.
+def export_onnx(
+    network: CompletionNetwork,
+    path: Path,
+    height: int,
+    width: int,
+    *,
+    precision: str = "fp32",
+    dynamic: bool = False,
+    profile: str = "",
+    calibration: Sequence[Feed] = (),
+) -> None:
+    """Write the network for images of one size, or of any multiples of 32 where ``dynamic``; the batch is 1.
 
-    The file's metadata: name, size, contract (its version), height, width, weights (their hash). The network is left in
-    evaluation mode. Raises ValueError where height or width is no multiple of 32.
+    precision: "fp32"; "fp16", convolutions and linear layers in float16; "int8", convolutions in int8 by ranges seen on
+    ``calibration``, real frames of this size. Inputs and outputs are float32 in all of them. profile: what the weights
+    were trained for, empty where they are random. The file's metadata is that of ``engines.model_file.ModelFile``.
+    Raises ValueError where height or width is no multiple of 32, ConfigurationError where int8 lacks frames or a library.
     """
-    network.eval()
+    if height % MULTIPLE or width % MULTIPLE:
+        raise ValueError(f"height and width must be multiples of {MULTIPLE}, not {height}x{width}")
+    converted = HalfPrecision(network) if precision == "fp16" else fold_batch_norm(network)
+    model = _onnx(converted.eval(), height, width, dynamic)
+    if precision == "int8":
+        model = _quantised(model, calibration)
+    metadata = {
+        "producer": PACKAGE,
+        "contract": str(CONTRACT_VERSION),
+        "name": network.name,
+        "size": network.size,
+        "precision": precision,
+        "height": "0" if dynamic else str(height),
+        "width": "0" if dynamic else str(width),
+        "profile": profile,
+        "trained": "true" if profile else "false",
+        "weights": weights_hash(network),
+    }
+    import onnx
+
+    onnx.helper.set_model_props(model, metadata)
+    onnx.save(model, path)
+
+
+def file_name(network: CompletionNetwork, precision: str, height: int, width: int, dynamic: bool) -> str:
+    """``lite-small-fp32-480x640.onnx``, by which ``find_model_file`` knows it."""
+    return f"{network.name}-{network.size}-{precision}-{'dynamic' if dynamic else f'{height}x{width}'}.onnx"
+
+
+def _onnx(network: torch.nn.Module, height: int, width: int, dynamic: bool) -> Any:
+    """The network as an ONNX ModelProto."""
     example = (torch.rand(1, 3, height, width), torch.rand(1, 1, height, width) + 1, torch.ones(1, 1, 1, 1))
-    program = torch.onnx.export(
-        network,
-        example,
-        dynamo=True,
-        opset_version=OPSET,
-        input_names=INPUTS,
-        output_names=OUTPUTS,
-        verbose=False,
-    )
+    shapes = None
+    if dynamic:
+        rows, columns = (torch.export.Dim(name, min=2, max=_LARGEST // MULTIPLE) for name in ("rows", "columns"))
+        pixels = {2: MULTIPLE * rows, 3: MULTIPLE * columns}
+        shapes = (pixels, pixels, None)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it names every library that it does without
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of PyTorch about itself
+        program = torch.onnx.export(
+            network,
+            example,
+            dynamo=True,
+            opset_version=OPSET,
+            input_names=INPUTS,
+            output_names=OUTPUTS,
+            dynamic_shapes=shapes,
+            verbose=False,
+        )
     assert program is not None  # None only where torch writes the file by itself
-    program.model.metadata_props.update(
-        producer=PACKAGE,
-        name=network.name,
-        size=network.size,
-        contract=str(CONTRACT_VERSION),
-        height=str(height),
-        width=str(width),
-        precision="fp32",
-        profile="kinect",
-        trained="false",
-        weights=weights_hash(network),
+    return program.model_proto
+
+
+def _quantised(model: Any, calibration: Sequence[Feed]) -> Any:
+    """The model with its core's convolutions in int8, as pairs of QuantizeLinear and DequantizeLinear."""
+    if not calibration:
+        raise ConfigurationError("int8 needs real frames to calibrate with: give a bag or folder with --frames")
+    try:
+        import nncf
+    except ImportError as error:
+        raise ConfigurationError(f"int8 needs NNCF ({error}): pip install nncf onnxruntime") from error
+    nncf.set_log_level(logging.ERROR)
+    # Prefill, statistics, Fourier transforms, propagation and composition keep float32.
+    kept = [node.name for node in model.graph.node if not _is_core_convolution(node)]
+    return nncf.quantize(
+        model,
+        nncf.Dataset(calibration),
+        preset=nncf.QuantizationPreset.PERFORMANCE,  # symmetric, as TensorRT asks for
+        subset_size=len(calibration),
+        ignored_scope=nncf.IgnoredScope(names=kept),
     )
-    program.save(path)
 
 
-def weights_hash(network: CompletionNetwork) -> str:
-    """The first 16 hex digits of the SHA-256 of all weights and statistics, in the order of their names."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
+def _is_core_convolution(node: Any) -> bool:
+    scopes = {entry.key: entry.value for entry in node.metadata_props}.get("pkg.torch.onnx.name_scopes", "")
+    return node.op_type in ("Conv", "ConvTranspose") and "'core" in scopes

@@ -62,7 +62,7 @@ def normalise_by_quantiles(x: Tensor) -> Tensor:
 
     Taken over means of 16x16 blocks: engines sort few values only.
     """
-    ordered = F.avg_pool2d(x, 16).flatten(1).sort(dim=1).values
+    ordered = F.avg_pool2d(x.float(), 16).flatten(1).sort(dim=1).values
     low, high = (ordered[:, round(q * (ordered.shape[1] - 1))].view(-1, 1, 1, 1) for q in _QUANTILES)
     return (x - low) / (high - low).clamp(min=1e-6)
 

@@ -65,7 +65,7 @@ class SpectralFusion(nn.Module):
 
     def fuse_phase(self, depth: list[Tensor], image: list[Tensor], logs: Tensor) -> tuple[Tensor, Tensor]:
         """Phases (cos, sin) blended bin by bin; the result has unit norm again."""
-        attention = torch.sigmoid(self.attention(torch.cat([*depth, *image, logs], dim=1)))
+        attention = torch.sigmoid(self.attention(torch.cat([*depth, *image, logs], dim=1)).float())
         _, cos, sin = polar(*(torch.lerp(d, i, attention) for d, i in zip(depth, image, strict=True)))
         return cos, sin
 

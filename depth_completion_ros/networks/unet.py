@@ -71,7 +71,7 @@ class NafBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = _gate(self.depthwise(self.expand(self.norm(x))))
-        y = y * self.attention(y.mean(dim=(2, 3), keepdim=True))  # simplified channel attention
+        y = y * self.attention(y.float().mean(dim=(2, 3), keepdim=True))  # simplified channel attention
         x = x + self.beta * self.project(y)
         return x + self.gamma * self.feed_project(_gate(self.feed(self.feed_norm(x))))
 

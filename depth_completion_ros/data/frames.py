@@ -1,0 +1,25 @@
+"""Frames from wherever they are recorded, and brought to one size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+
+from ..frame import RgbdFrame
+from .bags import read_frames
+from .folders import read_folder
+
+
+def read_source(path: Path) -> Iterator[RgbdFrame]:
+    """The frames of a folder with a meta.json, or of a bag. Raises InputError as ``read_folder`` and ``read_frames``."""
+    if (path / "meta.json").is_file():
+        return (sample.frame for sample in read_folder(path))
+    return read_frames(path)
+
+
+def resized(frame: RgbdFrame, width: int, height: int) -> RgbdFrame:
+    """Colour and depth at another size, without intrinsics; each depth is still one that was measured."""
+    rgb = cv2.resize(frame.rgb, (width, height), interpolation=cv2.INTER_AREA)
+    return RgbdFrame(rgb=rgb, depth=cv2.resize(frame.depth, (width, height), interpolation=cv2.INTER_NEAREST))

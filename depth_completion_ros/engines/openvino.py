@@ -1,0 +1,91 @@
+"""OpenVINO: networks on CPUs."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ConfigurationError
+from ..profiles import Profile
+from ..resources import PACKAGE
+from .model_file import find_model_file
+from .network import NetworkEngine
+
+PRECISIONS = ("int8", "fp32", "fp16")  # fastest first, of those that every CPU runs as they are
+
+
+class OpenVinoEngine(NetworkEngine):
+    """A network file through OpenVINO on the CPU (``find_model_file`` says what ``model`` may be).
+
+    fp32 computes in float32; fp16 in bfloat16 where the CPU has it, else in float32; int8 in int8 with float32 between.
+    threads: CPU threads, 0 = one for each core. Compiled networks are kept in ``~/.cache`` and open faster the next
+    time. Raises ConfigurationError where OpenVINO is not installed or the file cannot be used.
+    """
+
+    engine = "openvino"
+
+    def __init__(self, model: str = "auto", *, profile: Profile, threads: int = 0):
+        super().__init__(find_model_file(model, None, None, *PRECISIONS))
+        openvino = _library()
+        core = openvino.Core()
+        half = self.file.precision == "fp16" and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        settings = {
+            # Left to itself it computes in bfloat16 wherever the CPU has it.
+            "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads,
+            "CACHE_DIR": str(_cache_directory()),
+        }
+        try:
+            network = _with_images_in_and_sigma_out(openvino, core.read_model(self.file.path))
+            self._request = core.compile_model(network, "CPU", settings).create_infer_request()
+        except RuntimeError as error:
+            raise ConfigurationError(
+                f"OpenVINO cannot use {self.file.path} ({error}): make it again with depth-completion export"
+            ) from error
+        self._tensor = openvino.Tensor
+        self._scale = np.empty((1, 1, 1, 1), np.float32)
+
+    def _infer(self, image: np.ndarray, depth: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+        self._scale[:] = scale
+        for name, array in (("image", image[None]), ("depth", depth[None, None]), ("scale", self._scale)):
+            self._request.set_tensor(name, self._tensor(array, shared_memory=True))
+        self._request.infer()
+        return tuple(self._request.get_tensor(name).data[0, 0] for name in ("completed", "sigma"))
+
+    def close(self) -> None:
+        del self._request
+
+
+def _library() -> Any:
+    try:
+        import openvino
+    except ImportError as error:
+        raise ConfigurationError(f"engine openvino needs OpenVINO ({error}): pip install openvino") from error
+    return openvino
+
+
+def _cache_directory() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / PACKAGE / "openvino"
+
+
+def _with_images_in_and_sigma_out(openvino: Any, network: Any) -> Any:
+    """The contract's network with the engine's inputs and outputs: image (1, H, W, 3) uint8, and sigma [m] for log_b.
+
+    What is done here costs no pass of its own over the image: OpenVINO joins it to the first and last layers.
+    """
+    from openvino import opset13 as ops
+
+    completed, log_b = (result.input_value(0) for result in network.get_results())
+    # A Laplace variable of scale b has the standard deviation b·√2; that of log-depth, times depth, is that of depth.
+    sigma = ops.multiply(completed, ops.exp(ops.add(log_b, np.float32(np.log(np.sqrt(2))))))
+    sigma.output(0).set_names({"sigma"})
+    network = openvino.Model([completed, sigma.output(0)], network.get_parameters(), network.friendly_name)
+    steps = openvino.preprocess.PrePostProcessor(network)
+    steps.input("image").tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
+    steps.input("image").preprocess().convert_element_type(openvino.Type.f32).scale(255.0)
+    steps.input("image").model().set_layout(openvino.Layout("NCHW"))
+    return steps.build()

@@ -1,0 +1,142 @@
+"""``depth-completion export``: writes a network as an ONNX file and says how far it differs from float32."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import tempfile
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from ..completer import DepthCompleter
+from ..contract import INPUTS, MULTIPLE, PRECISIONS
+from ..data.frames import read_source, resized
+from ..engines import Engine
+from ..engines.model_file import model_directories
+from ..errors import ConfigurationError
+from ..resources import share_directory
+from . import SIZES, names
+from .command import weights_file
+
+_FRAMES = 16  # for calibration; as many again, that it has not seen, measure the difference
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``depth-completion export``."""
+    add = parser.add_argument
+    add("model", choices=names(), help="the network")
+    add("--size", default="480x640", help="of the images, HEIGHTxWIDTH, padded up to multiples of 32 (default 480x640)")
+    add("--precision", default="fp32", choices=PRECISIONS, help="default fp32")
+    add("--network-size", default="small", choices=SIZES, help="of the network: the paper's, or small (default small)")
+    add("--dynamic", action="store_true", help="take images of any size; --size is then only an example")
+    add("--weights", type=Path, help="that training wrote (default those that are installed, else random ones)")
+    add("--profile", default="kinect", help="of the sensor whose frames measure and calibrate (default kinect)")
+    add("--frames", type=Path, help="these: a bag, or a folder with a meta.json (default the profile's sample)")
+    add("--out", type=Path, help="folder to write to (default the user's model directory)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the file; print its path and, where it is not float32, the difference."""
+    size = re.fullmatch(r"(\d+)x(\d+)", args.size)
+    if size is None or "0" in size.groups():
+        raise ConfigurationError(f"--size {args.size!r} must be HEIGHTxWIDTH, such as 480x640")
+    height, width = (-(-int(pixels) // MULTIPLE) * MULTIPLE for pixels in size.groups())
+    from .export import export_onnx, file_name
+    from .weights import load_weights, untrained
+
+    console = Console(stderr=True)
+    installed = weights_file(args.model, args.network_size)
+    source = args.weights or (installed if installed.is_file() else None)
+    weighted = load_weights(source) if source is not None else untrained(args.model, args.network_size)
+    network = weighted.network
+    if (network.name, network.size) != (args.model, args.network_size):
+        raise ConfigurationError(f"{source} holds {network.name} {network.size}, not {args.model} {args.network_size}")
+    if not weighted.trained:
+        console.print(f"{args.model} is untrained: its weights are random, so it only fills holes smoothly")
+
+    directory = args.out or model_directories()[0]
+    directory.mkdir(parents=True, exist_ok=True)
+    path = directory / file_name(network, args.precision, height, width, args.dynamic)
+    feeds: list[dict[str, np.ndarray]] = []
+    if args.precision != "fp32":
+        frames_source = args.frames or share_directory() / "samples" / args.profile
+        feeds = _network_inputs(frames_source, args.profile, height, width)
+    with console.status(f"exporting {path.stem}"):
+        unfinished = path.with_suffix(f".{os.getpid()}")
+        try:
+            export_onnx(
+                network,
+                unfinished,
+                height,
+                width,
+                precision=args.precision,
+                dynamic=args.dynamic,
+                profile=weighted.profile,
+                calibration=feeds[::2],
+            )
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    print(path)
+    if feeds:
+        with tempfile.TemporaryDirectory() as reference_directory, console.status("measuring the difference"):
+            reference = Path(reference_directory) / "reference.onnx"
+            export_onnx(network, reference, height, width)
+            difference = relative_difference(path, reference, feeds[1::2])
+        print(
+            f"its depth differs from that of float32 by {difference:.2%} (relative RMSE over {len(feeds[1::2])} frames "
+            "not calibrated with, computed by ONNX Runtime on the CPU)"
+            + ("" if weighted.trained else "; of random weights this says nothing about trained ones")
+        )
+    return 0
+
+
+def relative_difference(path: Path, reference: Path, feeds: Sequence[dict[str, np.ndarray]]) -> float:
+    """RMSE of one file's depth against another's over the root mean square of the other's, over all feeds.
+
+    Unoptimised, ONNX Runtime rounds the result of each operator to the type that the file gives it.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise ConfigurationError(f"the difference needs ONNX Runtime ({error}): pip install onnxruntime") from error
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    sessions = [onnxruntime.InferenceSession(file, options, ["CPUExecutionProvider"]) for file in (path, reference)]
+    squares = np.zeros(2)
+    for feed in feeds:
+        depth, truth = (session.run(["completed"], feed)[0].astype(np.float64) for session in sessions)
+        squares += np.square(depth - truth).mean(), np.square(truth).mean()
+    return float(np.sqrt(squares[0] / squares[1]))
+
+
+class _Listener(Engine):
+    """Keeps what the completer hands to an engine, as a network's inputs."""
+
+    engine = "listener"
+    model = "none"
+    multiple = MULTIPLE
+
+    def __init__(self) -> None:
+        self.feeds: list[dict[str, np.ndarray]] = []
+
+    def run(self, image: np.ndarray, depth: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+        pixels = np.ascontiguousarray(image.transpose(2, 0, 1)[None], np.float32) / np.float32(255)
+        values = pixels, depth[None, None].copy(), np.full((1, 1, 1, 1), scale, np.float32)
+        self.feeds.append(dict(zip(INPUTS, values, strict=True)))
+        return depth, np.ones_like(depth)
+
+
+def _network_inputs(source: Path, profile: str, height: int, width: int) -> list[dict[str, np.ndarray]]:
+    """The first frames of a bag or folder at one size, as the completer gives them to a network."""
+    listener = _Listener()
+    completer = DepthCompleter(profile, listener)
+    for frame in islice(read_source(source), 2 * _FRAMES):
+        completer.complete(resized(frame, width, height))
+    return listener.feeds
