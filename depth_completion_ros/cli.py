@@ -23,6 +23,7 @@ COMMANDS = {
     "bag record": ("node.record", "record topics of the ROS graph into a rosbag2"),
     "models": ("networks.command", "list the networks: parameters, cost, inputs, paper, weights"),
     "export": ("networks.export_command", "write a network as an ONNX file that engines run"),
+    "build-engine": ("engines.build_command", "build a network's TensorRT engine ahead of time"),
     "bench engines": ("bench.engines", "time every engine and model side by side"),
     "bench node": ("bench.node", "time the node against a bare relay, process to process"),
     "demo": ("bench.demo", "play a sample recording through the node and report"),

@@ -1,0 +1,64 @@
+"""``depth-completion build-engine``: builds a network's TensorRT engine ahead of time, so that no node has to."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from ..contract import MULTIPLE
+from .model_file import find_model_file
+from .tensorrt import PRECISIONS
+from .tensorrt_build import DEFAULT_SIZES, DIRECTORY_VARIABLE, Sizes, ensure_engine
+from .tensorrt_library import load_library
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("model", help="network file, or its name as for the node's parameter `model`")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help=f"folder for the engine; a node looks in the one that the variable {DIRECTORY_VARIABLE} names, or where "
+        "engines go without this option",
+    )
+    parser.add_argument(
+        "--profile-sizes",
+        type=_size,
+        nargs=3,
+        metavar=("SMALLEST", "BEST", "LARGEST"),
+        help="image sizes HxW that a network for any size shall take, and the one to be fastest at; "
+        f"{' '.join(f'{height}x{width}' for height, width in DEFAULT_SIZES)} without this option",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Build the engine, unless it is there, and print its path."""
+    trt = load_library()
+    file = find_model_file(args.model, None, None, *PRECISIONS)
+    sizes = Sizes(*args.profile_sizes) if args.profile_sizes else None
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(f"Building {file.label} with {trt.__name__}", total=1.0)
+        path = ensure_engine(
+            trt,
+            file,
+            directory=args.out,
+            sizes=sizes,
+            progress=lambda phase, done: progress.update(task, completed=done),
+        )
+        progress.update(task, completed=1.0)
+    print(path)
+    return 0
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    height, width = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not height or not width or height % MULTIPLE or width % MULTIPLE:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size HxW in multiples of {MULTIPLE}, such as 480x640")
+    return height, width

@@ -1,0 +1,168 @@
+"""TensorRT and TensorRT-RTX: networks on NVIDIA GPUs. ``tensorrt_build`` makes the engines, this runs them."""
+
+from __future__ import annotations
+
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import ConfigurationError
+from ..profiles import Profile
+from .cuda import Gpu
+from .model_file import find_model_file
+from .network import NetworkEngine
+from .tensorrt_build import INPUTS, OUTPUTS, ensure_engine, write_atomically
+from .tensorrt_library import Progress, load_library, make_log
+
+PRECISIONS = ("fp16", "fp32")  # fastest first
+
+
+def is_usable() -> bool:
+    """Whether TensorRT, PyCUDA, NVIDIA's driver and a GPU are all there."""
+    try:
+        load_library()
+        Gpu()
+    except ConfigurationError:
+        return False
+    return True
+
+
+class TensorRtEngine(NetworkEngine):
+    """A network file through TensorRT or TensorRT-RTX on the first GPU; ``find_model_file`` says what ``model`` may be.
+
+    The engine is built first where none is kept yet, which may take minutes: progress is told of it and may end it by
+    raising. profile and threads are as for every engine, and make no difference here.
+    Raises ConfigurationError, naming the mend, where a library or the GPU is missing or the file cannot be used.
+    """
+
+    engine = "tensorrt"
+
+    def __init__(
+        self, model: str = "auto", *, profile: Profile, threads: int = 0, progress: Progress | None = None
+    ) -> None:
+        super().__init__(find_model_file(model, None, None, *PRECISIONS))
+        trt = load_library()
+        self._gpu = Gpu()
+        with self._gpu:
+            self._log = make_log(trt)
+            self._runtime = trt.Runtime(self._log)
+            path = self._load(trt, progress)
+            self._smallest, usual, self._largest = self._sizes()
+            self._stream = self._gpu.stream()
+            self._buffers = {
+                name: self._stream.buffer(prod(shape), np.uint8 if name == "image" else np.float32)
+                for name, shape in _shapes(*self._largest).items()
+            }
+            kernels = self._make_context(trt, path.with_suffix(".kernels"))
+            for name, buffer in self._buffers.items():
+                self._context.set_tensor_address(name, buffer.address)
+            self._size = (0, 0)
+            self._warm_up(*usual)
+            if kernels is not None:
+                write_atomically(path.with_suffix(".kernels"), bytes(kernels.serialize()))
+
+    def _infer(self, image: np.ndarray, depth: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+        height, width = depth.shape
+        if (height, width) != self._size:
+            self._resize(height, width)
+        np.copyto(self._views["image"][0], image)
+        np.copyto(self._views["depth"][0, 0], depth)
+        self._views["scale"][:] = scale
+        with self._gpu:
+            for name in INPUTS:
+                self._buffers[name].upload(self._views[name])
+            if not self._context.execute_async_v3(self._stream.handle):
+                raise RuntimeError(self._complaint("it cannot run"))
+            for name in OUTPUTS:
+                self._buffers[name].download(self._views[name])
+            self._stream.wait()
+        return self._views["completed"][0, 0], self._views["sigma"][0, 0]
+
+    def device_memory_bytes(self) -> int:
+        """The weights, what the layers work in, and the inputs and outputs."""
+        buffers = sum(buffer.nbytes for buffer in self._buffers.values())
+        return self._weights_nbytes + self._engine.device_memory_size_v2 + buffers
+
+    def close(self) -> None:
+        with self._gpu:  # the memory is freed as the last references go
+            del self._context, self._engine, self._runtime, self._views, self._buffers, self._stream
+
+    def _load(self, trt: Any, progress: Progress | None) -> Path:
+        """Load the engine, built where need be; one that no longer loads (damaged, or the driver is another) is built
+        anew.
+        """
+        for last_try in (False, True):
+            path = ensure_engine(trt, self.file, progress=progress)
+            plan = path.read_bytes()
+            self._engine = self._runtime.deserialize_cuda_engine(plan)
+            if self._engine is not None:
+                break
+            if last_try:
+                raise ConfigurationError(self._complaint(f"{path} cannot be loaded"))
+            path.unlink(missing_ok=True)
+        self._weights_nbytes = len(plan)  # all but a little of a serialized engine is weights
+        return path
+
+    def _sizes(self) -> list[tuple[int, int]]:
+        """The smallest, the usual and the largest image (height, width) that the engine takes."""
+        shape = self._engine.get_tensor_shape("depth")
+        shapes = self._engine.get_tensor_profile_shape("depth", 0) if -1 in shape else [shape] * 3
+        return [(shape[2], shape[3]) for shape in shapes]
+
+    def _make_context(self, trt: Any, kernels: Path) -> Any:
+        """Make the execution context. Returns TensorRT-RTX's cache of compiled kernels, None for TensorRT.
+
+        TensorRT-RTX compiles kernels when it first runs and replays each frame as one CUDA graph. TensorRT launches its
+        kernels one by one: PyCUDA cannot record a graph.
+        """
+        cache = None
+        if hasattr(trt, "IRuntimeCache"):
+            config = self._engine.create_runtime_config()
+            cache = config.create_runtime_cache()
+            if kernels.is_file():
+                cache.deserialize(kernels.read_bytes())  # it takes nothing from those of another GPU or version
+            config.set_runtime_cache(cache)
+            if hasattr(config, "cuda_graph_strategy"):
+                config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+            self._context = self._engine.create_execution_context(config)
+        else:
+            self._context = self._engine.create_execution_context()
+        if self._context is None:
+            raise ConfigurationError(self._complaint("there is not enough memory on the GPU, or its driver is too old"))
+        return cache
+
+    def _resize(self, height: int, width: int) -> None:
+        """Prepare for images of another size."""
+        (low, left), (high, right) = self._smallest, self._largest
+        if not (low <= height <= high and left <= width <= right):
+            raise ConfigurationError(
+                f"the engine of {self.file.path.name} takes images from {left}x{low} to {right}x{high} pixels, not "
+                f"{width}x{height}: build it for them with depth-completion build-engine --profile-sizes"
+            )
+        shapes = _shapes(height, width)
+        for name in INPUTS:
+            if not self._context.set_input_shape(name, shapes[name]):
+                raise RuntimeError(self._complaint(f"it refuses {name} of {shapes[name]}"))
+        self._views = {name: self._buffers[name].view(shape) for name, shape in shapes.items()}
+        self._size = (height, width)
+
+    def _warm_up(self, height: int, width: int) -> None:
+        """Run once, so that what is compiled, loaded or recorded at the first run does not delay the first frame."""
+        self._infer(np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.float32), 1.0)
+
+    def _complaint(self, what: str) -> str:
+        return f"TensorRT, {self.model}: {what} ({'; '.join(self._log.errors[-2:]) or 'it gives no reason'})"
+
+
+def _shapes(height: int, width: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of the built engine's inputs and outputs for images of one size."""
+    map_shape = (1, 1, height, width)
+    return {
+        "image": (1, height, width, 3),
+        "depth": map_shape,
+        "scale": (1, 1, 1, 1),
+        "completed": map_shape,
+        "sigma": map_shape,
+    }

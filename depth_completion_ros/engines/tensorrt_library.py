@@ -1,0 +1,100 @@
+"""TensorRT or TensorRT-RTX, whichever is installed, and the two things that these libraries call back."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from ..errors import ConfigurationError
+from ..resources import PACKAGE
+
+# The last is what the second imports; of the wheels, it alone installs without running a script of NVIDIA's.
+_NAMES = ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings")
+
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the part of the whole that is done, 0..1; what it raises ends the building."""
+
+
+def load_library() -> Any:
+    """TensorRT, or else TensorRT-RTX. Raises ConfigurationError where neither is installed."""
+    problems = []
+    for name in _NAMES:
+        try:
+            return import_module(name)
+        except (ImportError, OSError) as error:  # OSError: the bindings are there and their libraries are not
+            problems.append(f"{name}: {error}")
+    raise ConfigurationError(
+        f"the tensorrt engine needs TensorRT or TensorRT-RTX: pip install '{PACKAGE}[tensorrt]', or choose another "
+        f"engine ({'; '.join(problems)})"
+    )
+
+
+def make_log(trt: Any) -> Any:
+    """A logger for the library that keeps error messages in ``errors`` and lets the others go."""
+
+    class Log(trt.ILogger):
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self.errors: list[str] = []
+
+        def log(self, severity: Any, message: str) -> None:
+            if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
+                self.errors.append(message)
+
+    return Log()
+
+
+class _Phase(NamedTuple):
+    parent: str | None
+    steps: int
+    done: int
+
+
+def make_monitor(trt: Any, progress: Progress) -> Any:
+    """A progress monitor that reports to ``progress``. What that raises ends the building and is kept in ``raised``.
+
+    An exception must not cross the library, which would end the process; Ctrl-C, too, arrives in these calls.
+    """
+
+    class Monitor(trt.IProgressMonitor):
+        def __init__(self) -> None:
+            trt.IProgressMonitor.__init__(self)
+            self.raised: BaseException | None = None
+            self._lock = threading.Lock()  # phases may run in threads of the library
+            self._phases: dict[str, _Phase] = {}
+            self._done = 0.0
+
+        def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+            self._update(phase_name, _Phase(parent_phase, max(num_steps, 1), 0))
+
+        def step_complete(self, phase_name: str, step: int) -> bool:
+            phase = self._phases[phase_name]
+            self._update(phase_name, phase._replace(done=step + 1))
+            return self.raised is None
+
+        def phase_finish(self, phase_name: str) -> None:
+            phase = self._phases[phase_name]
+            self._update(phase_name, phase._replace(done=phase.steps))
+
+        def _update(self, name: str, phase: _Phase) -> None:
+            try:
+                with self._lock:
+                    self._phases[name] = phase
+                    self._done = max(self._done, self._part_done(name))
+                    if self.raised is None:
+                        progress(name, self._done)
+            except BaseException as error:
+                self.raised = error
+
+        def _part_done(self, name: str | None) -> float:
+            """Of the whole, when this phase is the one at work: each phase is one step of its parent."""
+            part = 0.0
+            while name in self._phases:
+                phase = self._phases[name]
+                part = min((phase.done + part) / phase.steps, 1.0)
+                name = phase.parent
+            return part
+
+    return Monitor()
