@@ -45,6 +45,9 @@ class Completed:
     depth: np.ndarray
     confidence: np.ndarray
 
+    def picture(self, limits: Range, width: int = 1296) -> np.ndarray:
+        return panel(self.frame.rgb, self.frame.depth, self.depth, self.confidence, limits, width)
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``depth-completion demo``."""
@@ -107,17 +110,16 @@ def completed_frames(recording: Path, bag: Path, parameters: dict[str, Any], sen
 
 
 def draw(results: list[Completed], folder: Path) -> str:
-    """Write panel.png, of the frame in the middle, and preview.webp; returns the size of a frame in words."""
+    """Write preview.webp, and panel.png of the frame with most to complete; returns the size of a frame in words."""
     if not results:
         raise ConfigurationError("too few frames came out to draw any: play for longer (--seconds)")
     limits: Range | None = None
     frames = []
-    for i, result in enumerate(results):
+    for result in results:
         limits = smooth_range(limits, colour_range(result.depth))
-        inputs = (result.frame.rgb, result.frame.depth, result.depth, result.confidence, limits)
-        frames.append(panel(*inputs, width=_ANIMATION_WIDTH))
-        if i == len(results) // 2:
-            save_picture(folder / "panel.png", panel(*inputs))
+        frames.append(result.picture(limits, _ANIMATION_WIDTH))
+    telling = max(results, key=lambda result: np.mean(np.isnan(result.frame.depth)))
+    save_picture(folder / "panel.png", telling.picture(colour_range(telling.depth)))
     stamps = [result.frame.stamp_ns for result in results]
     milliseconds = [round(step * 1e-6) for step in np.diff(stamps)]
     save_animation(folder / "preview.webp", frames, [*milliseconds, max(milliseconds, default=1000)])
