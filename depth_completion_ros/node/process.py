@@ -11,6 +11,8 @@ from rclpy.signals import SignalHandlerOptions
 
 from ..errors import ConfigurationError
 
+_LOOK_UP_S = 0.25
+
 
 def spin(make_node: Callable[[], Any], ros_arguments: list[str]) -> None:
     """Start rclpy, make one node, spin it until a signal or a shutdown from within, and put everything away.
@@ -29,11 +31,16 @@ def spin(make_node: Callable[[], Any], ros_arguments: list[str]) -> None:
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         try:
-            executor.spin()
+            # Not executor.spin(): a shutdown just before it begins to wait would never wake it.
+            while rclpy.ok():
+                executor.spin_once(timeout_sec=_LOOK_UP_S)
         finally:
             executor.shutdown()
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
+    except Exception:
+        if rclpy.ok():  # else a signal came while the node was being made
+            raise
     finally:
         if node is not None:
             node.close()
