@@ -20,7 +20,7 @@ def share_directory() -> Path:
     prefixes = [p for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
     # First the prefix that holds this very code, <prefix>/lib/python3.x/site-packages/<package>: another may hold
     # another version.
-    installed = [Path(prefix) / "share" / PACKAGE for prefix in [*here.parents, *prefixes, sys.prefix]]
+    installed = [Path(prefix) / "share" / PACKAGE for prefix in [*map(str, here.parents), *prefixes, sys.prefix]]
     for candidate in [here.parent.parent, *installed]:
         if (candidate / "package.xml").is_file() and (candidate / "config").is_dir():
             return candidate
