@@ -65,14 +65,19 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigurationError("--seconds and --rate must be above zero")
     bag = share_directory() / "samples" / args.profile
     parameters = _parameters(args.profile, bag)
-    args.out.mkdir(parents=True, exist_ok=True)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"--out {args.out} cannot be made ({error.strerror}): choose another folder"
+        ) from error
     with tempfile.TemporaryDirectory() as folder:
         recording = Path(folder) / "recording"
         setup = Setup(
             bag=bag,
             node=_node_command(args.profile, bag),
             rgb=RGB_TOPIC,
-            depth=_depth_topic(parameters),
+            depth=POINTS_TOPIC if parameters["depth.source"] == "points" else DEPTH_TOPIC,
             output=_DEPTH,
             record=[_DEPTH, _CONFIDENCE, "/diagnostics"],
             seconds=args.seconds,
@@ -86,8 +91,9 @@ def run(args: argparse.Namespace) -> int:
     summary = {"profile": args.profile, "rate": args.rate, "size": size, "machine": _machine(), **report.as_dict()}
     (args.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     _print_summary(report, size, args.out)
-    if not args.headless and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) and _opener():
-        subprocess.Popen([_opener(), str(args.out / "panel.png")], start_new_session=True)
+    opener = shutil.which("xdg-open")
+    if not args.headless and opener and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        subprocess.Popen([opener, str(args.out / "panel.png")], start_new_session=True)
     return 0
 
 
@@ -171,16 +177,11 @@ def _bag_parameters(bag: Path) -> list[Path]:
     return [file] if file.is_file() else []
 
 
-def _depth_topic(parameters: dict[str, Any]) -> str:
-    return POINTS_TOPIC if parameters["depth.source"] == "points" else DEPTH_TOPIC
-
-
 def _print_summary(report: Report, size: str, folder: Path) -> None:
     table = Table(
         title=f"{size}, {report.diagnostics.get('engine')} {report.diagnostics.get('model')}", show_header=False
     )
-    frames = " and ".join(f"{number} {role}" for role, number in report.frames_in.items())
-    table.add_row("in", frames)
+    table.add_row("in", " and ".join(f"{number} {role}" for role, number in report.frames_in.items()))
     table.add_row("pairs", str(report.pairs))
     table.add_row("out", f"{report.frames_out} completed frames, {report.fps:.1f} a second")
     table.add_row("dropped", ", ".join(f"{number} {cause}" for cause, number in report.drops.items()) or "none")
@@ -193,7 +194,3 @@ def _print_summary(report: Report, size: str, folder: Path) -> None:
 
 def _machine() -> str:
     return f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-
-
-def _opener() -> str:
-    return shutil.which("xdg-open") or ""
