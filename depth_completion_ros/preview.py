@@ -98,7 +98,7 @@ def save_animation(path: Path, frames: list[np.ndarray], milliseconds: list[int]
     Raises ConfigurationError where OpenCV cannot write it, OSError where the file cannot be written.
     """
     if not hasattr(cv2, "imencodeanimation"):
-        raise ConfigurationError(f"{path} needs OpenCV 4.11 or later: pip install -U opencv-contrib-python-headless")
+        raise ConfigurationError(f"{path} needs OpenCV 4.12 or later: pip install -U opencv-contrib-python-headless")
     animation = cv2.Animation()
     animation.frames = [np.ascontiguousarray(frame[..., ::-1]) for frame in frames]
     animation.durations = milliseconds

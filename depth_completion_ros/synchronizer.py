@@ -129,7 +129,7 @@ def _expected(queue: _Queue, other: _Queue) -> list[int]:
     """The stamps [ns] of the messages of a stream that may still come and take part."""
     assert queue.newest is not None and other.newest is not None  # both queues hold messages
     if not queue.gaps:
-        return [max(queue.newest + 1, other.newest)]  # unknown period: it may be the best partner there could be
+        return []  # the first message: a pair within the slop now beats a perhaps better one some time later
     period = max(1, int(median(queue.gaps)))
     # Where the other stream has run ahead, messages of this one are on their way or lost: wait for the last few only.
     steps = max(1, round((other.newest - queue.newest) / period))

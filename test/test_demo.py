@@ -60,8 +60,9 @@ def shared_memory_of(processes: set[int]) -> set[str]:
 @pytest.mark.parametrize("profile", ["kinect", "tof", "lidar"])
 def test_every_frame_of_the_demo_is_accounted_for(tmp_path, profile):
     pytest.importorskip("rclpy")
+    there_before = {str(file) for file in Path("/dev/shm").glob("fast*")}
     run = start_demo(tmp_path / "out", "--seconds", "3", "--profile", profile)
-    held = set()
+    held: set[str] = set()
     while run.poll() is None:
         held |= shared_memory_of(processes_of(run))
         time.sleep(0.2)
@@ -83,7 +84,9 @@ def test_every_frame_of_the_demo_is_accounted_for(tmp_path, profile):
     read, animation = cv2.imreadanimation(str(tmp_path / "out/preview.webp"))
     assert read and len(animation.frames) >= 1
     assert held, "shared memory was in use"
-    assert not [file for file in held if Path(file).exists()]
+    # Ports are shared with every process of the machine: one that was there before, or that others hold, may stay.
+    of_others = there_before | shared_memory_of({int(folder.name) for folder in Path("/proc").glob("[0-9]*")})
+    assert not [file for file in held - of_others if Path(file).exists()]
 
 
 @pytest.mark.ros

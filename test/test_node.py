@@ -15,7 +15,6 @@ import cv2
 from rclpy.parameter import Parameter
 from ros_graph import (
     FRAME_ID,
-    PERIOD_NS,
     START_NS,
     RosGraph,
     camera_info,
@@ -48,6 +47,11 @@ def graph() -> Iterator[Callable[..., RosGraph]]:
         one.close()
 
 
+def assert_same(actual: np.ndarray, expected: np.ndarray) -> None:
+    """Equal but for the last bit: OpenCV's filters round by where their buffers lie in memory."""
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
+
+
 def scene_frame() -> RgbdFrame:
     rgb, millimetres = scene()
     depth = millimetres * np.float32(0.001)
@@ -63,7 +67,7 @@ def test_outputs_are_those_of_the_completer(graph):
     for topic in ("depth", "confidence", "sigma"):
         message = ros.output(stamp, f"/depth_completion/{topic}")
         assert message.encoding == "32FC1" and message.header.frame_id == FRAME_ID
-        np.testing.assert_array_equal(pixels_of(message), getattr(expected, topic))
+        assert_same(pixels_of(message), getattr(expected, topic))
 
 
 def test_frames_do_not_leak_into_each_other(graph):
@@ -73,7 +77,7 @@ def test_frames_do_not_leak_into_each_other(graph):
     rgb, depth = scene(96, 64)
     other = ros.completed_pair(rgb=image_message(rgb, "rgb8", 0), depth=image_message(depth, "16UC1", 0))
     assert (other.height, other.width) == (64, 96)
-    np.testing.assert_array_equal(pixels_of(ros.completed_pair()), first)
+    assert_same(pixels_of(ros.completed_pair()), first)
 
 
 def test_millimetre_output(graph):
@@ -81,7 +85,7 @@ def test_millimetre_output(graph):
     message = ros.completed_pair()
     expected = DepthCompleter("kinect").complete(scene_frame()).depth
     assert message.encoding == "16UC1" and message.step == 2 * message.width
-    np.testing.assert_array_equal(pixels_of(message), np.rint(expected * np.float32(1000)).astype(np.uint16))
+    np.testing.assert_allclose(pixels_of(message), expected * 1000, atol=0.501)
 
 
 def test_fill_only_and_min_confidence_can_change_while_running(graph):
@@ -93,7 +97,8 @@ def test_fill_only_and_min_confidence_can_change_while_running(graph):
     ros.node.set_parameters([Parameter("fill_only", value=True), Parameter("min_confidence", value=threshold)])
     gated = pixels_of(ros.completed_pair())
     measured = np.isfinite(scene_frame().depth)
-    np.testing.assert_array_equal(np.isnan(gated), confidence < np.float32(threshold))
+    clear = np.abs(confidence - threshold) > 1e-4
+    np.testing.assert_array_equal(np.isnan(gated)[clear], (confidence < threshold)[clear])
     kept = measured & np.isfinite(gated)
     assert kept.any() and np.isnan(gated).any()
     np.testing.assert_array_equal(gated[kept], scene_frame().depth[kept])
@@ -123,7 +128,7 @@ def test_compressed_transports(graph):
     )
     decoded = cv2.cvtColor(cv2.imdecode(jpeg, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
     expected = DepthCompleter("kinect").complete(RgbdFrame(decoded, scene_frame().depth)).depth
-    np.testing.assert_array_equal(pixels_of(ros.output(stamp)), expected)
+    assert_same(pixels_of(ros.output(stamp)), expected)
 
 
 def test_camera_info_and_points_go_with_the_depth(graph):
@@ -164,10 +169,7 @@ def test_lidar_points_are_projected_by_the_extrinsic(graph):
     ]
     cloud.data = array("B", lidar.tobytes())
     rgb = image_message(scene()[0], "rgb8", 0)
-    stamp = ros.send_pair(rgb, stamped(cloud, 0, "lidar"), "points", offset_ns=5_000_000)
-    # With an offset the first pair is only sure once the rate is known, that is with the next image.
-    ros.publish("rgb/image_rect_color", stamped(rgb, stamp + PERIOD_NS))
-    message = ros.output(stamp)
+    message = ros.completed_pair(rgb=rgb, depth=stamped(cloud, 0, "lidar"), depth_topic="points", offset_ns=5_000_000)
     completed, measured = pixels_of(message), np.isfinite(depth)
     np.testing.assert_allclose(completed[measured], depth[measured], rtol=1e-4)
     assert np.isfinite(completed).all()
@@ -222,7 +224,7 @@ def test_the_classical_engine_takes_over_from_one_that_throws(graph):
     ros.completed_pair()
     ros.node._worker._completer.engine = FailingEngine()
     message = ros.completed_pair()
-    np.testing.assert_array_equal(pixels_of(message), DepthCompleter("kinect").complete(scene_frame()).depth)
+    assert_same(pixels_of(message), DepthCompleter("kinect").complete(scene_frame()).depth)
     assert ros.problems() == {"engine": 1} and ros.drops() == {}
 
 

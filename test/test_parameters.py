@@ -219,3 +219,7 @@ def test_a_change_is_taken_as_a_whole_or_not_at_all(declared):
     assert parameters.change([good, Parameter("extrinsic", value=POSE)]) is None
     assert parameters["fill_only"] is True
     assert parameters["extrinsic"] == POSE
+
+
+def test_the_readme_shows_the_table():
+    assert markdown_table() in (ROOT / "README.md").read_text()

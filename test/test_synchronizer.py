@@ -247,6 +247,15 @@ def test_a_stream_that_stops_and_comes_back_pairs_again_at_once():
     assert set(played.delays[1:]) == {0}
 
 
+def test_a_partner_is_not_waited_for_for_ever():
+    """The last image would rather have had a depth that was lost, the depth after it an image that never comes."""
+    rng = random.Random(0)
+    rgb, depth = stream(rng, "rgb", 20), stream(rng, "depth", 40, phase=20 * MS)
+    played = Played(rgb + depth[:18] + depth[19:])
+    assert played.stamps()[-1] == (rgb[19][2], depth[19][2])
+    assert played.delays[-1] < 4 * PERIOD
+
+
 def test_a_message_sent_twice_is_used_once():
     rng = random.Random(0)
     schedule = stream(rng, "rgb", 30) + stream(rng, "depth", 30, phase=5 * MS)

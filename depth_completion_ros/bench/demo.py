@@ -45,6 +45,9 @@ class Completed:
     depth: np.ndarray
     confidence: np.ndarray
 
+    def picture(self, limits: Range, width: int = 1296) -> np.ndarray:
+        return panel(self.frame.rgb, self.frame.depth, self.depth, self.confidence, limits, width)
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``depth-completion demo``."""
@@ -62,14 +65,19 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigurationError("--seconds and --rate must be above zero")
     bag = share_directory() / "samples" / args.profile
     parameters = _parameters(args.profile, bag)
-    args.out.mkdir(parents=True, exist_ok=True)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"--out {args.out} cannot be made ({error.strerror}): choose another folder"
+        ) from error
     with tempfile.TemporaryDirectory() as folder:
         recording = Path(folder) / "recording"
         setup = Setup(
             bag=bag,
             node=_node_command(args.profile, bag),
             rgb=RGB_TOPIC,
-            depth=_depth_topic(parameters),
+            depth=POINTS_TOPIC if parameters["depth.source"] == "points" else DEPTH_TOPIC,
             output=_DEPTH,
             record=[_DEPTH, _CONFIDENCE, "/diagnostics"],
             seconds=args.seconds,
@@ -83,8 +91,9 @@ def run(args: argparse.Namespace) -> int:
     summary = {"profile": args.profile, "rate": args.rate, "size": size, "machine": _machine(), **report.as_dict()}
     (args.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     _print_summary(report, size, args.out)
-    if not args.headless and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")) and _opener():
-        subprocess.Popen([_opener(), str(args.out / "panel.png")], start_new_session=True)
+    opener = shutil.which("xdg-open")
+    if not args.headless and opener and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        subprocess.Popen([opener, str(args.out / "panel.png")], start_new_session=True)
     return 0
 
 
@@ -107,17 +116,16 @@ def completed_frames(recording: Path, bag: Path, parameters: dict[str, Any], sen
 
 
 def draw(results: list[Completed], folder: Path) -> str:
-    """Write panel.png, of the frame in the middle, and preview.webp; returns the size of a frame in words."""
+    """Write preview.webp, and panel.png of the frame with most to complete; returns the size of a frame in words."""
     if not results:
         raise ConfigurationError("too few frames came out to draw any: play for longer (--seconds)")
     limits: Range | None = None
     frames = []
-    for i, result in enumerate(results):
+    for result in results:
         limits = smooth_range(limits, colour_range(result.depth))
-        inputs = (result.frame.rgb, result.frame.depth, result.depth, result.confidence, limits)
-        frames.append(panel(*inputs, width=_ANIMATION_WIDTH))
-        if i == len(results) // 2:
-            save_picture(folder / "panel.png", panel(*inputs))
+        frames.append(result.picture(limits, _ANIMATION_WIDTH))
+    telling = max(results, key=lambda result: np.mean(np.isnan(result.frame.depth)))
+    save_picture(folder / "panel.png", telling.picture(colour_range(telling.depth)))
     stamps = [result.frame.stamp_ns for result in results]
     milliseconds = [round(step * 1e-6) for step in np.diff(stamps)]
     save_animation(folder / "preview.webp", frames, [*milliseconds, max(milliseconds, default=1000)])
@@ -169,16 +177,11 @@ def _bag_parameters(bag: Path) -> list[Path]:
     return [file] if file.is_file() else []
 
 
-def _depth_topic(parameters: dict[str, Any]) -> str:
-    return POINTS_TOPIC if parameters["depth.source"] == "points" else DEPTH_TOPIC
-
-
 def _print_summary(report: Report, size: str, folder: Path) -> None:
     table = Table(
         title=f"{size}, {report.diagnostics.get('engine')} {report.diagnostics.get('model')}", show_header=False
     )
-    frames = " and ".join(f"{number} {role}" for role, number in report.frames_in.items())
-    table.add_row("in", frames)
+    table.add_row("in", " and ".join(f"{number} {role}" for role, number in report.frames_in.items()))
     table.add_row("pairs", str(report.pairs))
     table.add_row("out", f"{report.frames_out} completed frames, {report.fps:.1f} a second")
     table.add_row("dropped", ", ".join(f"{number} {cause}" for cause, number in report.drops.items()) or "none")
@@ -191,7 +194,3 @@ def _print_summary(report: Report, size: str, folder: Path) -> None:
 
 def _machine() -> str:
     return f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-
-
-def _opener() -> str:
-    return shutil.which("xdg-open") or ""

@@ -37,14 +37,16 @@ class Child:
         """Whether it still runs. Raises ConfigurationError with its last lines where it has failed."""
         status = self._process.poll()
         if status not in (None, 0):
-            last = "\n  ".join(self._log.read_text(errors="replace").strip().splitlines()[-8:])
-            raise ConfigurationError(f"the {self.name} ended with status {status}. Its last lines:\n  {last}")
+            raise ConfigurationError(f"the {self.name} ended with status {status}{self._last_lines()}")
         return status is None
 
     def expect_running(self) -> None:
         """Raises ConfigurationError where it has ended, whatever its status."""
         if not self.running():
-            raise ConfigurationError(f"the {self.name} ended before its time: {self._log.read_text(errors='replace')}")
+            raise ConfigurationError(f"the {self.name} ended before its time{self._last_lines()}")
+
+    def _last_lines(self) -> str:
+        return "\n  ".join([". Its last lines:", *self._log.read_text(errors="replace").strip().splitlines()[-8:]])
 
     def end(self) -> None:
         """Ask it to end as Ctrl-C does and wait; what does not listen is killed."""

@@ -13,7 +13,7 @@ from .folders import read_folder
 
 
 def read_source(path: Path) -> Iterator[RgbdFrame]:
-    """The frames of a folder with a meta.json, or of a bag. Raises InputError as ``read_folder`` and ``read_frames``."""
+    """The frames of a folder with a meta.json, or of a bag. Raises InputError as those readers do."""
     if (path / "meta.json").is_file():
         return (sample.frame for sample in read_folder(path))
     return read_frames(path)

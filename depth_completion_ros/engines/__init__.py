@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from importlib import import_module
 
 import numpy as np
 
@@ -40,26 +41,65 @@ class Engine(ABC):
         """Let go of everything held. The engine is not used afterwards."""
 
 
-ENGINES = ("auto", "classical")
+_CLASSES = {
+    "classical": ("classical", "ClassicalEngine"),
+    "openvino": ("openvino", "OpenVinoEngine"),
+    "tensorrt": ("tensorrt", "TensorRtEngine"),
+    "torch": ("torch", "TorchEngine"),
+}
+ENGINES = ("auto", *_CLASSES)
 
 
 def open_engine(engine: str = "auto", model: str = "auto", *, profile: Profile, threads: int = 0) -> Engine:
-    """The engine of this name with a model loaded; "auto" takes the best that runs here.
+    """The engine of this name with a model loaded.
 
+    "auto" takes TensorRT where there is a GPU, else OpenVINO, else the classical engine; the first two only with a
+    trained network, unless ``model`` names one. model: for the classical engine one of ``model_names``, for torch what
+    ``TorchEngine`` takes, for the others what ``find_model_file`` takes.
     threads: CPU threads it may use, 0 = as many as the library likes.
     Raises ConfigurationError for an unknown engine or model, or one that cannot run here.
     """
-    if engine in ("auto", "classical"):
-        from .classical import ClassicalEngine
+    if engine == "auto":
+        return _open_best(model, profile, threads)
+    if engine not in _CLASSES:
+        raise _unknown(engine)
+    module, name = _CLASSES[engine]
+    return getattr(import_module(f".{module}", __package__), name)(model, profile=profile, threads=threads)
 
-        return ClassicalEngine(model, profile=profile, threads=threads)
-    raise ConfigurationError(f"no engine {engine!r}: choose one of {', '.join(ENGINES)}")
+
+def _open_best(model: str, profile: Profile, threads: int) -> Engine:
+    if model != "auto" and model in model_names("classical"):
+        return open_engine("classical", model, profile=profile, threads=threads)
+    reasons = []
+    for engine in ("tensorrt", "openvino"):
+        try:
+            return open_engine(engine, model, profile=profile, threads=threads)
+        except (ConfigurationError, ImportError) as error:
+            reasons.append(str(error))
+    if model == "auto":
+        return open_engine("classical", profile=profile, threads=threads)
+    raise ConfigurationError(f"no engine runs model {model!r} here: {'; '.join(dict.fromkeys(reasons))}")
 
 
 def model_names(engine: str = "auto") -> list[str]:
-    """The models that ``open_engine`` takes for this engine, its best first. Raises ConfigurationError."""
+    """The models that ``open_engine`` takes for this engine, its best first; of networks, all files there are.
+
+    Raises ConfigurationError for an unknown engine.
+    """
     if engine in ("auto", "classical"):
         from .classical_models import MODELS
 
         return list(MODELS)
-    raise ConfigurationError(f"no engine {engine!r}: choose one of {', '.join(ENGINES)}")
+    if engine == "torch":
+        from ..networks import names
+
+        return list(names())
+    if engine in _CLASSES:
+        from .model_file import network_names
+
+        return network_names()
+    raise _unknown(engine)
+
+
+def _unknown(engine: str) -> ConfigurationError:
+    return ConfigurationError(f"no engine {engine!r}: choose one of {', '.join(ENGINES)}")

@@ -15,7 +15,7 @@ from .classical_models import DEFAULT_MODEL, MEASURED, MODELS, check_requirement
 # the completed depth around the pixel. Fitted to the default model (docs/classical.md).
 REACH_PX = 20.0
 DRIFT_PER_PX = 0.00075
-STEP = 1.4
+STEP = 1.25
 SPREAD_CELL = 4  # spread is taken over 3 x 3 samples this many pixels apart
 UNKNOWN_SIGMA = 1e3  # in units of scale, where the model did not complete anything
 

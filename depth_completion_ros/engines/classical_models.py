@@ -43,7 +43,7 @@ LEVELS = (_Level(1, 1.0, 1), _Level(2, 3.0, 2), _Level(2, 10.0, 2), _Level(2, 10
 def guided(image: np.ndarray, depth: np.ndarray, measured: np.ndarray, scale: float) -> np.ndarray:
     """The default: what coarser levels leave unexplained of the measurements, spread along colour, level by level.
 
-    On every level of a pyramid the estimate from the coarser one is smoothed along the image, and the residual of the
+    Level by level of a pyramid the estimate of the coarser one is brought over along colour, and the residual of the
     measured cells is spread by normalised convolution (Knutsson & Westin 1993) with the fast global smoother guided by
     colour (Min et al. 2014) as its kernel.
     """
@@ -53,15 +53,31 @@ def guided(image: np.ndarray, depth: np.ndarray, measured: np.ndarray, scale: fl
         value, weight = _coarser(value, weight, level.ratio)
         image = cv2.resize(image, value.shape[::-1], interpolation=cv2.INTER_AREA)
         levels.append((level, image, value, weight))
-    dense = np.full_like(value, value.sum() / weight.sum())
+    dense, coarse_image = np.full_like(value, value.sum() / weight.sum()), image
     for level, image, value, weight in reversed(levels):
         smoother = _smoother(image, level.stiffness, level.sweeps)
-        dense = smoother.filter(cv2.resize(dense, value.shape[::-1], interpolation=cv2.INTER_LINEAR))
+        agreement = _agreement(image, coarse_image)
+        prior = cv2.multiply(_resized(dense, image), agreement)
+        dense = cv2.divide(smoother.filter(prior), smoother.filter(agreement))
         residual = cv2.multiply(cv2.subtract(value, dense), weight)
         reach = smoother.filter(weight)
         reach += FADE
         dense = cv2.add(dense, cv2.divide(smoother.filter(residual), reach))
+        coarse_image = image
     return dense
+
+
+def _agreement(image: np.ndarray, coarse_image: np.ndarray) -> np.ndarray:
+    """How far to believe the coarser level at each pixel, (H, W) float32 in 0..1.
+
+    Where its colour is another one, its cell lies across an edge and its depth is of neither side.
+    """
+    difference = cv2.cvtColor(cv2.absdiff(image, _resized(coarse_image, image)), cv2.COLOR_RGB2GRAY)
+    return cv2.LUT(difference, _AGREEMENT_OF_DIFFERENCE)
+
+
+def _resized(array: np.ndarray, like: np.ndarray) -> np.ndarray:
+    return cv2.resize(array, like.shape[1::-1], interpolation=cv2.INTER_LINEAR)
 
 
 def fast_global_smoother(image: np.ndarray, depth: np.ndarray, measured: np.ndarray, scale: float) -> np.ndarray:
@@ -79,7 +95,7 @@ def push_pull(image: np.ndarray, depth: np.ndarray, measured: np.ndarray, scale:
         levels.append(_coarser(*levels[-1], ratio=2))
     dense = levels[-1][0]
     for value, weight in reversed(levels[:-1]):
-        dense = cv2.resize(dense, value.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        dense = _resized(dense, value)
         np.copyto(dense, value, where=weight > 0)
     return dense
 
@@ -171,6 +187,7 @@ _DIAMOND = np.array(
     np.uint8,
 )
 
+
 def check_requirements(model: str) -> None:
     """Raises ConfigurationError where a library that the model needs is not installed."""
     if model == "linear" and find_spec("scipy") is None:
@@ -181,6 +198,9 @@ def check_requirements(model: str) -> None:
             "opencv-contrib-python-headless, or choose another model"
         )
 
+
+# Not quite zero, so that a cell that agrees nowhere still has a value.
+_AGREEMENT_OF_DIFFERENCE = (np.exp(-np.arange(256) / COLOUR_SIGMA) + 1e-3).astype(np.float32)
 
 DEFAULT_MODEL = "guided"
 MEASURED = "measured"

@@ -95,14 +95,18 @@ def _print(scores: dict[Key, Scores]) -> None:
     for folder, protocol in dict.fromkeys((key.folder, key.protocol) for key in scores):
         table = Table(title=f"{folder}, {protocol}: RMSE/MAE in mm", title_justify="left")
         table.add_column("model")
-        for name in ("all", "near", "far", "REL %", "within", "conf.", "ECE"):
+        for name in ("all", "near", "far", "within", "conf.", "ECE"):
             table.add_column(name, justify="right")
         for key, strata in scores.items():
             if (key.folder, key.protocol) == (folder, protocol):
-                errors = [f"{part['rmse'] * 1e3:.0f}/{part['mae'] * 1e3:.1f}" for part in strata.values()]
+                errors = [_errors(part) for part in strata.values()]
                 shares = [f"{strata['all'][name]:.3f}" for name in ("within", "confidence", "ece")]
-                table.add_row(key.model, *errors, f"{strata['all']['rel'] * 100:.2f}", *shares)
+                table.add_row(key.model, *errors, *shares)
         console.print(table)
+
+
+def _errors(part: dict[str, float]) -> str:
+    return f"{part['rmse'] * 1e3:.0f}/{part['mae'] * 1e3:.1f}" if part["pixels"] else "-"
 
 
 def _write(scores: dict[Key, Scores], out: Path) -> None:

@@ -107,10 +107,12 @@ class Head(nn.Module):
             bias[2 * factor**2 :] = _START_LOG_B
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        delta, gate, log_b = self.expand(x).split(1, dim=1)
+        convolution, shuffle = self.expand
+        # Split at the low resolution: behind the shuffle this took a third of lite's whole time on a CPU.
+        delta, gate, log_b = convolution(x).chunk(3, dim=1)
         if self.bound is not None:
             delta = self.bound(delta)
-        return torch.sigmoid(gate) * delta, log_b
+        return shuffle(torch.sigmoid(gate) * delta), shuffle(log_b)
 
 
 class PlainUNet(nn.Module):

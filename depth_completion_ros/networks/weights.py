@@ -56,7 +56,9 @@ def load_weights(path: Path) -> WeightedNetwork:
         network.load_state_dict(content["weights"])
         profile, contract = str(content["profile"]), content["contract"]
     except Exception as error:  # torch has many kinds for a file that is not one of its own
-        raise ConfigurationError(f"{path} holds no weights of a network ({error}): give a file that training wrote")
+        raise ConfigurationError(
+            f"{path} holds no weights of a network ({error}): give a file that training wrote"
+        ) from error
     if contract != CONTRACT_VERSION:
         raise ConfigurationError(f"{path} holds weights for contract {contract}, not {CONTRACT_VERSION}: train again")
     return WeightedNetwork(network, profile)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 
 from ..errors import ConfigurationError
@@ -30,6 +31,8 @@ def main() -> int:
 
 
 def _spin(ros_arguments: list[str]) -> int:
+    for number in (signal.SIGINT, signal.SIGTERM):  # until rclpy takes them over
+        signal.signal(number, lambda *_: sys.exit(0))
     prepare_ros_environment()
     from .completion_node import CompletionNode
     from .process import spin

@@ -99,8 +99,10 @@ PARAMETERS = {
         Parameter("sync.slop", 0.02, "Largest offset between the stamps of a pair", "s", (0.0, 10.0), dynamic=True),
         Parameter("sync.queue_size", 10, "Messages of each stream that wait for a partner", limits=(1, 100)),
         Parameter("fill_only", False, "Measured pixels pass through untouched", dynamic=True),
-        Parameter("min_confidence", 0.0, "Depth below it is published as missing", "", (0.0, 1.0), dynamic=True),
-        Parameter("max_age", 0.0, "Frames of an older stamp are dropped; 0 = none", "s", (0.0, 3600.0), dynamic=True),
+        Parameter("min_confidence", 0.0, "Depth of less confidence goes out as missing", "", (0.0, 1.0), dynamic=True),
+        Parameter(
+            "max_age", 0.0, "Frames older by their stamp are dropped; 0 = none", "s", (0.0, 3600.0), dynamic=True
+        ),
         Parameter(
             "output.encoding",
             "32FC1",

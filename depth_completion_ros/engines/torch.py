@@ -1,0 +1,108 @@
+"""PyTorch: the reference that other engines are held to, and on a GPU an engine without a build."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..contract import INPUTS, MULTIPLE
+from ..errors import ConfigurationError
+from ..profiles import Profile
+from . import Engine
+
+_WARM_UP = 3  # runs before a CUDA graph is recorded, so that libraries have chosen their kernels
+
+
+class TorchEngine(Engine):
+    """A network by name with random weights ("lite", "nlspn-full"; "auto" is lite), or a weights file that training
+    wrote. Takes any size.
+
+    On a CPU float32. On a GPU float16, channels last, one CUDA graph for each size.
+    threads: CPU threads, 0 = as PyTorch likes; a setting of the whole process.
+    Raises ConfigurationError without PyTorch, for an unknown network or a file that holds no weights.
+    """
+
+    engine = "torch"
+    multiple = MULTIPLE
+
+    def __init__(self, model: str = "auto", *, profile: Profile, threads: int = 0):
+        try:
+            import torch
+        except ImportError as error:
+            raise ConfigurationError(f"engine torch needs PyTorch ({error}): pip install torch") from error
+        from ..networks.half import HalfPrecision, fold_batch_norm
+        from ..networks.weights import load_weights, untrained
+
+        if Path(model).suffix:
+            weighted = load_weights(Path(model).expanduser())
+        else:
+            name, _, size = ("lite" if model == "auto" else model).partition("-")
+            weighted = untrained(name, size or "small")
+        self.trained = weighted.trained
+        self.model = f"{weighted.network.name}-{weighted.network.size}" + ("" if self.trained else " (untrained)")
+        if threads:
+            torch.set_num_threads(threads)
+        self._torch = torch
+        self._on_gpu = torch.cuda.is_available()
+        if self._on_gpu:
+            self._network = HalfPrecision(weighted.network).to(device="cuda", memory_format=torch.channels_last)
+        else:
+            self._network = fold_batch_norm(weighted.network)
+        self._size: tuple[int, ...] | None = None
+        self._inputs: dict[str, Any] = {}
+        self._compute: Callable[[], tuple[Any, Any]] = self._forward
+
+    def run(self, image: np.ndarray, depth: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+        if depth.shape != self._size:
+            self._prepare(depth.shape)
+        torch = self._torch
+        self._inputs["image"].copy_(torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None])
+        self._inputs["image"].div_(255)
+        self._inputs["depth"].copy_(torch.from_numpy(np.ascontiguousarray(depth))[None, None])
+        self._inputs["scale"].fill_(scale)
+        with torch.inference_mode():
+            completed, sigma = self._compute()
+        return completed.cpu().numpy()[0, 0], sigma.cpu().numpy()[0, 0]
+
+    def device_memory_bytes(self) -> int | None:
+        return self._torch.cuda.memory_reserved() if self._on_gpu else None
+
+    def close(self) -> None:
+        self._compute = self._forward
+        self._inputs = {}
+        if self._on_gpu:
+            self._torch.cuda.empty_cache()
+
+    def _forward(self) -> tuple[Any, Any]:
+        completed, log_b = self._network(*(self._inputs[name] for name in INPUTS))
+        return completed, completed * self._torch.exp(log_b) * 2**0.5  # the deviation of a Laplace variable is b·√2
+
+    def _prepare(self, size: tuple[int, ...]) -> None:
+        torch = self._torch
+        device = "cuda" if self._on_gpu else "cpu"
+        shapes = {"image": (1, 3, *size), "depth": (1, 1, *size), "scale": (1, 1, 1, 1)}
+        self._inputs = {name: torch.ones(shapes[name], device=device) for name in INPUTS}
+        self._size = size
+        self._compute = self._recorded() if self._on_gpu else self._forward
+
+    def _recorded(self) -> Callable[[], tuple[Any, Any]]:
+        """The network as one CUDA graph over the present inputs."""
+        torch = self._torch
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.inference_mode(), torch.cuda.stream(stream):
+            for _ in range(_WARM_UP):
+                self._forward()
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.inference_mode(), torch.cuda.graph(graph):
+            outputs = self._forward()
+
+        def replay() -> tuple[Any, Any]:
+            graph.replay()
+            return outputs
+
+        return replay
