@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from rich.console import Console
@@ -42,16 +44,21 @@ def run(args: argparse.Namespace) -> int:
     file = find_model_file(args.model, None, None, *PRECISIONS)
     sizes = Sizes(*args.profile_sizes) if args.profile_sizes else None
     console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(f"Building {file.label} with {trt.__name__}", total=1.0)
-        path = ensure_engine(
-            trt,
-            file,
-            directory=args.out,
-            sizes=sizes,
-            progress=lambda phase, done: progress.update(task, completed=done),
-        )
-        progress.update(task, completed=1.0)
+    stop = threading.Event()
+    # Built in another thread, as TensorRT would swallow Ctrl-C in the main one.
+    with Progress(console=console, disable=not console.is_terminal) as bar, ThreadPoolExecutor(1) as thread:
+        task = bar.add_task(f"Building {file.label} with {trt.__name__}", total=1.0)
+
+        def progress(phase: str, done: float) -> None:
+            if stop.is_set():
+                raise InterruptedError
+            bar.update(task, completed=done)
+
+        future = thread.submit(ensure_engine, trt, file, directory=args.out, sizes=sizes, progress=progress)
+        try:
+            path = future.result()
+        finally:
+            stop.set()
     print(path)
     return 0
 

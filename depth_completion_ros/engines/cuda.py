@@ -50,9 +50,9 @@ class Stream:
         self._stream = driver.Stream()
         self.handle: int = self._stream.handle
 
-    def buffer(self, size: int, dtype: type[np.generic]) -> Buffer:
-        """Room for ``size`` elements."""
-        return Buffer(self._driver, self._stream, size, dtype)
+    def buffer(self, size: int) -> Buffer:
+        """Room for ``size`` float32 numbers."""
+        return Buffer(self._driver, self._stream, size)
 
     def wait(self) -> None:
         """Return when all that was asked for is done. Raises the driver's error if any of it failed."""
@@ -62,14 +62,14 @@ class Stream:
 class Buffer:
     """Page-locked memory here and as much on the GPU: copies between the two do not hold up the caller.
 
-    host: (size,), viewed with ``view``. address: of the GPU's part. nbytes: of each part.
+    host: (size,) float32, viewed with ``view``. address: of the GPU's part. nbytes: of each part.
     Both are freed with the last reference, which must go while the GPU is current.
     """
 
-    def __init__(self, driver: ModuleType, stream: Any, size: int, dtype: type[np.generic]):
+    def __init__(self, driver: ModuleType, stream: Any, size: int):
         self._driver = driver
         self._stream = stream
-        self.host: np.ndarray = driver.pagelocked_empty(size, dtype)
+        self.host: np.ndarray = driver.pagelocked_empty(size, np.float32)
         self.nbytes: int = self.host.nbytes
         self._memory = driver.mem_alloc(self.nbytes)
         self.address = int(self._memory)

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..contract import INPUTS
 from ..errors import ConfigurationError
 from ..profiles import Profile
 from .cuda import Gpu
 from .model_file import find_model_file
 from .network import NetworkEngine
-from .tensorrt_build import INPUTS, OUTPUTS, ensure_engine, write_atomically
+from .tensorrt_build import OUTPUTS, ensure_engine, write_atomically
 from .tensorrt_library import Progress, load_library, make_log
 
 PRECISIONS = ("fp16", "fp32")  # fastest first
-
-
-def is_usable() -> bool:
-    """Whether TensorRT, PyCUDA, NVIDIA's driver and a GPU are all there."""
-    try:
-        load_library()
-        Gpu()
-    except ConfigurationError:
-        return False
-    return True
 
 
 class TensorRtEngine(NetworkEngine):
@@ -51,23 +43,21 @@ class TensorRtEngine(NetworkEngine):
             path = self._load(trt, progress)
             self._smallest, usual, self._largest = self._sizes()
             self._stream = self._gpu.stream()
-            self._buffers = {
-                name: self._stream.buffer(prod(shape), np.uint8 if name == "image" else np.float32)
-                for name, shape in _shapes(*self._largest).items()
-            }
+            self._buffers = {name: self._stream.buffer(prod(shape)) for name, shape in _shapes(*self._largest).items()}
             kernels = self._make_context(trt, path.with_suffix(".kernels"))
             for name, buffer in self._buffers.items():
                 self._context.set_tensor_address(name, buffer.address)
             self._size = (0, 0)
             self._warm_up(*usual)
             if kernels is not None:
-                write_atomically(path.with_suffix(".kernels"), bytes(kernels.serialize()))
+                with suppress(ConfigurationError):  # a folder that is only read works too, and opens more slowly
+                    write_atomically(path.with_suffix(".kernels"), bytes(kernels.serialize()))
 
     def _infer(self, image: np.ndarray, depth: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
         height, width = depth.shape
         if (height, width) != self._size:
             self._resize(height, width)
-        np.copyto(self._views["image"][0], image)
+        np.multiply(image.transpose(2, 0, 1), np.float32(1 / 255), out=self._views["image"][0])
         np.copyto(self._views["depth"][0, 0], depth)
         self._views["scale"][:] = scale
         with self._gpu:
@@ -160,7 +150,7 @@ def _shapes(height: int, width: int) -> dict[str, tuple[int, ...]]:
     """Shapes of the built engine's inputs and outputs for images of one size."""
     map_shape = (1, 1, height, width)
     return {
-        "image": (1, height, width, 3),
+        "image": (1, 3, height, width),
         "depth": map_shape,
         "scale": (1, 1, 1, 1),
         "completed": map_shape,

@@ -1,8 +1,6 @@
 """Builds TensorRT engines from network files and keeps them on disk. Serves TensorRT 10 and later and TensorRT-RTX.
 
-The built engine takes images as cameras give them and answers with sigma, so those conversions run on the GPU too:
-inputs image (1, H, W, 3) uint8, depth (1, 1, H, W) [m], scale (1, 1, 1, 1) [m]; outputs completed and sigma, both
-(1, 1, H, W) [m].
+A built engine has the inputs of the network contract, and answers with sigma [m] for log_b.
 
 An engine of TensorRT-RTX is built without a GPU and fits every GPU from Ampere on; Turing needs one of its own. An
 engine of TensorRT is built on the GPU it is for, and fits no other.
@@ -12,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,14 +23,12 @@ from .model_file import ModelFile
 from .tensorrt_library import Progress, make_log, make_monitor
 
 DIRECTORY_VARIABLE = "DEPTH_COMPLETION_ENGINES"
-INPUTS = ("image", "depth", "scale")
 OUTPUTS = ("completed", "sigma")
 
 _RECIPE = 1  # one more whenever the same file gives another engine
 _AMPERE, _TURING = "Ampere and later", "Turing"
 
-# TensorRT keeps no copy of a constant's values before the engine is built, so they live as long as this module.
-_BYTE_STEP = np.full((1, 1, 1, 1), 1 / 255, np.float32)
+# TensorRT does not copy a constant's values before the engine is built: these live as long as the module.
 _SQRT_2 = np.full((1, 1, 1, 1), np.sqrt(2), np.float32)
 
 
@@ -75,7 +72,9 @@ def ensure_engine(
     path = directory / f"{file.path.stem}-{_key(trt, file, target)}.engine"
     if sizes is None and path.is_file():
         return path
-    timing = directory / f"{hashlib.sha256(target.encode()).hexdigest()[:8]}-{trt.__version__}.timing"
+    timing = None
+    if not hasattr(trt, "IRuntimeCache"):  # TensorRT-RTX compiles when it runs: nothing to time
+        timing = directory / f"{hashlib.sha256(target.encode()).hexdigest()[:8]}-{trt.__version__}.timing"
     write_atomically(path, build_engine(trt, file, target, sizes or DEFAULT_SIZES, timing, progress))
     return path
 
@@ -113,7 +112,10 @@ def build_engine(
     try:
         builder = trt.Builder(log)
     except Exception as error:  # a null pointer inside
-        raise _failure(trt, file, "cannot begin: a GPU that this version knows is needed", log.errors) from error
+        raise ConfigurationError(
+            f"{trt.__name__} {trt.__version__} cannot build engines here ({'; '.join(log.errors) or error}): check "
+            "that nvidia-smi works and that this version knows the GPU, or choose another engine"
+        ) from error
     network = read_network(trt, builder, file, log)
     config = builder.create_builder_config()
     if file.height is None:
@@ -121,24 +123,24 @@ def build_engine(
     if target == _TURING:
         config.num_compute_capabilities = 1
         config.set_compute_capability(trt.ComputeCapability.SM75, 0)
-    cache = None
-    if timing is not None and not hasattr(trt, "IRuntimeCache"):  # TensorRT-RTX compiles when it runs: nothing to time
+    if timing is not None:
         cache = config.create_timing_cache(timing.read_bytes() if timing.is_file() else b"")
         config.set_timing_cache(cache, ignore_mismatch=True)
-    monitor = make_monitor(trt, progress) if progress is not None else None
-    config.progress_monitor = monitor
+    monitor = None
+    if progress is not None:
+        config.progress_monitor = monitor = make_monitor(trt, progress)
     plan = builder.build_serialized_network(network, config)
     if monitor is not None and monitor.raised is not None:
         raise monitor.raised
     if plan is None:
         raise _failure(trt, file, "cannot build it", log.errors)
-    if timing is not None and cache is not None:
-        write_atomically(timing, bytes(cache.serialize()))
+    if timing is not None:
+        write_atomically(timing, bytes(config.get_timing_cache().serialize()))
     return bytes(plan)
 
 
 def read_network(trt: Any, builder: Any, file: ModelFile, log: Any) -> Any:
-    """The network in a file as TensorRT's definition, with the inputs and outputs that the module's text names.
+    """The network in a file as TensorRT's definition, with the outputs of an engine.
 
     Raises ConfigurationError where TensorRT cannot read it.
     """
@@ -148,7 +150,6 @@ def read_network(trt: Any, builder: Any, file: ModelFile, log: Any) -> Any:
         raise _failure(
             trt, file, "cannot read it", [parser.get_error(i).desc() for i in range(parser.num_errors)] or log.errors
         )
-    _take_bytes(trt, network)
     _give_sigma(trt, network)
     return network
 
@@ -161,49 +162,23 @@ def write_atomically(path: Path, content: bytes) -> None:
         part.write_bytes(content)
         part.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
         raise ConfigurationError(
             f"{path} cannot be written ({error.strerror}): make room, or name another folder with {DIRECTORY_VARIABLE}"
         ) from error
-
-
-def _take_bytes(trt: Any, network: Any) -> None:
-    """Replace the input image (1, 3, H, W) 0..1 by one of (1, H, W, 3) uint8."""
-    planes = next(tensor for i in range(network.num_inputs) if (tensor := network.get_input(i)).name == "image")
-    planes.name = "planes"
-    readers = [
-        (layer, i)
-        for layer in (network.get_layer(n) for n in range(network.num_layers))
-        for i in range(layer.num_inputs)
-        if layer.get_input(i) is not None and layer.get_input(i).name == "planes"
-    ]
-    _, _, height, width = planes.shape
-    pixels = network.add_input("image", trt.uint8, (1, height, width, 3))
-    transposed = network.add_shuffle(network.add_cast(pixels, trt.float32).get_output(0))
-    transposed.first_transpose = (0, 3, 1, 2)
-    scaled = _multiply(trt, network, transposed.get_output(0), _constant(network, _BYTE_STEP))
-    for layer, i in readers:
-        layer.set_input(i, scaled)
-    network.remove_tensor(planes)
 
 
 def _give_sigma(trt: Any, network: Any) -> None:
     """Replace the output log_b by the standard deviation of depth: that of a Laplace variable of scale b is b·√2."""
     outputs = {(tensor := network.get_output(i)).name: tensor for i in range(network.num_outputs)}
     scale = network.add_unary(outputs["log_b"], trt.UnaryOperation.EXP).get_output(0)
-    relative = _multiply(trt, network, scale, _constant(network, _SQRT_2))
-    sigma = _multiply(trt, network, relative, outputs["completed"])
+    sqrt_2 = network.add_constant(_SQRT_2.shape, _SQRT_2).get_output(0)
+    relative = network.add_elementwise(scale, sqrt_2, trt.ElementWiseOperation.PROD).get_output(0)
+    sigma = network.add_elementwise(relative, outputs["completed"], trt.ElementWiseOperation.PROD).get_output(0)
     network.unmark_output(outputs["log_b"])
     sigma.name = "sigma"
     network.mark_output(sigma)
-
-
-def _constant(network: Any, value: np.ndarray) -> Any:
-    return network.add_constant(value.shape, value).get_output(0)
-
-
-def _multiply(trt: Any, network: Any, first: Any, second: Any) -> Any:
-    return network.add_elementwise(first, second, trt.ElementWiseOperation.PROD).get_output(0)
 
 
 def _add_profile(builder: Any, network: Any, config: Any, sizes: Sizes) -> None:
@@ -224,7 +199,8 @@ def _at_size(shape: tuple[int, ...], size: tuple[int, int]) -> tuple[int, ...]:
 def _key(trt: Any, file: ModelFile, target: str) -> str:
     """Tells apart the engines of different networks, libraries, GPUs and recipes."""
     digest = hashlib.sha256(file.path.read_bytes())
-    digest.update(repr((trt.__name__, trt.__version__, target, _RECIPE)).encode())
+    library = trt.__name__.removesuffix("_bindings"), trt.__version__
+    digest.update(repr((library, target, _RECIPE)).encode())
     return digest.hexdigest()[:16]
 
 

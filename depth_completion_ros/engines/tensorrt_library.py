@@ -55,13 +55,14 @@ class _Phase(NamedTuple):
 def make_monitor(trt: Any, progress: Progress) -> Any:
     """A progress monitor that reports to ``progress``. What that raises ends the building and is kept in ``raised``.
 
-    An exception must not cross the library, which would end the process; Ctrl-C, too, arrives in these calls.
+    The library would log an exception that reached it, and go on. So does it with Ctrl-C in the main thread: build in
+    another one where Ctrl-C shall end it.
     """
 
     class Monitor(trt.IProgressMonitor):
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
-            self.raised: BaseException | None = None
+            self.raised: Exception | None = None
             self._lock = threading.Lock()  # phases may run in threads of the library
             self._phases: dict[str, _Phase] = {}
             self._done = 0.0
@@ -85,7 +86,7 @@ def make_monitor(trt: Any, progress: Progress) -> Any:
                     self._done = max(self._done, self._part_done(name))
                     if self.raised is None:
                         progress(name, self._done)
-            except BaseException as error:
+            except Exception as error:
                 self.raised = error
 
         def _part_done(self, name: str | None) -> float:
