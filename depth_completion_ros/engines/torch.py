@@ -48,7 +48,8 @@ class TorchEngine(Engine):
         self._torch = torch
         self._on_gpu = torch.cuda.is_available()
         if self._on_gpu:
-            self._network = HalfPrecision(weighted.network).to(device="cuda", memory_format=torch.channels_last)
+            self._network: Any = HalfPrecision(weighted.network).cuda()
+            torch.nn.utils.convert_conv2d_weight_memory_format(self._network, torch.channels_last)
         else:
             self._network = fold_batch_norm(weighted.network)
         self._size: tuple[int, ...] | None = None

@@ -13,7 +13,7 @@ from .diagnostics import Diagnostics
 from .frames import FrameBuilder, MessagePair
 from .inputs import Inputs
 from .outputs import Outputs
-from .parameters import NodeParameters
+from .parameters import ENGINE_PARAMETERS, NodeParameters
 from .statistics import Statistics
 from .transforms import TfTransforms, transforms_of
 from .worker import Worker
@@ -102,7 +102,7 @@ class CompletionNode(LifecycleNode):
 
     def _on_parameters(self, parameters: list[Any]) -> SetParametersResult:
         problem = self.parameters.change(parameters)
-        if problem is None and self._worker is not None and {p.name for p in parameters} & {"engine", "model"}:
+        if problem is None and self._worker is not None and {p.name for p in parameters} & ENGINE_PARAMETERS:
             self._worker.request_engine()
         return SetParametersResult(successful=problem is None, reason=problem or "")
 

@@ -67,7 +67,8 @@ PARAMETERS = {
     for parameter in (
         Parameter("profile", "kinect", "Name of the sensor profile, shown in diagnostics"),
         Parameter("engine", "auto", "What runs the model; auto takes the best here", choices=ENGINES, dynamic=True),
-        Parameter("model", "auto", "Which completion method; auto takes the engine's default", dynamic=True),
+        Parameter("model", "auto", "Which method or network file; auto takes the best", dynamic=True),
+        Parameter("allow_untrained", False, "Networks with random weights may serve, for trying out", dynamic=True),
         Parameter("threads", 0, "CPU threads of the engine, 0 = as many as its library likes", limits=(0, 256)),
         Parameter("rgb.transport", "raw", "How RGB arrives", choices=("raw", "compressed")),
         Parameter("depth.transport", "raw", "How depth images arrive", choices=("raw", "compressedDepth")),
@@ -114,6 +115,8 @@ PARAMETERS = {
         Parameter("autostart", True, "Configure and activate at start; false: wait for a lifecycle manager"),
     )
 }
+# A change of these opens an engine.
+ENGINE_PARAMETERS = frozenset({"engine", "model", "allow_untrained"})
 # Declared by rclpy itself.
 _FOREIGN_PREFIXES = ("use_sim_time", "start_type_description_service", "qos_overrides.")
 

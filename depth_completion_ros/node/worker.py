@@ -10,7 +10,7 @@ import numpy as np
 
 from ..completer import DepthCompleter
 from ..engines import Engine, open_engine
-from ..errors import EngineError, InputError
+from ..errors import ConfigurationError, EngineError, InputError
 from ..frame import CompletedDepth, RgbdFrame
 from ..profiles import Profile
 from .engine_loader import EngineLoader
@@ -149,7 +149,14 @@ class Worker:
             previous.close()
 
     def _open(self, engine: str, model: str) -> Engine:
-        return open_engine(engine, model, profile=self._profile(), threads=self._parameters["threads"])
+        opened = open_engine(engine, model, profile=self._profile(), threads=self._parameters["threads"])
+        if not (opened.trained or self._parameters["allow_untrained"]):
+            opened.close()
+            raise ConfigurationError(
+                f"the weights of {opened.model} are random, so its depth is not published: name a trained model, or "
+                "set allow_untrained true to try this one all the same"
+            )
+        return opened
 
     def _classical(self) -> Engine:
         return self._open("classical", "auto")

@@ -1,0 +1,86 @@
+"""Small network files for tests, made once for each process and kept by what they hold."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from test_networks import stirred
+
+from depth_completion_ros.data.frames import read_source, resized
+from depth_completion_ros.networks.export import export_onnx
+from depth_completion_ros.profiles import load_profile
+from depth_completion_ros.resources import share_directory
+
+HEIGHT, WIDTH = 96, 128
+
+Frame = tuple[np.ndarray, np.ndarray, float]  # what an engine takes: image, depth, scale
+
+
+@functools.cache
+def _directory() -> tempfile.TemporaryDirectory:
+    return tempfile.TemporaryDirectory(prefix="network_files_")
+
+
+@functools.cache
+def network_file(
+    name: str,
+    precision: str = "fp32",
+    height: int = HEIGHT,
+    width: int = WIDTH,
+    *,
+    dynamic: bool = False,
+    profile: str = "",
+) -> Path:
+    """The file of a small network whose weights are random and far from its start (``stirred``).
+
+    profile: not empty, the file says that it is trained for this one.
+    """
+    size = "dynamic" if dynamic else f"{height}x{width}"
+    path = Path(_directory().name) / f"{name}-small-{precision}-{size}{'-trained' if profile else ''}.onnx"
+    calibration = [feed_of(frame) for frame in real_frames(height, width)[::2]] if precision == "int8" else ()
+    export_onnx(
+        stirred(name),
+        path,
+        height,
+        width,
+        precision=precision,
+        dynamic=dynamic,
+        profile=profile,
+        calibration=calibration,
+    )
+    return path
+
+
+@functools.cache
+def real_frames(height: int = HEIGHT, width: int = WIDTH) -> list[Frame]:
+    """The first eight frames of the Kinect sample at this size, as the completer hands them to an engine."""
+    profile = load_profile("kinect")
+    frames = []
+    for frame in islice(read_source(share_directory() / "samples" / "kinect"), 8):
+        small = resized(frame, width, height)
+        depth = np.nan_to_num(small.depth, nan=0.0)
+        depth[(depth < profile.min_range) | (depth > profile.max_range)] = 0
+        frames.append((small.rgb, depth, float(np.median(depth[depth > 0]))))
+    return frames
+
+
+def random_frame(height: int = HEIGHT, width: int = WIDTH, seed: int = 0) -> Frame:
+    """Noise for an image, 5 % of a plane for depth."""
+    rng = np.random.default_rng(seed)
+    depth = np.float32(1 + 3 * rng.random()) + np.linspace(0, 2, width, dtype=np.float32) * np.ones((height, 1), np.float32)
+    depth = np.where(rng.random(depth.shape) < 0.05, depth, np.float32(0))
+    return rng.integers(0, 256, (height, width, 3), np.uint8), depth, float(np.median(depth[depth > 0]))
+
+
+def feed_of(frame: Frame) -> dict[str, np.ndarray]:
+    """The frame as the inputs of the contract."""
+    image, depth, scale = frame
+    return {
+        "image": np.ascontiguousarray(image.transpose(2, 0, 1)[None]).astype(np.float32) / np.float32(255),
+        "depth": depth[None, None],
+        "scale": np.full((1, 1, 1, 1), scale, np.float32),
+    }
