@@ -6,7 +6,6 @@ the engine is built from, which TensorRT keeps to: it is strongly typed.
 
 from __future__ import annotations
 
-import functools
 import os
 import signal
 import threading
@@ -18,6 +17,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the networks that engines are built from need PyTorch")
 pytest.importorskip("onnxscript", reason="the export needs onnxscript")
 
+from network_files import HEIGHT, WIDTH, feed_of, network_file, random_frame  # noqa: E402
 from test_networks import stirred  # noqa: E402
 
 from depth_completion_ros import cli  # noqa: E402
@@ -38,7 +38,6 @@ from depth_completion_ros.engines.tensorrt_build import (  # noqa: E402
 from depth_completion_ros.engines.tensorrt_library import load_library, make_log  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
 from depth_completion_ros.networks import names  # noqa: E402
-from depth_completion_ros.networks.export import export_onnx  # noqa: E402
 from depth_completion_ros.profiles import load_profile  # noqa: E402
 
 try:
@@ -52,20 +51,9 @@ try:
 except ConfigurationError as missing:
     NO_GPU = str(missing)
 
-HEIGHT, WIDTH = 96, 128
 
-
-@pytest.fixture(scope="module")
-def export(tmp_path_factory):
-    """Gives the file of a network, exported once."""
-
-    @functools.cache
-    def exported(name: str, precision: str = "fp16", dynamic: bool = False) -> ModelFile:
-        path = tmp_path_factory.mktemp("networks") / f"{name}.onnx"
-        export_onnx(stirred(name), path, HEIGHT, WIDTH, precision=precision, dynamic=dynamic)
-        return read_model_file(path)
-
-    return exported
+def network(name: str, precision: str = "fp16", **options) -> ModelFile:
+    return read_model_file(network_file(name, precision, **options))
 
 
 def definition(file: ModelFile):
@@ -75,61 +63,61 @@ def definition(file: ModelFile):
     return read_network(trt, builder, file, log), builder, log
 
 
-def layers(network, *kinds):
-    return [layer for i in range(network.num_layers) if (layer := network.get_layer(i)).type in kinds]
+def layers(graph, *kinds):
+    return [layer for i in range(graph.num_layers) if (layer := graph.get_layer(i)).type in kinds]
 
 
-def tensors(network):
+def tensors(graph):
     """Shape and type of inputs and outputs by name, in order."""
-    inputs = [network.get_input(i) for i in range(network.num_inputs)]
-    outputs = [network.get_output(i) for i in range(network.num_outputs)]
+    inputs = [graph.get_input(i) for i in range(graph.num_inputs)]
+    outputs = [graph.get_output(i) for i in range(graph.num_outputs)]
     return {tensor.name: (tuple(tensor.shape), tensor.dtype) for tensor in inputs + outputs}
 
 
 @pytest.mark.parametrize("name", names())
-def test_every_network_builds_in_half_precision(export, name):
-    assert len(build_engine(trt, export(name), TARGET)) > 1_000_000
+def test_every_network_builds_in_half_precision(name):
+    assert len(build_engine(trt, network(name), TARGET)) > 1_000_000
 
 
 @pytest.mark.parametrize("name", names())
-def test_every_network_keeps_the_contract_and_computes_convolutions_in_half_precision(export, name):
-    network, *_ = definition(export(name))
+def test_every_network_keeps_the_contract_and_computes_convolutions_in_half_precision(name):
+    graph, *_ = definition(network(name))
     map_, float_ = (1, 1, HEIGHT, WIDTH), trt.float32
-    assert tensors(network) == {
+    assert tensors(graph) == {
         "image": ((1, 3, HEIGHT, WIDTH), float_),
         "depth": (map_, float_),
         "scale": ((1, 1, 1, 1), float_),
         "completed": (map_, float_),
         "sigma": (map_, float_),
     }
-    assert tuple(tensors(network)) == INPUTS + OUTPUTS
-    convolutions = layers(network, trt.LayerType.CONVOLUTION, trt.LayerType.DECONVOLUTION)
+    assert tuple(tensors(graph)) == INPUTS + OUTPUTS
+    convolutions = layers(graph, trt.LayerType.CONVOLUTION, trt.LayerType.DECONVOLUTION)
     half = [layer for layer in convolutions if layer.get_output(0).dtype == trt.float16]
     assert len(half) > 0.7 * len(convolutions)  # those of the prefill stay in float32
-    assert network.get_flag(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+    assert graph.get_flag(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
 
 
-def test_propagation_samples_at_float32_coordinates(export):
+def test_propagation_samples_at_float32_coordinates():
     """In float16 they are off by whole pixels on a wide image."""
-    network, *_ = definition(export("nlspn"))
-    samplers = layers(network, trt.LayerType.GRID_SAMPLE)
+    graph, *_ = definition(network("nlspn"))
+    samplers = layers(graph, trt.LayerType.GRID_SAMPLE)
     assert len(samplers) >= 18
     assert {layer.get_input(1).dtype for layer in samplers} == {trt.float32}
 
 
-def test_full_precision_builds_and_holds_no_half_precision(export):
-    file = export("lite", "fp32")
-    network, *_ = definition(file)
+def test_full_precision_builds_and_holds_no_half_precision():
+    file = network("lite", "fp32")
+    graph, *_ = definition(file)
     assert trt.float16 not in {
-        layer.get_output(0).dtype for layer in layers(network, *trt.LayerType.__members__.values())
+        layer.get_output(0).dtype for layer in layers(graph, *trt.LayerType.__members__.values())
     }
     assert len(build_engine(trt, file, TARGET)) > 1_000_000
 
 
-def test_network_for_any_size_builds_with_a_profile_of_sizes(export):
-    file = export("lite", "fp32", dynamic=True)
-    network, *_ = definition(file)
-    assert tensors(network)["depth"] == ((1, 1, -1, -1), trt.float32)
+def test_network_for_any_size_builds_with_a_profile_of_sizes():
+    file = network("lite", "fp32", dynamic=True)
+    graph, *_ = definition(file)
+    assert tensors(graph)["depth"] == ((1, 1, -1, -1), trt.float32)
     plan = build_engine(trt, file, TARGET, Sizes((64, 64), (96, 128), (128, 160)))
     assert len(plan) > 1_000_000
     with pytest.raises(ConfigurationError, match=r"cannot build it"):
@@ -137,14 +125,14 @@ def test_network_for_any_size_builds_with_a_profile_of_sizes(export):
 
 
 @pytest.mark.skipif(not hasattr(trt, "ComputeCapability"), reason="TensorRT builds for the GPU it runs on only")
-def test_turing_gets_an_engine_of_its_own(export):
-    file = export("lite", "fp32")
+def test_turing_gets_an_engine_of_its_own():
+    file = network("lite", "fp32")
     assert build_engine(trt, file, "Turing") != build_engine(trt, file, TARGET)
 
 
-def test_progress_never_goes_back_and_reaches_the_end(export):
+def test_progress_never_goes_back_and_reaches_the_end():
     reports = []
-    build_engine(trt, export("lite"), TARGET, progress=lambda *report: reports.append(report))
+    build_engine(trt, network("lite"), TARGET, progress=lambda *report: reports.append(report))
     phases, done = zip(*reports, strict=True)
     assert len(set(phases)) > 3
     assert len(set(done)) > 10
@@ -153,7 +141,7 @@ def test_progress_never_goes_back_and_reaches_the_end(export):
     assert done[-1] == 1
 
 
-def test_building_ends_with_what_progress_raises(export, tmp_path):
+def test_building_ends_with_what_progress_raises(tmp_path):
     stop = threading.Event()
     calls = []
 
@@ -165,12 +153,12 @@ def test_building_ends_with_what_progress_raises(export, tmp_path):
             raise InterruptedError("the node is shutting down")
 
     with pytest.raises(InterruptedError, match="shutting down"):
-        ensure_engine(trt, export("lite"), directory=tmp_path, progress=progress)
+        ensure_engine(trt, network("lite"), directory=tmp_path, progress=progress)
     assert max(calls) < 0.5
     assert list(tmp_path.iterdir()) == []
 
 
-def test_ctrl_c_ends_the_command(export, tmp_path, monkeypatch):
+def test_ctrl_c_ends_the_command(tmp_path, monkeypatch):
     """TensorRT swallows what Python raises inside its calls."""
     interrupted = threading.Event()
 
@@ -185,31 +173,31 @@ def test_ctrl_c_ends_the_command(export, tmp_path, monkeypatch):
         return ensure_engine(*arguments, progress=report, **options)
 
     monkeypatch.setattr(build_command, "ensure_engine", interrupting)
-    assert cli.main(["build-engine", str(export("lite").path), "--out", str(tmp_path)]) == 130
+    assert cli.main(["build-engine", str(network("lite").path), "--out", str(tmp_path)]) == 130
     assert interrupted.is_set()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_engine_is_built_once_and_kept(export, tmp_path):
-    first = ensure_engine(trt, export("lite"), directory=tmp_path)
+def test_engine_is_built_once_and_kept(tmp_path):
+    first = ensure_engine(trt, network("lite"), directory=tmp_path)
 
     def progress(phase: str, done: float) -> None:
         raise AssertionError("built again")
 
-    assert ensure_engine(trt, export("lite"), directory=tmp_path, progress=progress) == first
+    assert ensure_engine(trt, network("lite"), directory=tmp_path, progress=progress) == first
     assert list(tmp_path.iterdir()) == [first]
 
 
-def test_another_network_gets_another_engine(export, tmp_path):
+def test_another_network_gets_another_engine(tmp_path):
     """The key is the file's content, not its name."""
-    first = ensure_engine(trt, export("lite"), directory=tmp_path)
-    second = ensure_engine(trt, export("lite", "fp32"), directory=tmp_path)
+    first = ensure_engine(trt, network("lite"), directory=tmp_path)
+    second = ensure_engine(trt, network("lite", "fp32"), directory=tmp_path)
     assert first != second
     assert first.is_file()
 
 
-def test_given_sizes_build_anew(export, tmp_path):
-    file = export("lite", "fp32", dynamic=True)
+def test_given_sizes_build_anew(tmp_path):
+    file = network("lite", "fp32", dynamic=True)
     sizes = Sizes((64, 64), (96, 128), (128, 160))
     first = ensure_engine(trt, file, directory=tmp_path, sizes=sizes)
     written = first.stat().st_mtime_ns
@@ -219,11 +207,11 @@ def test_given_sizes_build_anew(export, tmp_path):
     assert first.stat().st_mtime_ns > written
 
 
-def test_graph_cut_short_is_refused_with_the_mend(export, tmp_path):
+def test_graph_cut_short_is_refused_with_the_mend(tmp_path):
     """Such a file has its metadata, which stands behind the graph, but TensorRT cannot read it."""
     import onnx
 
-    file = export("lite", "fp32")
+    file = network("lite", "fp32")
     model = onnx.load(file.path)
     del model.graph.node[10:]
     path = tmp_path / "cut.onnx"
@@ -232,9 +220,9 @@ def test_graph_cut_short_is_refused_with_the_mend(export, tmp_path):
         build_engine(trt, read_model_file(path), TARGET)
 
 
-def test_command_builds_and_says_where(export, tmp_path, capsys, monkeypatch):
+def test_command_builds_and_says_where(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv(DIRECTORY_VARIABLE, str(tmp_path / "engines"))
-    command = ["build-engine", str(export("lite").path)]
+    command = ["build-engine", str(network("lite").path)]
     assert cli.main(command) == 0
     printed = capsys.readouterr().out.strip()
     assert [printed] == [str(path) for path in (tmp_path / "engines").iterdir()]
@@ -242,9 +230,9 @@ def test_command_builds_and_says_where(export, tmp_path, capsys, monkeypatch):
     assert [capsys.readouterr().out.strip()] == [str(path) for path in (tmp_path / "other").iterdir()]
 
 
-def test_command_refuses_sizes_for_a_network_of_one_size(export, tmp_path, capsys):
+def test_command_refuses_sizes_for_a_network_of_one_size(tmp_path, capsys):
     sizes = ["--profile-sizes", "64x64", "96x128", "128x160"]
-    assert cli.main(["build-engine", str(export("lite").path), "--out", str(tmp_path), *sizes]) == 1
+    assert cli.main(["build-engine", str(network("lite").path), "--out", str(tmp_path), *sizes]) == 1
     assert "takes images of 128x96 pixels only" in capsys.readouterr().err
 
 
@@ -255,16 +243,16 @@ def test_command_refuses_what_is_no_size(size, capsys):
     assert "multiples of 32" in capsys.readouterr().err
 
 
-def test_folder_that_cannot_be_written_is_refused_with_the_mend(export, tmp_path):
+def test_folder_that_cannot_be_written_is_refused_with_the_mend(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match=DIRECTORY_VARIABLE):
-        ensure_engine(trt, export("lite"), directory=tmp_path / "file" / "engines")
+        ensure_engine(trt, network("lite"), directory=tmp_path / "file" / "engines")
 
 
 @pytest.mark.skipif(not NO_GPU, reason="there is a GPU")
-def test_without_pycuda_driver_or_gpu_the_engine_says_what_is_missing(export):
+def test_without_pycuda_driver_or_gpu_the_engine_says_what_is_missing():
     with pytest.raises(ConfigurationError, match=r"(?i)(pycuda|driver|gpu).*or choose another engine"):
-        TensorRtEngine(str(export("lite").path), profile=load_profile("kinect"))
+        TensorRtEngine(str(network("lite").path), profile=load_profile("kinect"))
 
 
 def gpu(test):
@@ -286,14 +274,6 @@ def open_engine(tmp_path, monkeypatch):
         engine.close()
 
 
-def camera_frame(seed, height=HEIGHT, width=WIDTH):
-    """A random image, sparse depth and its median."""
-    generator = np.random.default_rng(seed)
-    depth = np.linspace(1, 4, width, dtype=np.float32) + generator.random((height, 1), np.float32)
-    depth[generator.random(depth.shape) > 0.3] = 0
-    return generator.integers(0, 256, (height, width, 3), np.uint8), depth, float(np.median(depth[depth > 0]))
-
-
 def relative_rmse(answer, truth):
     return np.sqrt(np.mean((answer - truth) ** 2) / np.mean(truth**2))
 
@@ -301,59 +281,58 @@ def relative_rmse(answer, truth):
 @gpu
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 2e-3), ("fp16", 1e-2)])
 @pytest.mark.parametrize("name", names())
-def test_answer_equals_pytorch(export, open_engine, name, precision, tolerance):
-    image, depth, scale = camera_frame(0)
-    answer, sigma = open_engine(export(name, precision)).run(image, depth, scale)
-    inputs = torch.from_numpy(image).permute(2, 0, 1)[None] / 255, torch.from_numpy(depth)[None, None]
+def test_answer_equals_pytorch(open_engine, name, precision, tolerance):
+    answer, sigma = open_engine(network(name, precision)).run(*random_frame())
+    inputs = (torch.from_numpy(array) for array in feed_of(random_frame()).values())
     with torch.no_grad():
-        truth, log_b = (tensor[0, 0].numpy() for tensor in stirred(name)(*inputs, torch.full((1, 1, 1, 1), scale)))
+        truth, log_b = (tensor[0, 0].numpy() for tensor in stirred(name)(*inputs))
     assert relative_rmse(answer, truth) < tolerance
     assert relative_rmse(sigma, np.sqrt(2) * np.exp(log_b) * truth) < 3 * tolerance
 
 
 @gpu
-def test_no_frame_leaks_into_the_next(export, open_engine):
-    engine = open_engine(export("lite"))
-    first = [array.copy() for array in engine.run(*camera_frame(0))]
-    assert not np.array_equal(engine.run(*camera_frame(1))[0], first[0])
-    for again, before in zip(engine.run(*camera_frame(0)), first, strict=True):
+def test_no_frame_leaks_into_the_next(open_engine):
+    engine = open_engine(network("lite"))
+    first = [array.copy() for array in engine.run(*random_frame())]
+    assert not np.array_equal(engine.run(*random_frame(seed=1))[0], first[0])
+    for again, before in zip(engine.run(*random_frame()), first, strict=True):
         np.testing.assert_array_equal(again, before)
 
 
 @gpu
-def test_engine_opened_in_one_thread_runs_and_closes_in_another(export, open_engine):
+def test_engine_opened_in_one_thread_runs_and_closes_in_another(open_engine):
     """As in the node: the loader opens, the worker runs."""
-    engine = open_engine(export("lite"))
+    engine = open_engine(network("lite"))
     answers = []
-    worker = threading.Thread(target=lambda: answers.append(engine.run(*camera_frame(0))[0].copy()))
+    worker = threading.Thread(target=lambda: answers.append(engine.run(*random_frame())[0].copy()))
     worker.start()
     worker.join()
-    np.testing.assert_array_equal(answers[0], engine.run(*camera_frame(0))[0])
+    np.testing.assert_array_equal(answers[0], engine.run(*random_frame())[0])
 
 
 @gpu
-def test_network_for_any_size_follows_the_frames_and_refuses_sizes_beyond_its_profile(export, open_engine, tmp_path):
-    file = export("lite", "fp32", dynamic=True)
+def test_network_for_any_size_follows_the_frames_and_refuses_sizes_beyond_its_profile(open_engine, tmp_path):
+    file = network("lite", "fp32", dynamic=True)
     ensure_engine(trt, file, directory=tmp_path, sizes=Sizes((64, 64), (96, 128), (128, 160)))
     engine = open_engine(file)
-    first = engine.run(*camera_frame(0))[0].copy()
-    assert engine.run(*camera_frame(0, 128, 160))[0].shape == (128, 160)
-    np.testing.assert_array_equal(engine.run(*camera_frame(0))[0], first)
+    first = engine.run(*random_frame())[0].copy()
+    assert engine.run(*random_frame(128, 160))[0].shape == (128, 160)
+    np.testing.assert_array_equal(engine.run(*random_frame())[0], first)
     with pytest.raises(ConfigurationError, match="--profile-sizes"):
-        engine.run(*camera_frame(0, 160, 160))
+        engine.run(*random_frame(160, 160))
 
 
 @gpu
-def test_damaged_engine_is_built_again(export, open_engine, tmp_path):
-    path = ensure_engine(trt, export("lite"), directory=tmp_path)
+def test_damaged_engine_is_built_again(open_engine, tmp_path):
+    path = ensure_engine(trt, network("lite"), directory=tmp_path)
     path.write_bytes(path.read_bytes()[:1000])
-    depth, sigma = open_engine(export("lite")).run(*camera_frame(0))
+    depth, sigma = open_engine(network("lite")).run(*random_frame())
     assert np.isfinite(depth).all()
     assert np.isfinite(sigma).all()
     assert path.stat().st_size > 1000
 
 
 @gpu
-def test_memory_on_the_gpu_is_counted(export, open_engine):
-    file = export("lite")
+def test_memory_on_the_gpu_is_counted(open_engine):
+    file = network("lite")
     assert open_engine(file).device_memory_bytes() > file.path.stat().st_size / 2

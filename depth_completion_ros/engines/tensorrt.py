@@ -91,7 +91,8 @@ class TensorRtEngine(NetworkEngine):
                 break
             if last_try:
                 raise ConfigurationError(self._complaint(f"{path} cannot be loaded"))
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink()
         self._weights_nbytes = len(plan)  # all but a little of a serialized engine is weights
         return path
 
