@@ -44,4 +44,4 @@ def create(name: str, size: str = "small") -> CompletionNetwork:
         raise ConfigurationError(f"no size {size!r} of {name}: choose one of {', '.join(chosen.sizes)}")
     from .shell import CompletionNetwork
 
-    return CompletionNetwork(chosen.core(**chosen.sizes[size]), name, size)
+    return CompletionNetwork(chosen.core(**chosen.sizes[size]), name, size, guided="image" in chosen.inputs)
