@@ -105,6 +105,22 @@ def test_every_parameter_gets_a_gradient(name):
 
 
 @pytest.mark.parametrize("name", names())
+def test_mixed_precision_trains_and_stays_close(name):
+    """What must be float32 inside (spectra, coordinates, statistics, prefill) is so without help from the caller."""
+    network = stirred(name)
+    image, depth, scale = frame()
+    with torch.no_grad():
+        exact, _ = network(image, depth, scale)
+    with torch.autocast("cpu", torch.bfloat16):
+        completed, log_b = network(image, depth, scale)
+    assert completed.dtype == log_b.dtype == torch.float32
+    ratio = torch.log(completed / exact)
+    assert ratio.abs().median() < 0.03
+    (completed.mean() + log_b.mean()).backward()
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters())
+
+
+@pytest.mark.parametrize("name", names())
 @pytest.mark.parametrize("shape", [(32, 32), (96, 64), (32, 160)])
 def test_any_multiple_of_32_fits(name, shape):
     with torch.no_grad():

@@ -65,8 +65,8 @@ def test_head_starts_at_no_correction_and_keeps_its_outputs_apart():
     assert (gate > 0).all() and (gate < 1).all() and gate.std() > 0
 
 
-def test_pixel_shuffle_interleaves_channels_as_the_paper_says():
-    """Shi et al., eq. 4: out[c, r·y + i, r·x + j] = in[c·r² + r·i + j, y, x]."""
+def test_pixel_shuffle_turns_channels_into_neighbouring_pixels():
+    """Shi et al., eq. 4, with the output's channels outermost: out[c, r·y + i, r·x + j] = in[c·r² + r·i + j, y, x]."""
     up = PixelShuffleUp(3, 2, factor=2)
     x = torch.randn(1, 3, 4, 5)
     low, high = up[0](x), up(x)

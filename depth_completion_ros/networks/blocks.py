@@ -47,7 +47,7 @@ def conv(
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions around an identity, or around a 1x1 projection where the shape changes.
 
-    He et al., Deep Residual Learning for Image Recognition, CVPR 2016, section 3.3 (figure 2, options A to B).
+    He et al., Deep Residual Learning for Image Recognition, CVPR 2016, section 3.3, option B.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1, activation: Callable[[], nn.Module] = nn.ReLU):

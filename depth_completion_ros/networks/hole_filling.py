@@ -1,6 +1,6 @@
 """The start that every network corrects: holes filled from what was measured around them, near and alike in colour.
 
-Push-pull (Gortler et al., The Lumigraph, 1996, section 3.4): means of what is measured go up a pyramid, holes are
+Push-pull (Gortler et al., The Lumigraph, 1996): means of what is measured go up a pyramid, holes are
 filled on the way down. Plain push-pull blurs edges. So each cell also carries where its value was measured, and on the
 coarse levels a hole takes from the 3x3 cells above it by inverse distance to these places (Shepard, 1968) and by
 likeness of colour (Tomasi, Manduchi, Bilateral Filtering, ICCV 1998). It is all pooling, convolution and arithmetic,

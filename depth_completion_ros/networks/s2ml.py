@@ -6,7 +6,7 @@ Taken from the paper's description (it has no public code): amplitude and phase 
 frequencies are rescaled and high ones filtered; the phase takes from the image's phase, bin by bin, under attention;
 the result goes back to the spatial domain and is fused with the depth features by a Swin-Conv block; the pair is
 applied again and again, two pairs being the best balance.
-Swin-Conv block: Zhang et al., Practical Blind Image Denoising via Swin-Conv-UNet and Data Synthesis, 2022, section 3.1.
+Swin-Conv block: Zhang et al., Practical Blind Denoising via Swin-Conv-UNet and Data Synthesis, 2022.
 Shifted windows: Liu et al., Swin Transformer, ICCV 2021, section 3.2.
 
 Chosen here, and why:
@@ -65,7 +65,7 @@ class SpectralFusion(nn.Module):
 
     def fuse_phase(self, depth: list[Tensor], image: list[Tensor], logs: Tensor) -> tuple[Tensor, Tensor]:
         """Phases (cos, sin) blended bin by bin; the result has unit norm again."""
-        attention = torch.sigmoid(self.attention(torch.cat([*depth, *image, logs], dim=1)))
+        attention = torch.sigmoid(self.attention(torch.cat([*depth, *image, logs], dim=1)).float())
         _, cos, sin = polar(*(torch.lerp(d, i, attention) for d, i in zip(depth, image, strict=True)))
         return cos, sin
 

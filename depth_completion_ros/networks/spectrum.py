@@ -19,9 +19,10 @@ def rfft2(x: Tensor) -> tuple[Tensor, Tensor]:
     height, width = x.shape[-2:]
     cos_w, sin_w = _waves(width, width // 2 + 1, x.device)
     cos_h, sin_h = _waves(height, height, x.device)
-    x = x.float()
-    real, imaginary = x @ cos_w, -(x @ sin_w)
-    return cos_h @ real + sin_h @ imaginary, cos_h @ imaginary - sin_h @ real
+    with torch.autocast(x.device.type, enabled=False):
+        x = x.float()
+        real, imaginary = x @ cos_w, -(x @ sin_w)
+        return cos_h @ real + sin_h @ imaginary, cos_h @ imaginary - sin_h @ real
 
 
 def irfft2(real: Tensor, imaginary: Tensor) -> Tensor:
@@ -33,8 +34,9 @@ def irfft2(real: Tensor, imaginary: Tensor) -> Tensor:
     # The half that is left out mirrors all columns but the first and the last, so these count twice.
     columns = torch.arange(half, device=real.device)
     twice = torch.where((columns > 0) & (columns < half - 1), 2.0, 1.0)
-    rows_real, rows_imaginary = cos_h @ real - sin_h @ imaginary, cos_h @ imaginary + sin_h @ real
-    return (rows_real * twice) @ cos_w.T - (rows_imaginary * twice) @ sin_w.T
+    with torch.autocast(real.device.type, enabled=False):
+        rows_real, rows_imaginary = cos_h @ real - sin_h @ imaginary, cos_h @ imaginary + sin_h @ real
+        return (rows_real * twice) @ cos_w.T - (rows_imaginary * twice) @ sin_w.T
 
 
 def _waves(size: int, frequencies: int, device: torch.device) -> tuple[Tensor, Tensor]:
