@@ -10,6 +10,7 @@ import sys
 from importlib import import_module
 
 from .errors import ConfigurationError, InputError
+from .memory import keep_freed_memory
 
 COMMANDS = {
     "node": ("node.command", "run the completion node (ROS arguments after --ros-args)"),
@@ -29,6 +30,7 @@ COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point of the console script; returns the exit status: 0, 1 for a failure, 2 for wrong usage."""
+    keep_freed_memory()
     arguments = sys.argv[1:] if arguments is None else arguments
     name = _command_name(arguments)
     if name is None:

@@ -66,6 +66,7 @@ class DepthCompleter:
         np.copyto(out.sigma, sigma)
         if self.fill_only:
             np.copyto(out.depth, depth, where=out.measured)
+            np.copyto(out.sigma, self.profile.measurement_sigma(depth), where=out.measured)
         confidence_of(out.depth, out.sigma, out=out.confidence)
         if self.min_confidence > 0:
             out.depth[out.confidence < self.min_confidence] = np.nan

@@ -49,6 +49,8 @@ def decode_rgb(message: Any) -> np.ndarray:
         raise _wrong_encoding("rgb", message.encoding, _RGB_ENCODINGS, _DEPTH_ENCODINGS)
     dtype, channels, to_rgb = _RGB_ENCODINGS[message.encoding]
     pixels = _pixels(message, "rgb", dtype, channels)
+    if channels == 2 and message.width % 2:
+        raise InputError("size", f"rgb image of {message.encoding!r} is {message.width} pixels wide: it must be even")
     if pixels.dtype != np.uint8:
         pixels = (pixels >> 8).astype(np.uint8)
     try:

@@ -41,7 +41,7 @@ def project_points(points: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
         u = np.rint(x / z * intrinsics.fx + intrinsics.cx)
         v = np.rint(y / z * intrinsics.fy + intrinsics.cy)
         seen = (z > 0) & (z < np.inf) & (u >= 0) & (u < intrinsics.width) & (v >= 0) & (v < intrinsics.height)
-    pixel = (v[seen] * intrinsics.width + u[seen]).astype(np.intp)
+    pixel = v[seen].astype(np.intp) * intrinsics.width + u[seen].astype(np.intp)
     depth = np.full(intrinsics.height * intrinsics.width, np.inf, np.float32)
     np.minimum.at(depth, pixel, z[seen].astype(np.float32))
     depth[np.isinf(depth)] = np.nan

@@ -1,9 +1,7 @@
-"""Depth and confidence as pictures: colour maps, a labelled panel of one frame, and a video of many."""
+"""Depth and confidence as pictures: colour maps, a labelled panel of one frame, and an animation of many."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -39,7 +37,7 @@ def colour_range(depth: np.ndarray) -> Range:
 
 
 def smooth_range(previous: Range | None, current: Range, weight: float = 0.15) -> Range:
-    """The range of a video's next frame: a moving average, so that colours do not flicker."""
+    """The range of an animation's next frame: a moving average, so that colours do not flicker."""
     if previous is None:
         return current
     near, far = (p + weight * (c - p) for p, c in zip(previous, current, strict=True))
@@ -94,29 +92,18 @@ def panel(
     return canvas
 
 
-@contextmanager
-def video_writer(path: Path, frames_per_second: float) -> Iterator[Callable[[np.ndarray], None]]:
-    """Within it, call the value with each frame, (H, W, 3) uint8 RGB, all of one size: an mp4 (VP9) that browsers play.
+def save_animation(path: Path, frames: list[np.ndarray], milliseconds: list[int]) -> None:
+    """Write frames, (H, W, 3) uint8 RGB of one size, each shown for so long, as a looping WebP that browsers play.
 
-    Raises ConfigurationError where OpenCV cannot write such a video.
+    Raises ConfigurationError where OpenCV cannot write it, OSError where the file cannot be written.
     """
-    writer = cv2.VideoWriter()
-
-    def write(frame: np.ndarray) -> None:
-        height, width = (size - size % 2 for size in frame.shape[:2])  # the codec halves the colour planes
-        if not writer.isOpened() and not writer.open(
-            str(path), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"vp09"), frames_per_second, (width, height)
-        ):
-            raise ConfigurationError(
-                f"{path} cannot be written: is its folder writable, and was OpenCV built with FFmpeg and VP9 "
-                "(pip install opencv-contrib-python-headless has both)?"
-            )
-        writer.write(np.ascontiguousarray(frame[:height, :width, ::-1]))
-
-    try:
-        yield write
-    finally:
-        writer.release()
+    if not hasattr(cv2, "imencodeanimation"):
+        raise ConfigurationError(f"{path} needs OpenCV 4.12 or later: pip install -U opencv-contrib-python-headless")
+    animation = cv2.Animation()
+    animation.frames = [np.ascontiguousarray(frame[..., ::-1]) for frame in frames]
+    animation.durations = milliseconds
+    encoded = cv2.imencodeanimation(".webp", animation, [cv2.IMWRITE_WEBP_QUALITY, 80])[1]
+    path.write_bytes(encoded.tobytes())
 
 
 def save_picture(path: Path, image: np.ndarray) -> None:

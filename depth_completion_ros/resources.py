@@ -18,9 +18,9 @@ def share_directory() -> Path:
     """
     here = Path(__file__).resolve()
     prefixes = [p for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
-    installed = [Path(prefix) / "share" / PACKAGE for prefix in [*prefixes, sys.prefix]]
-    # A colcon or pip prefix is also found from the code's own place: <prefix>/lib/python3.x/site-packages/<package>.
-    installed += [parent / "share" / PACKAGE for parent in here.parents]
+    # First the prefix that holds this very code, <prefix>/lib/python3.x/site-packages/<package>: another may hold
+    # another version.
+    installed = [Path(prefix) / "share" / PACKAGE for prefix in [*map(str, here.parents), *prefixes, sys.prefix]]
     for candidate in [here.parent.parent, *installed]:
         if (candidate / "package.xml").is_file() and (candidate / "config").is_dir():
             return candidate

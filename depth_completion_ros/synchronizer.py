@@ -20,6 +20,7 @@ Stream = Literal["rgb", "depth"]
 # that was overtaken.
 JUMP_BACK_NS = 200_000_000
 _PERIODS_REMEMBERED = 9
+_PERIODS_OF_LAG = 2  # a stream may arrive this far behind the other and is still waited for
 
 
 class Pair(NamedTuple):
@@ -52,18 +53,21 @@ class Synchronizer:
 
     slop_ns: the largest offset within a pair [ns]. queue_size: messages kept of each stream while they wait.
     dropped: messages that were not paired, counted by cause: "unpaired", "late", "duplicate_stamp", "time_jump".
+    jumps: how often time went back, after which pairing starts anew.
     """
 
     def __init__(self, slop_ns: int, queue_size: int):
         self.slop_ns = slop_ns
         self.queue_size = queue_size
         self.dropped: Counter[str] = Counter()
+        self.jumps = 0
         self._queues: dict[Stream, _Queue] = {"rgb": _Queue(), "depth": _Queue()}
 
     def add(self, stream: Stream, stamp_ns: int, item: Any) -> list[Pair]:
         """Take in one message; returns the pairs that it settles, oldest first (often one, seldom more)."""
         queue = self._queues[stream]
         if queue.newest is not None and stamp_ns < queue.newest - JUMP_BACK_NS:
+            self.jumps += 1
             self.clear()
             queue = self._queues[stream]
         if not self._take_in(queue, _Stamped(stamp_ns, item)):
@@ -122,14 +126,14 @@ class Synchronizer:
 
 
 def _expected(queue: _Queue, other: _Queue) -> list[int]:
-    """The stamp [ns] of the next message of a stream, as a list of one."""
+    """The stamps [ns] of the messages of a stream that may still come and take part."""
     assert queue.newest is not None and other.newest is not None  # both queues hold messages
     if not queue.gaps:
         return [max(queue.newest + 1, other.newest)]  # unknown period: it may be the best partner there could be
     period = max(1, int(median(queue.gaps)))
-    # Where the other stream has run ahead, messages of this one were lost: do not wait for them for ever.
+    # Where the other stream has run ahead, messages of this one are on their way or lost: wait for the last few only.
     steps = max(1, round((other.newest - queue.newest) / period))
-    return [queue.newest + steps * period]
+    return [queue.newest + step * period for step in range(max(1, steps - _PERIODS_OF_LAG), steps + 1)]
 
 
 def best_matching(rgb: list[int], depth: list[int], slop: int) -> list[tuple[int, int]]:

@@ -5,64 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from frame_sets import INTRINSICS, edit_meta, write_meta, write_set
 
 from depth_completion_ros.data.folders import FRAME_ID, read_folder
 from depth_completion_ros.errors import InputError
-
-INTRINSICS = {"fx": 50.0, "fy": 51.0, "cx": 15.5, "cy": 11.5, "width": 32, "height": 24}
-
-
-def write_set(folder: Path, count: int = 3, **changes) -> dict:
-    """A small set with depth, gt, rings, points and stamps; returns its arrays by name, of the first frame."""
-    rng = np.random.default_rng(1)
-    for name in ("rgb", "depth", "gt", "ring", "points"):
-        (folder / name).mkdir(parents=True)
-    arrays = {
-        "rgb": rng.integers(0, 256, (24, 32, 3), np.uint8),
-        "depth": rng.integers(0, 65536, (24, 32), np.uint16),
-        "gt": rng.integers(1, 65536, (24, 32), np.uint16),
-        "ring": rng.integers(0, 65, (24, 32), np.uint8),
-        "points": rng.normal(size=(7, 5)).astype(np.float32),
-    }
-    arrays["depth"][:3] = 0
-    frames = []
-    for index in range(count):
-        entry = {"id": f"{index:04}", "points": f"points/{index}.npy"}
-        for name in ("rgb", "depth", "gt", "ring"):
-            entry[name] = f"{name}/{index}.png"
-            pixels = arrays[name][..., ::-1] if name == "rgb" else arrays[name]
-            cv2.imwrite(str(folder / entry[name]), pixels)
-        np.save(folder / entry["points"], arrays["points"])
-        entry["t_rgb"] = 1305031229.5966 + index / 30
-        entry["t_depth"] = 1305031229.596617 + index / 30
-        entry["T_cam_lidar"] = [[0, -1, 0, 0.1], [0, 0, -1, 0.2], [1, 0, 0, 0.3]]
-        frames.append(entry)
-    meta = {
-        "name": "small",
-        "sensor": "made up",
-        "depth": {"scale_to_m": 0.0002},
-        "intrinsics": INTRINSICS,
-        "licence": {"spdx": "CC0-1.0"},
-        "source": {"repo": "a/b"},
-        "frames": frames,
-    }
-    write_meta(folder, {**meta, **changes})
-    return arrays
-
-
-def write_meta(folder: Path, meta: object) -> None:
-    (folder / "meta.json").write_text(json.dumps(meta))
-
-
-def edit_meta(folder: Path, edit) -> None:
-    meta = json.loads((folder / "meta.json").read_text())
-    edit(meta)
-    write_meta(folder, meta)
 
 
 def test_every_array_comes_back_as_written(tmp_path):
@@ -195,3 +145,10 @@ def folder_error(*words: str) -> Iterator[None]:
     assert caught.value.cause == "folder"
     for word in words:
         assert word in str(caught.value)
+
+
+def test_a_lidar_without_stamps_turns_at_10_hz(tmp_path):
+    write_set(tmp_path)
+    edit_meta(tmp_path, lambda meta: [entry.pop("t_rgb") and entry.pop("t_depth") for entry in meta["frames"]])
+    frames = read_folder(tmp_path)
+    assert np.all(np.diff([frames.stamps_ns(position)[0] for position in range(3)]) == 100_000_000)

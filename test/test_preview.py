@@ -6,16 +6,15 @@ import cv2
 import numpy as np
 import pytest
 
-from depth_completion_ros import ConfigurationError
 from depth_completion_ros.preview import (
     MISSING,
     colour_confidence,
     colour_depth,
     colour_range,
     panel,
+    save_animation,
     save_picture,
     smooth_range,
-    video_writer,
 )
 
 
@@ -70,7 +69,7 @@ def test_there_is_a_range_for_an_empty_and_for_a_flat_frame(depth):
     assert 0 < near < far
 
 
-def test_the_range_of_a_video_moves_slowly_towards_the_scene():
+def test_the_range_of_an_animation_moves_slowly_towards_the_scene():
     limits = smooth_range(None, (1, 2))
     assert limits == (1, 2)
     following = smooth_range(limits, (2, 4))
@@ -116,25 +115,16 @@ def test_a_panel_of_any_range_has_its_legend(far):
     assert text.max() > 150, "labels in metres stand below the bar"
 
 
-def test_a_video_reads_back_with_all_its_frames_and_colours(tmp_path):
+def test_an_animation_reads_back_with_all_its_frames_times_and_colours(tmp_path):
     colours = [(200, 30, 30), (30, 200, 30), (30, 30, 200), (120, 120, 120), (10, 10, 10)]
-    with video_writer(tmp_path / "v.mp4", 10) as write:
-        for colour in colours:
-            write(np.full((97, 129, 3), colour, np.uint8))
-    video = cv2.VideoCapture(str(tmp_path / "v.mp4"))
-    assert video.get(cv2.CAP_PROP_FPS) == 10
-    frames = []
-    while (read := video.read())[0]:
-        frames.append(read[1])
-    assert len(frames) == len(colours)
-    for frame, colour in zip(frames, colours, strict=True):
-        assert frame.shape == (96, 128, 3)
-        np.testing.assert_allclose(frame[40, 60, ::-1], colour, atol=12)
-
-
-def test_a_video_that_cannot_be_written_says_so(tmp_path):
-    with pytest.raises(ConfigurationError, match="nowhere"), video_writer(tmp_path / "nowhere/v.mp4", 10) as write:
-        write(np.zeros((32, 32, 3), np.uint8))
+    times = [100, 33, 34, 500, 40]
+    save_animation(tmp_path / "a.webp", [np.full((97, 129, 3), colour, np.uint8) for colour in colours], times)
+    read, animation = cv2.imreadanimation(str(tmp_path / "a.webp"))
+    assert read and list(np.ravel(animation.durations)) == times
+    assert len(animation.frames) == len(colours)
+    for frame, colour in zip(animation.frames, colours, strict=True):
+        assert frame.shape[:2] == (97, 129)
+        np.testing.assert_allclose(frame[40, 60, 2::-1], colour, atol=12)
 
 
 def test_a_saved_picture_is_read_back_exactly(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,6 +138,7 @@ class BagReader:
 class BagWriter:
     """A new bag, written message by message. Use it in a ``with`` block; the bag is complete when that ends.
 
+    An error within the block takes the unfinished bag away again.
     Raises ConfigurationError where something of this name exists already.
     """
 
@@ -166,6 +168,8 @@ class BagWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._writer.close()
+        if error is not None:
+            shutil.rmtree(self.path)
 
 
 def knows_type(type_name: str) -> bool:

@@ -80,22 +80,20 @@ def make_bag(frames: FrameSet, out: Path, positions: list[int], options: BagOpti
     points instead of depth; without intrinsics there is no camera_info.
     Raises ConfigurationError where ``out`` exists, InputError for frames that cannot be used.
     """
-    stamps = [min(frames.stamps_ns(position)) for position in positions]
+    stamps = [frames.stamps_ns(position)[0] for position in positions]
     shifts = gap_shifts(stamps) if options.close_gaps else [0] * len(stamps)
     extrinsic: np.ndarray | None = None
     first: FolderFrame | None = None
     with BagWriter(out, options.storage) as bag:
-        waiting: list[_Entry] = []
         console = Console(stderr=True)
         progress = track(positions, "writing", console=console, transient=True, disable=not console.is_terminal)
-        for position, stamp_ns, shift_ns in zip(progress, stamps, shifts, strict=True):
+        for position, shift_ns in zip(progress, shifts, strict=True):
             frame = frames[position]
             first = first or frame
             if (cloud := _cloud(frame)) is not None:
                 extrinsic = _one_extrinsic(frame.id, extrinsic, cloud.camera_from_lidar)
-            waiting += _entries(frame, shift_ns, options)
-            waiting = _write(bag, waiting, before_ns=stamp_ns + shift_ns)
-        _write(bag, waiting, before_ns=None)
+            for entry in _entries(frame, shift_ns, options):
+                bag.write_message(entry.topic, entry.stamp_ns, entry.message)
     assert first is not None  # _positions gives at least one
     (out / "LICENSE.md").write_text(_licence_note(frames, first, positions, options))
     if extrinsic is not None:
@@ -113,8 +111,8 @@ def gap_shifts(stamps_ns: list[int]) -> list[int]:
 
 
 def _positions(ranges: str, count: int) -> list[int]:
-    """Positions of "A:B,C:D", as slices; raises ConfigurationError for what is none or selects nothing."""
-    positions: list[int] = []
+    """Ascending positions of "A:B,C:D", as slices; raises ConfigurationError for what is none or selects nothing."""
+    positions: set[int] = set()
     for part in ranges.split(","):
         begin, colon, end = part.partition(":")
         try:
@@ -125,8 +123,8 @@ def _positions(ranges: str, count: int) -> list[int]:
             raise ConfigurationError(
                 f"--frames {ranges}: {part!r} selects none of the {count} frames: give A:B with A below B, 0 to {count}"
             )
-        positions += chosen
-    return positions
+        positions.update(chosen)
+    return sorted(positions)
 
 
 def _entries(frame: FolderFrame, shift_ns: int, options: BagOptions) -> list[_Entry]:
@@ -155,20 +153,9 @@ def _entries(frame: FolderFrame, shift_ns: int, options: BagOptions) -> list[_En
         message_format, data = encode_compressed_depth(_millimetres(depth))
         topic, message = f"{DEPTH_TOPIC}/compressedDepth", compressed_image(head, message_format, data)
     else:
-        topic, message = (
-            DEPTH_TOPIC,
-            image(head, options.depth, _millimetres(depth) if options.depth == "16UC1" else depth),
-        )
+        pixels = _millimetres(depth) if options.depth == "16UC1" else depth
+        topic, message = DEPTH_TOPIC, image(head, options.depth, pixels)
     return [*entries, _Entry(depth_ns, topic, message)]
-
-
-def _write(bag: BagWriter, entries: list[_Entry], before_ns: int | None) -> list[_Entry]:
-    """Write in the order of stamps those before ``before_ns`` (None: all); returns the others."""
-    entries.sort(key=lambda entry: entry.stamp_ns)
-    later = [entry for entry in entries if before_ns is not None and entry.stamp_ns >= before_ns]
-    for entry in entries[: len(entries) - len(later)]:
-        bag.write_message(entry.topic, entry.stamp_ns, entry.message)
-    return later
 
 
 def _cloud(frame: FolderFrame) -> _Cloud | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from statistics import median
@@ -25,11 +25,12 @@ class Recording:
 
     raw: JPEG, PNG and compressedDepth images are decoded once, at the start, and become Image messages on the topic
     without the transport's name, as a camera driver publishes them; they are kept in memory.
+    on_message is called before each message is decoded; what it raises ends the reading.
     Raises InputError, cause "bag", for a bag that cannot be used or holds nothing; ConfigurationError where decoded
     images would take more than MAX_RAW_BYTES.
     """
 
-    def __init__(self, path: Path, raw: bool = False):
+    def __init__(self, path: Path, raw: bool = False, on_message: Callable[[], None] = lambda: None):
         self._path = path
         with BagReader(path) as bag:
             times: dict[str, list[int]] = {}
@@ -37,7 +38,7 @@ class Recording:
                 times.setdefault(message.topic, []).append(message.log_ns)
             if not times:
                 raise InputError("bag", f"the bag {path} holds no messages: record it again")
-            self._decoded = _decode(bag) if raw else None
+            self._decoded = _decode(bag, on_message) if raw else None
             topics = [_without_transport(topic) if raw else topic for topic in bag.topics.values()]
         self.topics = {topic.name: topic for topic in topics}
         self.start_ns = min(stamps[0] for stamps in times.values())
@@ -61,9 +62,10 @@ class Recording:
             yield from bag.messages()
 
 
-def _decode(bag: BagReader) -> list[BagMessage]:
+def _decode(bag: BagReader, on_message: Callable[[], None]) -> list[BagMessage]:
     decoded, size = [], 0
     for message in bag.messages():
+        on_message()
         decoded.append(_raw_image(bag, message) if _is_compressed(message.topic, message.type) else message)
         size += len(decoded[-1].data)
         if size > MAX_RAW_BYTES:

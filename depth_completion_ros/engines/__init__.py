@@ -52,3 +52,12 @@ def open_engine(engine: str = "auto", model: str = "auto", *, profile: Profile, 
 
         return ClassicalEngine(model, profile=profile, threads=threads)
     raise ConfigurationError(f"no engine {engine!r}: choose one of {', '.join(ENGINES)}")
+
+
+def model_names(engine: str = "auto") -> list[str]:
+    """The models that ``open_engine`` takes for this engine, its best first. Raises ConfigurationError."""
+    if engine in ("auto", "classical"):
+        from .classical_models import MODELS
+
+        return list(MODELS)
+    raise ConfigurationError(f"no engine {engine!r}: choose one of {', '.join(ENGINES)}")

@@ -8,19 +8,24 @@ import numpy as np
 from ..errors import ConfigurationError
 from ..profiles import Profile
 from . import Engine
-from .classical_models import DEFAULT_MODEL, MODELS
+from .classical_models import DEFAULT_MODEL, MEASURED, MODELS, check_requirements
 
-# Standard deviation of a filled pixel: NEAR·scale where it touches a measurement, growing with the square root of the
-# distance to it in pixels.
-SIGMA_NEAR = 0.005
-SIGMA_GROWTH = 0.012
+# What a filled pixel adds to the measurement's own sigma: reach · (drift · distance · depth + step · spread), where
+# distance [px] is that to the nearest measurement, reach = distance / (distance + REACH_PX) and spread [m] the range of
+# the completed depth around the pixel. Fitted to the default model (docs/classical.md).
+REACH_PX = 20.0
+DRIFT_PER_PX = 0.00075
+STEP = 1.25
+SPREAD_CELL = 4  # spread is taken over 3 x 3 samples this many pixels apart
+UNKNOWN_SIGMA = 1e3  # in units of scale, where the model did not complete anything
 
 
 class ClassicalEngine(Engine):
     """One of the classical models (``MODELS``; "auto" is the best of them).
 
+    Measured pixels keep their value; all others lie within the range of the measured ones.
     threads: CPU threads OpenCV may use, 0 = as many as it likes; a setting of the whole process.
-    Raises ConfigurationError for an unknown model.
+    Raises ConfigurationError for an unknown model or one whose library is not installed.
     """
 
     engine = "classical"
@@ -28,18 +33,32 @@ class ClassicalEngine(Engine):
     def __init__(self, model: str = "auto", *, profile: Profile, threads: int = 0):
         self.model = DEFAULT_MODEL if model == "auto" else model
         if self.model not in MODELS:
-            raise ConfigurationError(f"no classical model {model!r}: choose one of {', '.join(MODELS)}")
+            raise ConfigurationError(f"no classical model {model!r}: choose one of auto, {', '.join(MODELS)}")
+        check_requirements(self.model)
         self._complete = MODELS[self.model]
         self._profile = profile
         cv2.setNumThreads(threads if threads > 0 else -1)
 
     def run(self, image: np.ndarray, depth: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
         measured = depth > 0
-        dense = self._complete(image, depth, measured)
-        dense[measured] = depth[measured]
-        distance = cv2.distanceTransform((~measured).view(np.uint8), cv2.DIST_L2, 3)
-        sigma = np.sqrt(distance, out=distance)
-        sigma *= SIGMA_GROWTH * scale
-        sigma += SIGMA_NEAR * scale
-        np.copyto(sigma, self._profile.measurement_sigma(depth), where=measured)
+        dense = self._complete(image, depth, measured, scale)
+        low, high, _, _ = cv2.minMaxLoc(depth, measured.view(np.uint8))
+        np.clip(dense, np.float32(low), np.float32(high), out=dense)
+        np.copyto(dense, depth, where=measured)
+        sigma = self._profile.measurement_sigma(dense)
+        if self.model == MEASURED:
+            np.copyto(sigma, UNKNOWN_SIGMA * scale, where=~measured)
+        else:
+            sigma += _fill_sigma(dense, measured)
         return dense, sigma
+
+
+def _fill_sigma(dense: np.ndarray, measured: np.ndarray) -> np.ndarray:
+    """Standard deviation [m] that the filling adds, (H, W) float32; zero where measured."""
+    distance = cv2.distanceTransform((~measured).view(np.uint8), cv2.DIST_L2, 3)
+    samples = np.ascontiguousarray(dense[::SPREAD_CELL, ::SPREAD_CELL])
+    around = np.ones((3, 3), np.uint8)
+    spread = cv2.subtract(cv2.dilate(samples, around), cv2.erode(samples, around))
+    spread = cv2.resize(spread, dense.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    sigma = cv2.addWeighted(cv2.multiply(distance, dense), DRIFT_PER_PX, spread, STEP, 0)
+    return cv2.multiply(sigma, cv2.divide(distance, distance + np.float32(REACH_PX)), dst=sigma)

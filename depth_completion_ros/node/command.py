@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 
 from ..errors import ConfigurationError
+from ..memory import keep_freed_memory
 from ..profiles import profile_file, profile_names
 from .environment import prepare_ros_environment
 
@@ -24,10 +26,13 @@ def run(args: argparse.Namespace) -> int:
 
 def main() -> int:
     """Entry point for ``ros2 run`` and launch files, which give the parameter files themselves."""
+    keep_freed_memory()
     return _spin(sys.argv[1:])
 
 
 def _spin(ros_arguments: list[str]) -> int:
+    for number in (signal.SIGINT, signal.SIGTERM):  # until rclpy takes them over
+        signal.signal(number, lambda *_: sys.exit(0))
     prepare_ros_environment()
     from .completion_node import CompletionNode
     from .process import spin

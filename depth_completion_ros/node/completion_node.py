@@ -15,7 +15,7 @@ from .inputs import Inputs
 from .outputs import Outputs
 from .parameters import NodeParameters
 from .statistics import Statistics
-from .transforms import transforms_of
+from .transforms import TfTransforms, transforms_of
 from .worker import Worker
 
 
@@ -28,22 +28,29 @@ class CompletionNode(LifecycleNode):
     def __init__(self, **node_arguments: Any):
         super().__init__("depth_completion", automatically_declare_parameters_from_overrides=True, **node_arguments)
         self.statistics = Statistics(lambda text: self.get_logger().warning(text))
-        self.parameters = NodeParameters(self, functools.partial(self.statistics.report, "parameter"))
+        self.parameters = NodeParameters(self, functools.partial(self.statistics.report, "parameter", throttled=False))
         self.add_on_set_parameters_callback(self._on_parameters)
         self._diagnostics = Diagnostics(self, self.statistics, self.parameters["profile"])
         self._worker: Worker | None = None
         self._outputs: Outputs | None = None
+        self._transforms: TfTransforms | None = None
         self._inputs: Inputs | None = None
         # Steady time: diagnostics go on while simulated time stands still.
         self._timer = self.create_timer(1.0, self._each_second, clock=Clock(clock_type=ClockType.STEADY_TIME))
         if self.parameters["autostart"]:
-            self.trigger_configure()
-            self.trigger_activate()
+            try:
+                self.trigger_configure()
+                self.trigger_activate()
+            except Exception:
+                self.close()  # threads that nobody joins would keep the process
+                raise
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Publishers and worker; the classical engine serves until the one asked for is ready."""
         self._outputs = Outputs(self)
-        builder = FrameBuilder(self.parameters, self.statistics, transforms_of(self))
+        if self.parameters["depth.source"] == "points" or not self.parameters["depth.registered"]:
+            self._transforms = transforms_of(self)
+        builder = FrameBuilder(self.parameters, self.statistics, self._transforms)
         clock = self.get_clock()
         self._worker = Worker(self.parameters, self.statistics, builder, self._outputs, lambda: clock.now().nanoseconds)
         return TransitionCallbackReturn.SUCCESS
@@ -82,6 +89,9 @@ class CompletionNode(LifecycleNode):
         if self._worker is not None:
             self._worker.close()
             self._worker = None
+        if self._transforms is not None:
+            self._transforms.close()
+            self._transforms = None
         if self._outputs is not None:
             self._outputs.destroy()
             self._outputs = None
@@ -97,10 +107,12 @@ class CompletionNode(LifecycleNode):
         return SetParametersResult(successful=problem is None, reason=problem or "")
 
     def _each_second(self) -> None:
-        silent = self._inputs.silent() if self._inputs is not None else []
-        for line in silent:
-            self.statistics.report(line.split(":")[0], line)
+        silent = self._inputs.silent() if self._inputs is not None else {}
+        for cause, line in silent.items():
+            self.statistics.report(cause, line)
         worker = self._worker if self._inputs is not None else None
         self._diagnostics.publish(
-            worker.engine if worker is not None else None, worker.loader.state if worker is not None else "none", silent
+            worker.engine if worker is not None else None,
+            worker.loader.state if worker is not None else "none",
+            list(silent.values()),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from ..resources import share_directory
@@ -24,8 +25,18 @@ def prepare_ros_environment() -> None:
     its packages and a place for its logs.
     """
     if not any(os.environ.get(name) for name in DDS_PROFILE_VARIABLES):
-        for name in DDS_PROFILE_VARIABLES:
-            os.environ[name] = str(dds_profile_file())
+        # From Kilted on it warns of the old name, even beside the new one.
+        os.environ[DDS_PROFILE_VARIABLES[0 if _knows_new_name() else 1]] = str(dds_profile_file())
     os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
     if "HOME" not in os.environ:
         os.environ.setdefault("ROS_LOG_DIR", "/tmp/ros_log")
+
+
+def _knows_new_name() -> bool:
+    """Whether rclpy is of Kilted (9) or later, from a ROS installation or from wheels."""
+    for distribution in ("rclpy", "ros-rclpy"):
+        try:
+            return int(version(distribution).split(".")[0]) >= 9
+        except PackageNotFoundError:
+            continue
+    return False

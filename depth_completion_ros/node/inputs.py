@@ -13,6 +13,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
+from ..errors import ConfigurationError
 from ..synchronizer import Stream, Synchronizer
 from .frames import MessagePair
 from .parameters import NodeParameters
@@ -45,8 +46,9 @@ class Inputs:
         self._parameters = parameters
         self._statistics = statistics
         self._deliver = deliver
-        self._synchronizer = _make_synchronizer(parameters)
+        self._synchronizer = _make_synchronizer(parameters, statistics)
         self._told: Counter[str] = Counter()
+        self._jumps = 0
         self._newest: dict[Stream, int] = {}
         self._infos: dict[Stream, CameraInfo | None] = {"rgb": None, "depth": None}
         self._inputs: dict[str, _Input] = {}
@@ -77,10 +79,10 @@ class Inputs:
         for one in self._inputs.values():
             self._node.destroy_subscription(one.subscription)
 
-    def silent(self) -> list[str]:
-        """One line for each thing that keeps pairs from coming, naming it and the mend. Called once a second."""
+    def silent(self) -> dict[str, str]:
+        """What keeps pairs from coming: by its cause, a line that names it and the mend. Called once a second."""
         timeout, now = self._parameters["watchdog.timeout"], time.monotonic()
-        lines = []
+        lines = {}
         for name in sorted(self._required):
             one = self._inputs[name]
             if now - one.last_received <= timeout:
@@ -91,10 +93,10 @@ class Inputs:
                 why = "nobody publishes it: check the driver and the remapping"
             else:
                 why = f"its publisher has sent nothing for {now - one.last_received:.1f} s: check the driver"
-            lines.append(f"no {name} on {one.topic}: {why}")
+            lines[f"silent_{name}"] = f"no {name} on {one.topic}: {why}"
         if not lines and now - self._last_pair > timeout and len(self._newest) == 2:
             apart = abs(self._newest["rgb"] - self._newest["depth"]) * 1e-9
-            lines.append(
+            lines["no_pairs"] = (
                 f"rgb and depth come but do not pair: their newest stamps are {apart:.3f} s apart, sync.slop is "
                 f"{self._parameters['sync.slop']:g} s: use one clock for both, or a larger sync.slop"
             )
@@ -151,12 +153,17 @@ class Inputs:
             self._deliver(
                 MessagePair(pair.rgb, pair.depth, self._infos["rgb"], self._infos["depth"], pair.rgb_ns, received)
             )
-        self._tell_drops(stream, (stamp - before) * 1e-9)
+        if self._synchronizer.jumps > self._jumps:
+            self._jumps = self._synchronizer.jumps
+            self._statistics.report(
+                "time_jump",
+                f"{stream} stamps went back by {(before - stamp) * 1e-9:.3f} s: a clock was set or a recording begun "
+                "again; pairing starts anew",
+            )
+        self._tell_drops(stream)
 
-    def _tell_drops(self, stream: Stream, step_s: float) -> None:
+    def _tell_drops(self, stream: Stream) -> None:
         messages = {
-            "time_jump": f"{stream} stamps went back by {-step_s:.3f} s: a clock was set or a recording begun again; "
-            "starting to pair anew",
             "duplicate_stamp": f"two {stream} messages carry the same stamp: the second is dropped; mend the driver",
             "late": f"a {stream} message is older than one already used: dropped; do two drivers publish this topic?",
         }
@@ -165,10 +172,13 @@ class Inputs:
         self._told = Counter(self._synchronizer.dropped)
 
 
-def _make_synchronizer(parameters: NodeParameters) -> Any:
+def _make_synchronizer(parameters: NodeParameters, statistics: Statistics) -> Any:
     slop_ns, queue_size = int(parameters["sync.slop"] * 1e9), parameters["sync.queue_size"]
     if parameters["sync.method"] == "message_filters":
         from .message_filters_synchronizer import MessageFiltersSynchronizer
 
-        return MessageFiltersSynchronizer(slop_ns, queue_size)
+        try:
+            return MessageFiltersSynchronizer(slop_ns, queue_size)
+        except ConfigurationError as error:
+            statistics.report("sync_method", f"{error}; taking nearest")
     return Synchronizer(slop_ns, queue_size)

@@ -10,7 +10,7 @@ from ..synchronizer import Pair, Stream
 
 
 class MessageFiltersSynchronizer:
-    """As ``Synchronizer``; pairs by message_filters, which counts no drops. slop_ns is fixed at construction.
+    """As ``Synchronizer``; message_filters counts no drops and no jumps, and slop_ns is fixed at construction.
 
     Raises ConfigurationError where message_filters is not installed (it comes with ROS; there is no wheel of it).
     """
@@ -24,6 +24,7 @@ class MessageFiltersSynchronizer:
             ) from error
         self.slop_ns = slop_ns
         self.dropped: Counter[str] = Counter()
+        self.jumps = 0
         self._filters = {"rgb": message_filters.SimpleFilter(), "depth": message_filters.SimpleFilter()}
         synchronizer = message_filters.ApproximateTimeSynchronizer(
             list(self._filters.values()), queue_size, slop_ns * 1e-9

@@ -46,26 +46,20 @@ class Parameter:
         """The value in its declared type (a whole number is taken for a double). Raises ValueError, naming the mend."""
         if isinstance(self.default, float) and type(value) is int:
             value = float(value)
-        if isinstance(self.default, list):
-            value = [float(item) for item in value] if _is_number_list(value) else value
         fits = type(value) is type(self.default)
         if fits and isinstance(value, list):
-            fits = self.lengths is None or len(value) in self.lengths
+            fits = (self.lengths is None or len(value) in self.lengths) and all(map(_is_finite_number, value))
         elif fits and self.choices is not None:
             fits = value in self.choices
         elif fits and self.limits is not None:
             fits = self.limits[0] <= value <= self.limits[1]
         if not fits:
-            raise ValueError(f"parameter {self.name} is {value!r}: it takes a {self.type_name}, {self.allowed}")
-        return value
+            raise ValueError(f"parameter {self.name} is {value!r}, but must be a {self.type_name}: {self.allowed}")
+        return [float(item) for item in value] if isinstance(value, list) else value
 
 
-def _is_number_list(value: Any) -> bool:
-    return (
-        not isinstance(value, (str, bytes, int, float, bool))
-        and value is not None
-        and all(type(item) in (int, float) and math.isfinite(item) for item in value)
-    )
+def _is_finite_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 PARAMETERS = {
@@ -103,10 +97,12 @@ PARAMETERS = {
             choices=("nearest", "message_filters"),
         ),
         Parameter("sync.slop", 0.02, "Largest offset between the stamps of a pair", "s", (0.0, 10.0), dynamic=True),
-        Parameter("sync.queue_size", 10, "Messages of each stream that wait for a partner", limits=(1, 1000)),
+        Parameter("sync.queue_size", 10, "Messages of each stream that wait for a partner", limits=(1, 100)),
         Parameter("fill_only", False, "Measured pixels pass through untouched", dynamic=True),
-        Parameter("min_confidence", 0.0, "Depth below it is published as missing", "", (0.0, 1.0), dynamic=True),
-        Parameter("max_age", 0.0, "Frames of an older stamp are dropped; 0 = none", "s", (0.0, 3600.0), dynamic=True),
+        Parameter("min_confidence", 0.0, "Depth of less confidence goes out as missing", "", (0.0, 1.0), dynamic=True),
+        Parameter(
+            "max_age", 0.0, "Frames older by their stamp are dropped; 0 = none", "s", (0.0, 3600.0), dynamic=True
+        ),
         Parameter(
             "output.encoding",
             "32FC1",
@@ -159,8 +155,19 @@ class NodeParameters:
 
     def _declare(self, node: Any) -> None:
         from rcl_interfaces.msg import ParameterDescriptor
-        from rclpy.parameter import Parameter as RosParameter
 
+        for name, parameter in PARAMETERS.items():
+            self._values[name] = parameter.default
+            if node.has_parameter(name):
+                try:
+                    self._values[name] = parameter.checked(_plain(node.get_parameter(name).value))
+                except ValueError as error:
+                    self._refused(f"{error}; taking {parameter.default!r}")
+        try:
+            _check_together(self._values)
+        except ValueError as error:
+            self._values |= {name: PARAMETERS[name].default for name in _CHECKED_TOGETHER}
+            self._refused(f"{error}; taking the defaults of {', '.join(_CHECKED_TOGETHER)}")
         for name, parameter in PARAMETERS.items():
             # The type is checked here, so that a refusal has one wording and is counted, and 1 does for 1.0.
             descriptor = ParameterDescriptor(
@@ -169,28 +176,16 @@ class NodeParameters:
                 read_only=not parameter.dynamic,
                 dynamic_typing=True,
             )
-            self._values[name] = parameter.default
             if node.has_parameter(name):
-                try:
-                    self._values[name] = parameter.checked(_plain(node.get_parameter(name).value))
-                except ValueError as error:
-                    self._refused(f"{error}; taking {parameter.default!r}")
-                ros_value = RosParameter(name, _ros_type(parameter), self._values[name])
-                node.set_parameters([ros_value])
-                node.set_descriptor(name, descriptor)
-            else:
-                node.declare_parameter(
-                    name, RosParameter(name, _ros_type(parameter), parameter.default).value, descriptor
-                )
-        try:
-            _check_together(self._values)
-        except ValueError as error:
-            self._values |= {name: PARAMETERS[name].default for name in ("depth.min_range", "depth.max_range")}
-            self._refused(f"{error}; taking the defaults")
+                node.undeclare_parameter(name)  # it has the type of the override
+            node.declare_parameter(name, self._values[name], descriptor, ignore_override=True)
         for name in node.get_parameters_by_prefix(""):
             if name not in PARAMETERS and not name.startswith(_FOREIGN_PREFIXES):
                 close = difflib.get_close_matches(name, PARAMETERS, 1)
                 self._refused(f"unknown parameter {name}" + (f": did you mean {close[0]}?" if close else ": left out"))
+
+
+_CHECKED_TOGETHER = ("depth.min_range", "depth.max_range", "noise.constant", "noise.linear", "noise.quadratic")
 
 
 def _check_together(values: dict[str, Value]) -> None:
@@ -206,13 +201,6 @@ def _check_together(values: dict[str, Value]) -> None:
 def _plain(value: Any) -> Any:
     """Arrays as lists; rclpy has them as array.array."""
     return list(value) if hasattr(value, "typecode") or isinstance(value, tuple) else value
-
-
-def _ros_type(parameter: Parameter) -> Any:
-    from rclpy.parameter import Parameter as RosParameter
-
-    types = {bool: "BOOL", int: "INTEGER", float: "DOUBLE", str: "STRING", list: "DOUBLE_ARRAY"}
-    return getattr(RosParameter.Type, types[type(parameter.default)])
 
 
 def markdown_table() -> str:

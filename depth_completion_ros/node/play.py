@@ -28,6 +28,8 @@ def run(args: argparse.Namespace) -> int:
     """Play until the end, ``--seconds`` or a signal."""
     if not args.rate > 0:
         raise ConfigurationError(f"--rate {args.rate} must be above zero")
+    if args.seconds is not None and not args.seconds > 0:
+        raise ConfigurationError(f"--seconds {args.seconds} must be above zero")
     prepare_ros_environment()
     from .player import PlayerNode, PlayOptions, PlayOutcome
     from .process import spin

@@ -7,11 +7,13 @@ import threading
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import rclpy
 from rclpy.duration import Duration
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -22,6 +24,7 @@ from rosgraph_msgs.msg import Clock
 from ..data.bags import BagMessage
 from ..data.messages import has_header, stamp_of
 from ..data.playback import Recording
+from ..errors import ConfigurationError
 from .message_types import message_class
 
 # Reliable, so that subscribers of either kind can listen and none loses what is still in the queue; ten deep, as a
@@ -29,6 +32,7 @@ from .message_types import message_class
 DEPTH = 10
 CLOCK_PERIOD_NS = 10_000_000
 LATE_NS = 5_000_000
+TICK_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -67,12 +71,21 @@ class PlayerNode(Node):
         self._options, self._outcome = options, outcome
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="player")
-        self._thread.start()
+        self.create_timer(TICK_S, self._tick)
 
     def close(self) -> None:
         """Stop publishing and join the thread."""
         self._stop.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _tick(self) -> None:
+        """Begin once the executor spins: none can begin after the thread has shut rclpy down.
+
+        The ticks go on, as a shutdown just before the executor waits does not wake it.
+        """
+        if self._thread.ident is None:
+            self._thread.start()
 
     def _run(self) -> None:
         try:
@@ -87,19 +100,21 @@ class PlayerNode(Node):
 
     def _play(self, stack: ExitStack) -> None:
         options, outcome = self._options, self._outcome
-        recording = Recording(options.bag, options.raw)
+        recording = Recording(options.bag, options.raw, self._raise_if_stopped)
         publishers = self._make_publishers(recording)
         clock = _ClockPublisher(self) if options.clock else None
-        log = stack.enter_context(options.log.open("w")) if options.log is not None else None
+        log = stack.enter_context(options.log.open("w", buffering=1)) if options.log is not None else None
         if log is not None:
             log.write("topic,stamp_ns,published_ns\n")
         self._wait_for_subscribers(publishers)
 
+        messages = recording.messages(options.loop)
+        first = next(messages)  # opens the bag before the schedule begins
         schedule = _Schedule(recording.start_ns, options.rate, options.seconds)
         console = Console(stderr=True)
         progress = stack.enter_context(Progress(console=console, transient=True, disable=not console.is_terminal))
         task = progress.add_task("playing", total=self._total_seconds(recording))
-        for message in recording.messages(options.loop):
+        for message in chain([first], messages):
             publisher = publishers.get(message.topic)
             if publisher is None:
                 continue
@@ -119,6 +134,10 @@ class PlayerNode(Node):
             for publisher in publishers.values():
                 publisher.wait_for_all_acked(Duration(seconds=0.5))
 
+    def _raise_if_stopped(self) -> None:
+        if self._stop.is_set():
+            raise ExternalShutdownException
+
     def _make_publishers(self, recording: Recording) -> dict[str, Publisher]:
         publishers = {}
         for topic in recording.topics.values():
@@ -131,6 +150,8 @@ class PlayerNode(Node):
             durability = DurabilityPolicy.TRANSIENT_LOCAL if topic.latched else DurabilityPolicy.VOLATILE
             qos = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE, durability=durability)
             publishers[topic.name] = self.create_publisher(kind, topic.name, qos)
+        if not publishers:
+            raise ConfigurationError(f"nothing of {self._options.bag} can be played: install the packages of its types")
         return publishers
 
     def _wait_for_subscribers(self, publishers: dict[str, Publisher]) -> None:

@@ -28,6 +28,8 @@ def run(args: argparse.Namespace) -> int:
     """Record until ``--seconds`` or a signal, then write the bag."""
     if args.every < 1:
         raise ConfigurationError(f"--every {args.every} must be 1 or more")
+    if args.seconds is not None and not args.seconds > 0:
+        raise ConfigurationError(f"--seconds {args.seconds} must be above zero")
     if args.out.exists():
         raise ConfigurationError(f"{args.out} exists already: give another name, or take it away first")
     prepare_ros_environment()

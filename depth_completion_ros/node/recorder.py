@@ -66,7 +66,7 @@ class RecorderNode(Node):
         super().__init__("bag_recorder")
         self._missing = {"/" + topic.lstrip("/") for topic in topics}
         self._store = store
-        self._log = None if log is None else log.open("w")
+        self._log = None if log is None else log.open("w", buffering=1)
         if self._log is not None:
             self._log.write("topic,stamp_ns,received_ns\n")
         self.create_timer(LOOK_PERIOD_S, self._look_for_topics)

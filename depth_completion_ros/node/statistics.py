@@ -41,12 +41,12 @@ class Statistics:
         if message is not None:
             self.report(cause, message)
 
-    def report(self, cause: str, message: str) -> None:
-        """Count a problem and log it, throttled by cause."""
+    def report(self, cause: str, message: str, throttled: bool = True) -> None:
+        """Count a problem and log it, throttled by cause where it may come with every frame."""
         with self._lock:
             self._problems[cause] += 1
             now = time.monotonic()
-            if now - self._last_logged.get(cause, -np.inf) < _REPEAT_LOG_AFTER_S:
+            if throttled and now - self._last_logged.get(cause, -np.inf) < _REPEAT_LOG_AFTER_S:
                 self._unlogged[cause] += 1
                 return
             self._last_logged[cause] = now

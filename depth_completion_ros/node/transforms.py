@@ -15,7 +15,10 @@ except ImportError:
 
 
 class TfTransforms:
-    """The newest pose of one frame in another that tf has. Extrinsics are rigid, so its time does not matter."""
+    """The newest pose of one frame in another that tf has. Extrinsics are rigid, so its time does not matter.
+
+    Listens in the thread that spins the node; ``lookup`` may be called from any: the buffer has a lock of its own.
+    """
 
     def __init__(self, node: Node):
         self._buffer = tf2_ros.Buffer()
@@ -29,6 +32,10 @@ class TfTransforms:
             return None
         t, q = transform.translation, transform.rotation
         return transform_from_pose(np.array([t.x, t.y, t.z, q.x, q.y, q.z, q.w]))
+
+    def close(self) -> None:
+        """Stop to listen. From the thread that spins the node, as all that creates or destroys subscriptions."""
+        self._listener.unregister()
 
 
 def transforms_of(node: Node) -> TfTransforms | None:

@@ -72,6 +72,8 @@ class Worker:
                 self._process(pair)
             except InputError as error:
                 self._statistics.drop(error.cause, str(error))
+            except EngineError as error:  # of the classical engine, after which there is none
+                self._statistics.drop("engine", str(error))
             except Exception as error:  # one frame must never end the node
                 self._statistics.drop("internal", f"a frame was lost to an error in the node itself: {error!r}")
 

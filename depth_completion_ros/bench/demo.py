@@ -1,0 +1,196 @@
+"""The whole thing on this machine: a recording of a real sensor through the real node, and what came out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from ..conversion import decode_depth
+from ..data.bags import DEPTH_TOPIC, POINTS_TOPIC, RGB_TOPIC, BagReader, camera_info_topic
+from ..data.messages import stamp_of
+from ..errors import ConfigurationError
+from ..frame import RgbdFrame
+from ..node.frames import FrameBuilder, MessagePair
+from ..node.parameters import PARAMETERS
+from ..node.statistics import Statistics
+from ..preview import Range, colour_range, panel, save_animation, save_picture, smooth_range
+from ..profiles import profile_file, read_parameters
+from ..resources import share_directory
+from ..synchronizer import Synchronizer
+from .pipeline import Log, Report, Setup, run_pipeline
+from .progress import progress_display
+
+_DEPTH, _CONFIDENCE = "/depth_completion/depth", "/depth_completion/confidence"
+_EVERY = 3  # frame of the output is kept for the pictures, so that the recorder takes little of the machine
+_ANIMATION_WIDTH = 800
+
+
+@dataclass(frozen=True)
+class Completed:
+    """One recorded result of the node, depth [m] and confidence (H, W) float32, and the frame it was made from."""
+
+    frame: RgbdFrame
+    depth: np.ndarray
+    confidence: np.ndarray
+
+    def picture(self, limits: Range, width: int = 1296) -> np.ndarray:
+        return panel(self.frame.rgb, self.frame.depth, self.depth, self.confidence, limits, width)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``depth-completion demo``."""
+    add = parser.add_argument
+    add("--profile", choices=("kinect", "tof", "lidar"), default="kinect", help="which recording (default kinect)")
+    add("--seconds", type=float, default=15.0, help="how long to play it, in a loop (default 15)")
+    add("--rate", type=float, default=1.0, help="times its real speed (default 1)")
+    add("--headless", action="store_true", help="do not open the picture at the end")
+    add("--out", type=Path, default=Path("demo_out"), help="folder for the results (default demo_out)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Play, complete, record; write summary.json, panel.png and preview.webp and print the summary."""
+    if args.seconds <= 0 or args.rate <= 0:
+        raise ConfigurationError("--seconds and --rate must be above zero")
+    bag = share_directory() / "samples" / args.profile
+    parameters = _parameters(args.profile, bag)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(
+            f"--out {args.out} cannot be made ({error.strerror}): choose another folder"
+        ) from error
+    with tempfile.TemporaryDirectory() as folder:
+        recording = Path(folder) / "recording"
+        setup = Setup(
+            bag=bag,
+            node=_node_command(args.profile, bag),
+            rgb=RGB_TOPIC,
+            depth=POINTS_TOPIC if parameters["depth.source"] == "points" else DEPTH_TOPIC,
+            output=_DEPTH,
+            record=[_DEPTH, _CONFIDENCE, "/diagnostics"],
+            seconds=args.seconds,
+            rate=args.rate,
+            every=_EVERY,
+        )
+        with progress_display(args.seconds) as progress:
+            report, sent = run_pipeline(setup, recording, progress)
+            progress("drawing the pictures", sum(report.frames_in.values()) // 2, report.frames_out)
+            size = draw(completed_frames(recording, bag, parameters, sent), args.out)
+    summary = {"profile": args.profile, "rate": args.rate, "size": size, "machine": _machine(), **report.as_dict()}
+    (args.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    _print_summary(report, size, args.out)
+    opener = shutil.which("xdg-open")
+    if not args.headless and opener and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        subprocess.Popen([opener, str(args.out / "panel.png")], start_new_session=True)
+    return 0
+
+
+def completed_frames(recording: Path, bag: Path, parameters: dict[str, Any], sent: Log) -> list[Completed]:
+    """The recorded results in the order of ``bag``, one for each of its frames, with the frame it was made from.
+
+    sent: the RGB messages as played: every repetition of the bag has later stamps, its messages come in the same order.
+    """
+    with BagReader(bag) as reader:
+        repetition = reader.find_image("rgb", RGB_TOPIC).count
+    original = {int(stamp): int(sent.stamps[i % repetition]) for i, stamp in enumerate(sent.stamps)}
+    images: dict[str, dict[int, np.ndarray]] = {_DEPTH: {}, _CONFIDENCE: {}}
+    with BagReader(recording) as reader:
+        for message in reader.messages(set(images)):
+            stamp = original[stamp_of(message.data)]
+            if stamp not in images[message.topic]:
+                images[message.topic][stamp] = decode_depth(reader.deserialize(message))
+    frames = _bag_frames(bag, parameters, images[_DEPTH].keys() & images[_CONFIDENCE].keys())
+    return [Completed(frame, images[_DEPTH][stamp], images[_CONFIDENCE][stamp]) for stamp, frame in frames.items()]
+
+
+def draw(results: list[Completed], folder: Path) -> str:
+    """Write preview.webp, and panel.png of the frame with most to complete; returns the size of a frame in words."""
+    if not results:
+        raise ConfigurationError("too few frames came out to draw any: play for longer (--seconds)")
+    limits: Range | None = None
+    frames = []
+    for result in results:
+        limits = smooth_range(limits, colour_range(result.depth))
+        frames.append(result.picture(limits, _ANIMATION_WIDTH))
+    telling = max(results, key=lambda result: np.mean(np.isnan(result.frame.depth)))
+    save_picture(folder / "panel.png", telling.picture(colour_range(telling.depth)))
+    stamps = [result.frame.stamp_ns for result in results]
+    milliseconds = [round(step * 1e-6) for step in np.diff(stamps)]
+    save_animation(folder / "preview.webp", frames, [*milliseconds, max(milliseconds, default=1000)])
+    height, width = results[0].depth.shape
+    return f"{width}x{height}"
+
+
+def _bag_frames(bag: Path, parameters: dict[str, Any], wanted: set[int]) -> dict[int, RgbdFrame]:
+    """The frames of a bag whose RGB has one of the wanted stamps, by that stamp, decoded as the node decodes them."""
+    points = parameters["depth.source"] == "points"
+    synchronizer = Synchronizer(int(parameters["sync.slop"] * 1e9), parameters["sync.queue_size"])
+    frames, info = {}, None
+    with BagReader(bag) as reader:
+        rgb = reader.find_image("rgb", RGB_TOPIC).name
+        depth = POINTS_TOPIC if points else reader.find_image("depth", DEPTH_TOPIC).name
+        transports = {
+            "rgb.transport": "raw" if rgb == RGB_TOPIC else "compressed",
+            "depth.transport": "raw" if depth in (DEPTH_TOPIC, POINTS_TOPIC) else "compressedDepth",
+        }
+        settings: Any = parameters | transports
+        builder = FrameBuilder(settings, Statistics(print), None)
+        for message in reader.messages({rgb, depth, camera_info_topic(RGB_TOPIC)}):
+            if message.topic not in (rgb, depth):
+                info = reader.deserialize(message)
+                continue
+            role: Any = "rgb" if message.topic == rgb else "depth"
+            for pair in synchronizer.add(role, stamp_of(message.data), message):
+                if pair.rgb_ns in wanted:
+                    messages = (reader.deserialize(pair.rgb), reader.deserialize(pair.depth))
+                    frames[pair.rgb_ns] = builder.build(MessagePair(*messages, info, None, pair.rgb_ns, 0.0))
+    return frames
+
+
+def _parameters(profile: str, bag: Path) -> dict[str, Any]:
+    """All parameters of the node as it is started for this bag."""
+    files = [profile_file(profile), *_bag_parameters(bag)]
+    defaults = {name: parameter.default for name, parameter in PARAMETERS.items()}
+    return {name: value for content in (defaults, *map(read_parameters, files)) for name, value in content.items()}
+
+
+def _node_command(profile: str, bag: Path) -> list[str]:
+    command = ["depth_completion_ros.cli", "node", "--profile", profile, "--ros-args"]
+    return command + [word for file in _bag_parameters(bag) for word in ("--params-file", str(file))]
+
+
+def _bag_parameters(bag: Path) -> list[Path]:
+    """A bag may bring parameters of its own, such as the extrinsic of its LiDAR."""
+    file = bag / "parameters.yaml"
+    return [file] if file.is_file() else []
+
+
+def _print_summary(report: Report, size: str, folder: Path) -> None:
+    table = Table(
+        title=f"{size}, {report.diagnostics.get('engine')} {report.diagnostics.get('model')}", show_header=False
+    )
+    table.add_row("in", " and ".join(f"{number} {role}" for role, number in report.frames_in.items()))
+    table.add_row("pairs", str(report.pairs))
+    table.add_row("out", f"{report.frames_out} completed frames, {report.fps:.1f} a second")
+    table.add_row("dropped", ", ".join(f"{number} {cause}" for cause, number in report.drops.items()) or "none")
+    latency = ", ".join(f"{value:.1f} ms {name}" for name, value in report.latency_ms.items())
+    table.add_row("latency, end to end", latency)
+    table.add_row("node", f"{report.cpu_percent:.0f} % of a core, {report.peak_memory_mb:.0f} MB at most")
+    Console(highlight=False).print(table)
+    print(f"{folder / 'panel.png'}, {folder / 'preview.webp'}, {folder / 'summary.json'}")
+
+
+def _machine() -> str:
+    return f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"

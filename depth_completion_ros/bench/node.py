@@ -1,0 +1,104 @@
+"""What the node costs beyond what ROS costs: a bare relay, ours without completion, and ours, in turns in one run."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from ..data.bags import DEPTH_TOPIC, RGB_TOPIC, BagWriter, read_frames
+from ..data.messages import header, image
+from ..errors import ConfigurationError
+from ..resources import share_directory
+from .pipeline import Report, Setup, run_pipeline
+from .progress import progress_display
+
+SIZES = {"vga": (640, 480), "720p": (1280, 720)}
+_RELAY = "bare relay"
+_OURS = ["depth_completion_ros.cli", "node", "--profile", "kinect", "--ros-args", "-p"]
+NODES = {
+    _RELAY: ["depth_completion_ros.node.relay"],
+    "ours, measured": [*_OURS, "model:=measured"],  # every step but the completion
+    "ours": [*_OURS, "model:=auto"],
+}
+_FRAMES, _PERIOD_NS = 16, 33_333_333
+_DEPTH = "/depth_completion/depth"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``depth-completion bench node``."""
+    add = parser.add_argument
+    add("--seconds", type=float, default=6.0, help="of each run (default 6)")
+    add("--rounds", type=int, default=3, help="runs of each node at each size, in turns (default 3)")
+    add("--sizes", default=",".join(SIZES), help=f"of the images, of {', '.join(SIZES)} (default all)")
+    add("--out", type=Path, default=Path("bench_node.json"), help="the figures of all runs (default bench_node.json)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Play the same frames through each node, 30 a second; print medians over the rounds and write all figures."""
+    sizes = args.sizes.split(",")
+    if unknown := set(sizes) - set(SIZES):
+        raise ConfigurationError(f"--sizes {', '.join(unknown)} is unknown: choose of {', '.join(SIZES)}")
+    if args.seconds < 1 or args.rounds < 1:
+        raise ConfigurationError("--seconds and --rounds must be at least 1")
+    reports: dict[tuple[str, str], list[Report]] = {key: [] for key in itertools.product(sizes, NODES)}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for size in sizes:
+            write_frames(folder / size, SIZES[size])
+        for round_number in range(args.rounds):
+            for size, node in reports:
+                setup = Setup(
+                    bag=folder / size,
+                    node=NODES[node],
+                    rgb=RGB_TOPIC,
+                    depth=DEPTH_TOPIC,
+                    output=_DEPTH,
+                    record=[_DEPTH] if node == _RELAY else [_DEPTH, "/diagnostics"],
+                    seconds=args.seconds,
+                    every=3,
+                )
+                recording = folder / f"{round_number} {size} {node}"
+                with progress_display(args.seconds, f"{round_number + 1}/{args.rounds} {size} {node}: ") as progress:
+                    reports[size, node].append(run_pipeline(setup, recording, progress)[0])
+    table = Table("size", "node", "p50 ms", "p95 ms", "p99 ms", "CPU %", "memory MB", "lost")
+    for (size, node), runs in reports.items():
+        p50, p95, p99, cpu, memory, lost = median_of(runs).values()
+        latency = (f"{milliseconds:.1f}" for milliseconds in (p50, p95, p99))
+        table.add_row(size, node, *latency, f"{cpu:.0f}", f"{memory:.0f}", f"{lost:.0f}")
+    Console(highlight=False).print(table)
+    rows = [
+        {"size": size, "node": node, "median": median_of(runs), "runs": [report.as_dict() for report in runs]}
+        for (size, node), runs in reports.items()
+    ]
+    args.out.write_text(json.dumps(rows, indent=2) + "\n")
+    return 0
+
+
+def median_of(runs: list[Report]) -> dict[str, float]:
+    """Each figure's median over the runs; "lost" is the sum of depth messages that came in and not out."""
+    figures: dict[str, Any] = {p: [run.latency_ms[p] for run in runs] for p in ("p50", "p95", "p99")}
+    figures["cpu_percent"] = [run.cpu_percent for run in runs]
+    figures["peak_memory_mb"] = [run.peak_memory_mb for run in runs]
+    medians = {name: round(float(np.median(values)), 2) for name, values in figures.items()}
+    return medians | {"lost": sum(run.frames_in["depth"] - run.frames_out for run in runs)}
+
+
+def write_frames(bag: Path, size: tuple[int, int]) -> None:
+    """A bag of some frames of the Kinect sample at this (width, height): rgb8 and 32FC1, equal stamps, 30 a second."""
+    with BagWriter(bag) as writer:
+        for i, frame in enumerate(itertools.islice(read_frames(share_directory() / "samples" / "kinect"), _FRAMES)):
+            stamp = 1_000_000_000 + i * _PERIOD_NS
+            head = header(stamp, frame.frame_id)
+            rgb = cv2.resize(frame.rgb, size, interpolation=cv2.INTER_LINEAR)
+            depth = cv2.resize(frame.depth, size, interpolation=cv2.INTER_NEAREST)
+            writer.write_message(RGB_TOPIC, stamp, image(head, "rgb8", rgb))
+            writer.write_message(DEPTH_TOPIC, stamp, image(head, "32FC1", depth))

@@ -1,0 +1,269 @@
+"""Everything that can be wrong with what the node gets: one clear line, a counter, and it goes on completing."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs rclpy: install the extra `ros` or source a ROS installation")
+
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from ros_graph import PERIOD_NS, START_NS, RosGraph, camera_info, image_message, pixels_of, scene, stamped
+from sensor_msgs.msg import Image
+
+pytestmark = pytest.mark.ros
+
+
+@pytest.fixture
+def graph() -> Iterator[Callable[..., RosGraph]]:
+    graphs: list[RosGraph] = []
+
+    def make(**parameters: Any) -> RosGraph:
+        graphs.append(RosGraph({name.replace("__", "."): value for name, value in parameters.items()}))
+        return graphs[-1]
+
+    yield make
+    for one in graphs:
+        one.close()
+
+
+def rgb_image() -> Image:
+    return image_message(scene()[0], "rgb8", 0)
+
+
+def depth_image(pixels: np.ndarray | None = None, encoding: str = "16UC1") -> Image:
+    return image_message(scene()[1] if pixels is None else pixels, encoding, 0)
+
+
+def changed(message: Image, **fields: Any) -> Image:
+    for name, value in fields.items():
+        setattr(message, name, value)
+    return message
+
+
+BAD_PAIRS = {
+    "unknown rgb encoding": (lambda: changed(rgb_image(), encoding="rgb9"), depth_image, "encoding", "rgb9"),
+    "unknown depth encoding": (rgb_image, lambda: changed(depth_image(), encoding="16SC1"), "encoding", "16SC1"),
+    "depth on the rgb topic": (depth_image, depth_image, "encoding", "swapped"),
+    "rgb on the depth topic": (rgb_image, rgb_image, "encoding", "swapped"),
+    "rgb cut short": (
+        lambda: changed(rgb_image(), data=array("B", bytes(1000))),
+        depth_image,
+        "truncated",
+        "1000 bytes",
+    ),
+    "depth cut short": (rgb_image, lambda: changed(depth_image(), data=array("B", bytes(99))), "truncated", "99 bytes"),
+    "no data at all": (lambda: changed(rgb_image(), data=array("B")), depth_image, "truncated", "0 bytes"),
+    "step too small": (rgb_image, lambda: changed(depth_image(), step=10), "truncated", "step 10"),
+    "zero size": (rgb_image, lambda: changed(depth_image(), height=0, width=0), "size", "0x0"),
+    "another field of view": (
+        rgb_image,
+        lambda: depth_image(np.full((120, 100), 1000, np.uint16)),
+        "size",
+        "100x120",
+    ),
+    "depth all missing": (rgb_image, lambda: depth_image(np.zeros((120, 160), np.uint16)), "empty_depth", "depth.unit"),
+    "depth all NaN": (
+        rgb_image,
+        lambda: depth_image(np.full((120, 160), np.nan, np.float32), "32FC1"),
+        "empty_depth",
+        "no depth between",
+    ),
+    "depth all infinite": (
+        rgb_image,
+        lambda: depth_image(np.full((120, 160), np.inf, np.float32), "32FC1"),
+        "empty_depth",
+        "no depth between",
+    ),
+    "depth all negative": (
+        rgb_image,
+        lambda: depth_image(np.full((120, 160), -1, np.float32), "32FC1"),
+        "empty_depth",
+        "no depth between",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_PAIRS)
+def test_a_bad_pair_is_named_and_counted_and_the_next_is_completed(graph, capfd, name):
+    make_rgb, make_depth, cause, words = BAD_PAIRS[name]
+    ros = graph()
+    ros.completed_pair()
+    ros.send_pair(rgb=make_rgb(), depth=make_depth())
+    assert ros.spin(lambda: ros.drops() == {cause: 1}), ros.drops()
+    ros.completed_pair()
+    lines = [line for line in capfd.readouterr().err.splitlines() if words in line]
+    assert len(lines) == 1 and "Traceback" not in lines[0]
+    _, values = ros.diagnostics()
+    assert values[f"dropped.{cause}"] == "1" and values["frames_out.count"] == "2"
+
+
+def test_a_storm_of_bad_frames_does_not_flood_the_log(graph, capfd):
+    ros = graph()
+    ros.completed_pair()
+    for _ in range(30):
+        ros.send_pair(rgb=changed(rgb_image(), encoding="rgb9"))
+        ros.spin(lambda: False, 0.01)
+    assert ros.spin(lambda: ros.drops().get("encoding", 0) + ros.drops().get("overload", 0) == 30)
+    assert sum("rgb9" in line for line in capfd.readouterr().err.splitlines()) == 1
+
+
+def test_nan_negative_and_infinite_pixels_are_taken_as_missing(graph):
+    ros = graph()
+    depth = np.full((120, 160), 2.0, np.float32)
+    depth[10:20, 10:20], depth[40:50, 40:50], depth[70:80, 70:80] = np.nan, -3.0, np.inf
+    completed = pixels_of(ros.completed_pair(depth=depth_image(depth, "32FC1")))
+    np.testing.assert_allclose(completed, 2.0, rtol=1e-4)
+
+
+@pytest.mark.parametrize("stops", ["rgb", "depth"])
+def test_the_watchdog_names_the_input_that_stopped(graph, stops):
+    ros = graph(watchdog__timeout=0.3)
+    ros.completed_pair()
+    topics = {"rgb": "rgb/image_rect_color", "depth": "depth_registered/image_rect"}
+    goes_on = next(name for name in topics if name != stops)
+    make = {"rgb": rgb_image, "depth": depth_image}[goes_on]
+
+    def named() -> bool:
+        ros._stamp += PERIOD_NS
+        ros.publish(topics[goes_on], stamped(make(), ros._stamp))
+        said = ros.said()
+        return f"no {stops} on /{topics[stops]}" in said and f"no {goes_on}" not in said
+
+    assert ros.spin(named, 8.0)
+    ros.completed_pair()
+
+
+def test_the_watchdog_says_when_nobody_publishes(graph):
+    ros = graph(watchdog__timeout=0.2)
+    assert ros.spin(lambda: "nobody publishes it" in ros.diagnostics()[0].message)
+
+
+def test_an_incompatible_qos_is_named(graph):
+    """A subscription overridden to reliable never hears a best-effort camera: the topic and the policy are said."""
+    ros = graph(**{"qos_overrides./rgb/image_rect_color.subscription.reliability": "reliable"})
+    best_effort = QoSProfile(depth=2, reliability=ReliabilityPolicy.BEST_EFFORT)
+    ros.publish("rgb/image_rect_color", stamped(rgb_image(), START_NS), best_effort)
+    assert ros.spin(lambda: ros.problems().get("qos") == 1)
+    assert ros.spin(lambda: "RELIABILITY" in ros.diagnostics()[0].message, 6.0)
+
+
+def test_messages_without_stamps_are_paired_as_they_arrive(graph):
+    ros = graph(sync__slop=0.5)
+    for _ in range(3):
+        ros.publish("rgb/image_rect_color", stamped(rgb_image(), 0))
+        ros.publish("depth_registered/image_rect", stamped(depth_image(), 0))
+        ros.spin(lambda: False, 0.1)
+    assert ros.spin(lambda: ros.received["/depth_completion/depth"])
+    assert ros.problems()["zero_stamp"] >= 2
+
+
+def test_equal_stamps_are_dropped_and_named(graph, capfd):
+    ros = graph()
+    stamp = ros.send_pair()
+    ros.output(stamp)
+    ros.publish("rgb/image_rect_color", stamped(rgb_image(), stamp))
+    assert ros.spin(lambda: ros.drops() == {"duplicate_stamp": 1})
+    assert "same stamp" in capfd.readouterr().err
+    ros.completed_pair()
+
+
+def test_time_going_back_starts_anew(graph, capfd):
+    """A recording played again from its beginning: completion goes on with its first pair."""
+    ros = graph()
+    for _ in range(2):
+        ros._stamp = START_NS
+        ros.received["/depth_completion/depth"].clear()
+        for _ in range(12):
+            ros.completed_pair()
+    assert "rgb stamps went back by 0.367 s" in capfd.readouterr().err
+    assert ros.problems() == {"time_jump": 1} and ros.drops() == {}
+
+
+def test_stamps_hours_apart_are_explained(graph):
+    ros = graph(watchdog__timeout=0.3)
+
+    def explained() -> bool:
+        ros.send_pair(offset_ns=2 * 3600 * 1_000_000_000)
+        return "7200" in ros.said()
+
+    assert ros.spin(explained, 8.0)
+
+
+def test_zeros_in_camera_info_cost_only_the_points(graph):
+    ros = graph()
+    ros.publish("rgb/camera_info", camera_info(160, 120, 0.0))
+    ros.spin(lambda: False, 0.2)
+    ros.completed_pair()
+    assert ros.problems() == {"camera_info": 1}
+
+
+def test_absent_camera_info_is_named_where_it_is_needed(graph):
+    ros = graph(depth__registered=False, watchdog__timeout=0.2)
+    ros.send_pair()
+    assert ros.spin(lambda: ros.drops() == {"camera_info": 1})
+    assert ros.spin(lambda: "no rgb_info on /rgb/camera_info" in ros.diagnostics()[0].message)
+
+
+def test_an_unknown_extrinsic_is_named_where_it_is_needed(graph):
+    ros = graph(depth__registered=False)
+    for topic in ("rgb/camera_info", "depth_registered/camera_info"):
+        ros.publish(topic, camera_info(160, 120, 130.0))
+    ros.spin(lambda: False, 0.2)
+    ros.send_pair(depth=image_message(scene()[1], "16UC1", 0, "another_camera"))
+    assert ros.spin(lambda: ros.drops() == {"extrinsic": 1})
+
+
+def test_frames_over_max_age_are_dropped(graph):
+    ros = graph()
+    ros.completed_pair()
+    ros.node.set_parameters([Parameter("max_age", value=0.5)])
+    ros.send_pair()
+    assert ros.spin(lambda: ros.drops() == {"too_old": 1})
+
+
+def test_parameters_out_of_range_at_start_leave_the_default(graph, capfd):
+    ros = graph(sync__slop=99.0, threads="many", min_confidence=0.5, slopp=1)
+    assert ros.node.parameters["sync.slop"] == 0.02 and ros.node.parameters["threads"] == 0
+    assert ros.node.parameters["min_confidence"] == 0.5
+    assert ros.problems() == {"parameter": 3}
+    ros.completed_pair()
+    assert "sync.slop is 99.0" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("min_confidence", 1.5, "0 to 1"),
+        ("min_confidence", "high", "double"),
+        ("output.encoding", "32FC3", "16UC1"),
+        ("depth.min_range", 50.0, "below"),
+        ("extrinsic", [1.0, 2.0], "7 numbers"),
+    ],
+)
+def test_parameters_out_of_range_while_running_are_refused(graph, name, value, words):
+    ros = graph()
+    before = ros.node.parameters.as_dict()
+    (result,) = ros.node.set_parameters([Parameter(name, value=value)])
+    assert not result.successful and name in result.reason and words in result.reason
+    assert ros.node.parameters.as_dict() == before and ros.problems() == {"parameter": 1}
+    ros.completed_pair()
+
+
+def test_absent_message_filters_leave_our_own_synchroniser(graph):
+    if find_spec("message_filters") is not None:
+        pytest.skip("message_filters is installed here")
+    ros = graph(sync__method="message_filters")
+    assert ros.problems() == {"sync_method": 1}
+    ros.completed_pair()
+
+
+def test_whole_numbers_do_for_doubles(graph):
+    ros = graph(depth__max_range=8)
+    assert ros.node.parameters["depth.max_range"] == 8.0 and ros.problems() == {}

@@ -1,0 +1,368 @@
+"""Bags: what is written comes back, frames are those of the folder, and a bag that cannot be used says why."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from frame_sets import edit_meta, write_set
+
+from depth_completion_ros.cli import main
+from depth_completion_ros.conversion import decode_points, intrinsics_of
+from depth_completion_ros.data.bag_info import summarize
+from depth_completion_ros.data.bags import (
+    DEPTH_TOPIC,
+    POINTS_TOPIC,
+    RGB_TOPIC,
+    STORAGES,
+    BagReader,
+    BagWriter,
+    read_frames,
+)
+from depth_completion_ros.data.folders import read_folder
+from depth_completion_ros.data.make_bag import gap_shifts
+from depth_completion_ros.data.messages import has_header, header, image, serialize, stamp_of, with_stamp
+from depth_completion_ros.data.playback import Recording
+from depth_completion_ros.errors import ConfigurationError, InputError
+from depth_completion_ros.geometry import transform_from_pose
+from depth_completion_ros.profiles import read_parameters
+from depth_completion_ros.resources import share_directory
+
+MS = 1_000_000
+
+
+@pytest.fixture
+def kinect_set(tmp_path: Path) -> Path:
+    """Three frames with stamps, depth in 1/5000 m, without a LiDAR."""
+    folder = tmp_path / "set"
+    write_set(folder, note="made up", licence={"spdx": "CC0-1.0", "quote": "No rights.", "cite": "Nobody, 2020"})
+    edit_meta(folder, lambda meta: [entry.pop("points") for entry in meta["frames"]])
+    return folder
+
+
+def make(folder: Path, *options: str) -> Path:
+    out = folder.parent / f"bag{len(list(folder.parent.iterdir()))}"
+    assert main(["bag", "make", str(folder), str(out), *options]) == 0
+    return out
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("rgb", ["jpeg", "raw"])
+@pytest.mark.parametrize("depth", ["compressed", "16UC1", "32FC1"])
+def test_frames_of_a_bag_are_those_of_its_folder(kinect_set, storage, rgb, depth):
+    bag = make(kinect_set, "--storage", storage, "--rgb", rgb, "--depth", depth)
+    frames = list(read_frames(bag))
+    assert len(frames) == 3
+    for frame, original in zip(frames, read_folder(kinect_set), strict=True):
+        recorded = original.frame
+        assert (frame.stamp_ns, frame.frame_id, frame.intrinsics) == (
+            recorded.stamp_ns,
+            recorded.frame_id,
+            recorded.intrinsics,
+        )
+        if rgb == "raw":
+            np.testing.assert_array_equal(frame.rgb, recorded.rgb)
+        else:
+            _, data = cv2.imencode(".jpg", recorded.rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+            np.testing.assert_array_equal(frame.rgb, cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1])
+        if depth == "32FC1":
+            np.testing.assert_array_equal(frame.depth, recorded.depth)
+        else:
+            # Recorded in 1/5000 m; below half a millimetre rounds to 0, which is missing.
+            millimetres = np.rint(np.nan_to_num(recorded.depth) * np.float64(1000))
+            np.testing.assert_array_equal(np.nan_to_num(frame.depth), (millimetres * np.float32(0.001)).astype("f4"))
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_messages_keep_their_bytes_times_and_order(tmp_path, storage):
+    rng = np.random.default_rng(3)
+    written = [
+        ("/a" if index % 3 else "/b", "sensor_msgs/msg/Image", index * 7, rng.bytes(int(rng.integers(20, 5000))))
+        for index in range(50)
+    ]
+    with BagWriter(tmp_path / "bag", storage) as bag:
+        for message in written:
+            bag.write(*message)
+    with BagReader(tmp_path / "bag") as bag:
+        assert [tuple(message) for message in bag.messages()] == written
+        assert [tuple(message) for message in bag.messages({"/b"})] == [m for m in written if m[0] == "/b"]
+        assert {name: topic.count for name, topic in bag.topics.items()} == {"/a": 33, "/b": 17}
+        assert (bag.start_ns, bag.end_ns) == (0, 49 * 7)
+
+
+def test_a_storage_file_is_read_without_its_metadata(kinect_set):
+    for storage, suffix in (("mcap", ".mcap"), ("sqlite3", ".db3")):
+        bag = make(kinect_set, "--storage", storage)
+        (bag / "metadata.yaml").unlink()
+        assert len(list(read_frames(bag / f"{bag.name}{suffix}"))) == 3
+        assert len(list(read_frames(bag))) == 3
+
+
+def test_jpeg_files_go_in_byte_for_byte_unless_scaled(kinect_set):
+    def to_jpeg(meta):
+        for entry in meta["frames"]:
+            image_file = kinect_set / entry["rgb"]
+            entry["rgb"] = entry["rgb"].replace(".png", ".jpg")
+            cv2.imwrite(str(kinect_set / entry["rgb"]), cv2.imread(str(image_file)))
+
+    edit_meta(kinect_set, to_jpeg)
+    files = [frame.rgb_file.read_bytes() for frame in read_folder(kinect_set)]
+    for width, same in (("32", True), ("16", False)):
+        with BagReader(make(kinect_set, "--width", width)) as bag:
+            data = [bag.deserialize(m).data.tobytes() for m in bag.messages({f"{RGB_TOPIC}/compressed"})]
+        assert (data == files) == same
+
+
+def test_scaled_rgb_keeps_its_view(kinect_set):
+    """A ray through a pixel of the large image goes through the same place of the small one."""
+    bag = make(kinect_set, "--width", "16", "--rgb", "raw")
+    frame, original = next(iter(read_frames(bag))), read_folder(kinect_set)[0].frame
+    assert frame.rgb.shape == (12, 16, 3) and frame.depth.shape == (24, 32)
+    # Averaged over blocks of 2x2 pixels, whose centres lie at 0.5, 2.5, …
+    np.testing.assert_allclose(frame.rgb, original.rgb.reshape(12, 2, 16, 2, 3).mean((1, 3)), atol=0.51)
+    small, large = frame.intrinsics, original.intrinsics
+    for column in range(16):
+        assert (column - small.cx) / small.fx == pytest.approx((2 * column + 0.5 - large.cx) / large.fx)
+    with BagReader(bag) as reader:
+        info = next(reader.messages({"/depth_registered/camera_info"}))
+        assert intrinsics_of(reader.deserialize(info)) == large
+
+
+def test_stamps_are_log_times_and_colour_and_depth_keep_their_offset(kinect_set):
+    with BagReader(make(kinect_set)) as bag:
+        messages = list(bag.messages())
+    assert all(stamp_of(message.data) == message.log_ns for message in messages)
+    assert [m.log_ns for m in messages] == sorted(m.log_ns for m in messages)
+    depth = [m.log_ns for m in messages if m.topic.endswith("compressedDepth")]
+    rgb = [m.log_ns for m in messages if m.topic.endswith("compressed")]
+    assert [d - r for d, r in zip(depth, rgb, strict=True)] == [17_000] * 3
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_messages_come_in_the_order_of_time_across_frames(kinect_set, storage):
+    """A depth image may be later than the next colour image; a player that reads on must not find it too late."""
+    edit_meta(kinect_set, lambda meta: [entry.update(t_depth=entry["t_rgb"] + 0.04) for entry in meta["frames"]])
+    with BagReader(make(kinect_set, "--storage", storage)) as bag:
+        times = [message.log_ns for message in bag.messages()]
+    assert times == sorted(times)
+
+
+def test_gaps_become_one_period():
+    stamps = [0, 33, 67, 100, 500, 533, 1000]
+    shifted = [stamp + shift for stamp, shift in zip(stamps, gap_shifts(stamps), strict=True)]
+    assert np.diff(shifted).tolist() == [33, 34, 33, 34, 33, 34]
+    assert gap_shifts([5]) == [0]
+
+
+def test_close_gaps_moves_both_stamps_of_a_frame(kinect_set):
+    def tear(meta):
+        frames = meta["frames"]
+        meta["frames"] = [dict(frames[0], t_rgb=t, t_depth=t + 0.01) for t in (1.0, 1.03, 1.06, 9.0, 9.03)]
+
+    edit_meta(kinect_set, tear)
+    frames = list(read_frames(make(kinect_set, "--close-gaps")))
+    assert [frame.stamp_ns // MS for frame in frames] == [1000, 1030, 1060, 1090, 1120]
+
+
+def test_frames_are_chosen_by_position(kinect_set):
+    bag = make(kinect_set, "--frames", "2:,0:1,2:3")
+    stamps = [frame.frame.stamp_ns for frame in read_folder(kinect_set)]
+    assert [frame.stamp_ns for frame in read_frames(bag)] == [stamps[0], stamps[2]]
+
+
+@pytest.mark.parametrize("frames", ["5:9", "a:b", "2", "2:1", ""])
+def test_a_range_without_frames_is_refused_before_anything_is_written(kinect_set, frames, capsys):
+    out = kinect_set.parent / "none"
+    assert main(["bag", "make", str(kinect_set), str(out), "--frames", frames]) == 1
+    assert "selects none of the 3 frames" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_an_existing_bag_is_not_overwritten(kinect_set):
+    bag = make(kinect_set)
+    before = hashlib.sha256((bag / "metadata.yaml").read_bytes()).hexdigest()
+    assert main(["bag", "make", str(kinect_set), str(bag)]) == 1
+    assert hashlib.sha256((bag / "metadata.yaml").read_bytes()).hexdigest() == before
+    with pytest.raises(ConfigurationError, match="exists already"):
+        BagWriter(bag)
+
+
+def test_points_go_in_with_the_pose_of_the_lidar(tmp_path):
+    folder = tmp_path / "set"
+    arrays = write_set(folder)
+    arrays["points"][:, 4] = np.arange(7)
+    for index in range(3):
+        np.save(folder / f"points/{index}.npy", arrays["points"])
+    bag = make(folder)
+    with BagReader(bag) as reader:
+        assert DEPTH_TOPIC + "/compressedDepth" not in reader.topics
+        cloud = reader.deserialize(next(reader.messages({POINTS_TOPIC})))
+    np.testing.assert_array_equal(decode_points(cloud), arrays["points"][:, :3])
+    types = {7: "<f4", 4: "<u2"}
+    for column, field in enumerate(cloud.fields):
+        dtype = np.dtype(
+            {"names": ["v"], "formats": [types[field.datatype]], "offsets": [field.offset], "itemsize": 18}
+        )
+        np.testing.assert_array_equal(cloud.data.view(dtype)["v"], arrays["points"][:, column])
+    assert [field.name for field in cloud.fields] == ["x", "y", "z", "intensity", "ring"]
+    pose = read_parameters(bag / "parameters.yaml")["extrinsic"]
+    np.testing.assert_allclose(transform_from_pose(pose), read_folder(folder)[0].camera_from_lidar, atol=1e-8)
+
+
+def test_frames_with_different_extrinsics_do_not_share_a_bag(tmp_path, capsys):
+    folder = tmp_path / "set"
+    write_set(folder)
+    edit_meta(folder, lambda meta: meta["frames"][1]["T_cam_lidar"][0].__setitem__(3, 0.5))
+    assert main(["bag", "make", str(folder), str(tmp_path / "bag")]) == 1
+    assert "frame 0001 has another LiDAR extrinsic" in capsys.readouterr().err
+    assert not (tmp_path / "bag").exists()
+
+
+def test_without_intrinsics_there_is_no_camera_info(kinect_set):
+    edit_meta(kinect_set, lambda meta: meta.pop("intrinsics"))
+    bag = make(kinect_set)
+    with BagReader(bag) as reader:
+        assert not [name for name in reader.topics if name.endswith("camera_info")]
+    assert "no camera_info" in (bag / "LICENSE.md").read_text()
+    assert next(iter(read_frames(bag))).intrinsics is None
+
+
+def test_the_licence_note_says_whose_it_is_and_what_was_done(kinect_set):
+    note = (make(kinect_set, "--width", "16", "--close-gaps") / "LICENSE.md").read_text()
+    for words in ("CC0-1.0", "No rights.", "Nobody, 2020", "width of 16", "gaps", "millimetres", "made up"):
+        assert words in note
+
+
+def test_a_bag_that_cannot_be_used_says_why(kinect_set, tmp_path):
+    whole = make(kinect_set)
+    cut = tmp_path / "cut"
+    cut.mkdir()
+    (cut / "metadata.yaml").write_bytes((whole / "metadata.yaml").read_bytes())
+    data = (whole / f"{whole.name}.mcap").read_bytes()
+    (cut / f"{whole.name}.mcap").write_bytes(data[: len(data) // 2])
+    cut_db = make(kinect_set, "--storage", "sqlite3")
+    db_file = cut_db / f"{cut_db.name}.db3"
+    db_file.write_bytes(db_file.read_bytes()[:5000])
+    (tmp_path / "empty.mcap").write_bytes(b"")
+    (tmp_path / "text.db3").write_text("no data base")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "image.png").write_bytes(b"x")
+    for name in ("nowhere", "cut", cut_db.name, "empty.mcap", "text.db3", "folder", "image.png"):
+        with pytest.raises(InputError, match=name) as caught:
+            list(read_frames(tmp_path / name))
+        assert caught.value.cause == "bag"
+        assert "Give a rosbag2 folder" in str(caught.value)
+
+
+def test_missing_topics_are_named_with_those_that_are_there(kinect_set):
+    bag = make(kinect_set)
+    with pytest.raises(InputError, match="no depth images on /elsewhere") as caught:
+        list(read_frames(bag, depth_topic="/elsewhere"))
+    assert f"{DEPTH_TOPIC}/compressedDepth (sensor_msgs/msg/CompressedImage)" in str(caught.value)
+
+
+def test_a_message_that_is_not_of_its_type_is_named(tmp_path):
+    with BagWriter(tmp_path / "bag") as bag:
+        for topic in (RGB_TOPIC, DEPTH_TOPIC):
+            bag.write(topic, "sensor_msgs/msg/Image", 5, b"\0\1\0\0" + bytes(12))
+    with pytest.raises(InputError, match=f"{RGB_TOPIC} is no sensor_msgs/msg/Image"):
+        list(read_frames(tmp_path / "bag"))
+
+
+def test_stamps_are_read_and_replaced_in_place():
+    message = image(header(1_700_000_000_123_456_789, "camera"), "mono8", np.arange(12, dtype=np.uint8).reshape(3, 4))
+    data = serialize(message)
+    assert stamp_of(data) == 1_700_000_000_123_456_789
+    moved = with_stamp(data, 5 * 10**9 + 7)
+    assert stamp_of(moved) == 5 * 10**9 + 7
+    assert moved[12:] == data[12:] and moved[:4] == data[:4]
+    assert has_header("sensor_msgs/msg/PointCloud2") and not has_header("rosgraph_msgs/msg/Clock")
+    assert not has_header("no_such_msgs/msg/Type")
+
+
+def test_a_big_endian_stamp_is_read_and_replaced():
+    data = bytes([0, 0, 0, 0]) + (7).to_bytes(4, "big") + (9).to_bytes(4, "big") + b"rest"
+    assert stamp_of(data) == 7_000_000_009
+    assert with_stamp(data, 8_000_000_001) == data[:4] + (8).to_bytes(4, "big") + (1).to_bytes(4, "big") + b"rest"
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_loop_moves_every_stamp_on(kinect_set, raw):
+    recording = Recording(make(kinect_set), raw=raw)
+    once = list(recording.messages(loop=False))
+    endless = recording.messages(loop=True)
+    rounds = [[next(endless) for _ in once] for _ in range(3)]
+    assert rounds[0] == once
+    for number, messages in enumerate(rounds):
+        for message, first in zip(messages, once, strict=True):
+            assert message.log_ns - first.log_ns == number * recording.duration_ns
+            assert stamp_of(message.data) == message.log_ns
+            assert message.data[12:] == first.data[12:]
+    period = once[-1].log_ns - once[0].log_ns + round(np.median(np.diff(sorted({m.log_ns for m in once})[::2])))
+    assert recording.duration_ns == pytest.approx(period, abs=MS)
+
+
+def test_one_single_frame_can_be_looped(kinect_set):
+    recording = Recording(make(kinect_set, "--frames", "0:1"))
+    assert recording.duration_ns > 30 * MS
+
+
+def test_raw_playback_publishes_what_the_compressed_images_hold(kinect_set):
+    bag = make(kinect_set)
+    recording = Recording(bag, raw=True)
+    assert {name for name, topic in recording.topics.items() if topic.type == "sensor_msgs/msg/Image"} == {
+        RGB_TOPIC,
+        DEPTH_TOPIC,
+    }
+    with BagWriter(kinect_set.parent / "raw") as writer:
+        for message in recording.messages(loop=False):
+            writer.write(*message)
+    for raw, compressed in zip(read_frames(kinect_set.parent / "raw"), read_frames(bag), strict=True):
+        np.testing.assert_array_equal(raw.rgb, compressed.rgb)
+        np.testing.assert_array_equal(raw.depth, compressed.depth)
+        assert raw.stamp_ns == compressed.stamp_ns
+
+
+def test_an_empty_bag_cannot_be_played(tmp_path):
+    with BagWriter(tmp_path / "bag"):
+        pass
+    with pytest.raises(InputError, match="holds no messages"):
+        Recording(tmp_path / "bag")
+
+
+def test_info_tells_what_is_there(kinect_set, capsys):
+    bag = make(kinect_set, "--depth", "16UC1")
+    with BagReader(bag) as reader:
+        topics = {topic.name: topic for topic in summarize(reader)}
+    assert topics[DEPTH_TOPIC].content == "16UC1 32x24" and topics[DEPTH_TOPIC].count == 3
+    assert topics[DEPTH_TOPIC].rate == pytest.approx(30, rel=1e-3)
+    assert main(["bag", "info", str(bag)]) == 0
+    assert "16UC1 32x24" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "count"), [("kinect", 112), ("tof", 1)])
+def test_the_samples_are_whole(name, count):
+    frames = list(read_frames(share_directory() / "samples" / name))
+    assert len(frames) == count
+    assert all(np.isfinite(frame.depth).mean() > 0.5 for frame in frames)
+    assert np.diff([frame.stamp_ns for frame in frames]).max(initial=0) < 40 * MS
+
+
+def test_the_lidar_sample_has_points_in_view():
+    folder = share_directory() / "samples" / "lidar"
+    lidar_in_camera = transform_from_pose(read_parameters(folder / "parameters.yaml")["extrinsic"])
+    with BagReader(folder) as reader:
+        clouds = [decode_points(reader.deserialize(message)) for message in reader.messages({POINTS_TOPIC})]
+    assert len(clouds) == 2
+    for cloud in clouds:
+        assert np.all(cloud @ lidar_in_camera[2, :3] + lidar_in_camera[2, 3] > 0)
+
+
+def test_the_samples_carry_their_licence():
+    for folder in (share_directory() / "samples").iterdir():
+        if folder.is_dir():
+            note = (folder / "LICENSE.md").read_text()
+            assert "Licence: " in note and "Source: " in note

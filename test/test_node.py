@@ -1,0 +1,283 @@
+"""The node over real DDS: what goes in comes out completed, whatever is asked of it while it runs."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs rclpy: install the extra `ros` or source a ROS installation")
+
+import cv2
+from rclpy.parameter import Parameter
+from ros_graph import (
+    FRAME_ID,
+    PERIOD_NS,
+    START_NS,
+    RosGraph,
+    camera_info,
+    image_message,
+    pixels_of,
+    scene,
+    stamped,
+)
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
+
+from depth_completion_ros import DepthCompleter, Intrinsics, RgbdFrame
+from depth_completion_ros.conversion import encode_compressed_depth
+from depth_completion_ros.engines import Engine, open_engine
+from depth_completion_ros.geometry import back_project
+
+pytestmark = pytest.mark.ros
+OUTPUTS = tuple((Image, f"/depth_completion/{topic}") for topic in ("depth", "confidence", "sigma"))
+
+
+@pytest.fixture
+def graph() -> Iterator[Callable[..., RosGraph]]:
+    graphs: list[RosGraph] = []
+
+    def make(*arguments: Any, **named: Any) -> RosGraph:
+        graphs.append(RosGraph(*arguments, **named))
+        return graphs[-1]
+
+    yield make
+    for one in graphs:
+        one.close()
+
+
+def scene_frame() -> RgbdFrame:
+    rgb, millimetres = scene()
+    depth = millimetres * np.float32(0.001)
+    depth[millimetres == 0] = np.nan
+    return RgbdFrame(rgb, depth)
+
+
+def test_outputs_are_those_of_the_completer(graph):
+    """The node adds nothing of its own: its messages hold what DepthCompleter gives for the same frame."""
+    ros = graph(listen=OUTPUTS)
+    stamp = ros.send_pair()
+    expected = DepthCompleter("kinect").complete(scene_frame())
+    for topic in ("depth", "confidence", "sigma"):
+        message = ros.output(stamp, f"/depth_completion/{topic}")
+        assert message.encoding == "32FC1" and message.header.frame_id == FRAME_ID
+        np.testing.assert_array_equal(pixels_of(message), getattr(expected, topic))
+
+
+def test_frames_do_not_leak_into_each_other(graph):
+    """Buffers are used again: the same frame after another one gives the same result."""
+    ros = graph()
+    first = pixels_of(ros.completed_pair()).copy()
+    rgb, depth = scene(96, 64)
+    other = ros.completed_pair(rgb=image_message(rgb, "rgb8", 0), depth=image_message(depth, "16UC1", 0))
+    assert (other.height, other.width) == (64, 96)
+    np.testing.assert_array_equal(pixels_of(ros.completed_pair()), first)
+
+
+def test_millimetre_output(graph):
+    ros = graph({"output.encoding": "16UC1"})
+    message = ros.completed_pair()
+    expected = DepthCompleter("kinect").complete(scene_frame()).depth
+    assert message.encoding == "16UC1" and message.step == 2 * message.width
+    np.testing.assert_array_equal(pixels_of(message), np.rint(expected * np.float32(1000)).astype(np.uint16))
+
+
+def test_fill_only_and_min_confidence_can_change_while_running(graph):
+    ros = graph()
+    dense = pixels_of(ros.completed_pair()).copy()
+    assert np.isfinite(dense).all()
+    confidence = DepthCompleter("kinect").complete(scene_frame()).confidence
+    threshold = float(np.median(confidence[scene_frame().depth != scene_frame().depth]))
+    ros.node.set_parameters([Parameter("fill_only", value=True), Parameter("min_confidence", value=threshold)])
+    gated = pixels_of(ros.completed_pair())
+    measured = np.isfinite(scene_frame().depth)
+    np.testing.assert_array_equal(np.isnan(gated), confidence < np.float32(threshold))
+    kept = measured & np.isfinite(gated)
+    assert kept.any() and np.isnan(gated).any()
+    np.testing.assert_array_equal(gated[kept], scene_frame().depth[kept])
+
+
+def test_nothing_is_computed_while_nobody_listens(graph):
+    ros = graph(listen=((CameraInfo, "/elsewhere"),))
+    ros.send_pair()
+    assert ros.spin(lambda: ros.drops().get("no_listener") == 1)
+    assert ros.node.statistics.counts()["frames_out"] == 0
+
+
+def test_compressed_transports(graph):
+    """JPEG colour and compressedDepth on the transports' own topics, suffixed as image_transport does it."""
+    ros = graph({"rgb.transport": "compressed", "depth.transport": "compressedDepth"})
+    rgb, millimetres = scene()
+    _, jpeg = cv2.imencode(".jpg", rgb[..., ::-1])
+    depth_format, png = encode_compressed_depth(millimetres)
+    stamp = START_NS + 7
+    ros.publish(
+        "rgb/image_rect_color/compressed",
+        stamped(CompressedImage(format="rgb8; jpeg compressed bgr8", data=array("B", jpeg.tobytes())), stamp),
+    )
+    ros.publish(
+        "depth_registered/image_rect/compressedDepth",
+        stamped(CompressedImage(format=depth_format, data=array("B", png)), stamp),
+    )
+    decoded = cv2.cvtColor(cv2.imdecode(jpeg, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    expected = DepthCompleter("kinect").complete(RgbdFrame(decoded, scene_frame().depth)).depth
+    np.testing.assert_array_equal(pixels_of(ros.output(stamp)), expected)
+
+
+def test_camera_info_and_points_go_with_the_depth(graph):
+    """Each point lies where the depth of its pixel says, with the colour of its pixel."""
+    ros = graph(listen=((PointCloud2, "/depth_completion/points"), (CameraInfo, "/depth_completion/camera_info")))
+    ros.publish("rgb/camera_info", camera_info(160, 120, 130.0))
+    ros.spin(lambda: False, 0.2)
+    stamp = ros.send_pair()
+    cloud = ros.output(stamp, "/depth_completion/points")
+    assert ros.output(stamp, "/depth_completion/camera_info").k[0] == 130.0
+    assert [field.name for field in cloud.fields] == ["x", "y", "z", "rgb"]
+    values = np.frombuffer(cloud.data, np.float32).reshape(cloud.height, cloud.width, 4)
+    expected = DepthCompleter("kinect").complete(scene_frame()).depth
+    points = back_project(expected, Intrinsics(130.0, 130.0, 79.5, 59.5, 160, 120))
+    np.testing.assert_allclose(values[..., :3].reshape(-1, 3), points, rtol=1e-5, atol=1e-5)
+    packed = np.frombuffer(cloud.data, np.uint32).reshape(cloud.height, cloud.width, 4)[..., 3]
+    rgb = scene()[0].astype(np.uint32)
+    np.testing.assert_array_equal(packed & 0xFFFFFF, rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2])
+
+
+def test_lidar_points_are_projected_by_the_extrinsic(graph):
+    """Points in the LiDAR's frame land on the pixels that the extrinsic and camera_info say."""
+    pose = [0.1, -0.2, 0.05, 0.5, -0.5, 0.5, 0.5]  # a LiDAR with x ahead and z up, beside the camera
+    ros = graph({"profile": "lidar", "depth.source": "points", "extrinsic": pose, "fill_only": True})
+    ros.publish("rgb/camera_info", camera_info(160, 120, 130.0))
+    ros.spin(lambda: False, 0.2)
+    rng = np.random.default_rng(3)
+    depth = np.full((120, 160), np.nan, np.float32)
+    rows, columns = rng.integers(0, 120, 400), rng.integers(0, 160, 400)
+    depth[rows, columns] = rng.uniform(2, 9, 400)
+    camera = back_project(depth, Intrinsics(130.0, 130.0, 79.5, 59.5, 160, 120)).astype(np.float64)
+    # camera x = right = -lidar y, camera y = down = -lidar z, camera z = ahead = lidar x
+    moved = camera - np.array(pose[:3])
+    lidar = np.stack([moved[:, 2], -moved[:, 0], -moved[:, 1]], axis=1).astype(np.float32)
+    cloud = PointCloud2(height=1, width=len(lidar), point_step=12, row_step=12 * len(lidar))
+    cloud.fields = [
+        PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1) for i, name in enumerate("xyz")
+    ]
+    cloud.data = array("B", lidar.tobytes())
+    rgb = image_message(scene()[0], "rgb8", 0)
+    stamp = ros.send_pair(rgb, stamped(cloud, 0, "lidar"), "points", offset_ns=5_000_000)
+    # With an offset the first pair is only sure once the rate is known, that is with the next image.
+    ros.publish("rgb/image_rect_color", stamped(rgb, stamp + PERIOD_NS))
+    message = ros.output(stamp)
+    completed, measured = pixels_of(message), np.isfinite(depth)
+    np.testing.assert_allclose(completed[measured], depth[measured], rtol=1e-4)
+    assert np.isfinite(completed).all()
+
+
+def test_depth_of_another_camera_is_registered(graph):
+    """depth.registered false: depth moves with the extrinsic, here one that shifts the image by ten pixels."""
+    pose = [0.2, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0]
+    ros = graph({"depth.registered": False, "extrinsic": pose, "fill_only": True})
+    ros.publish("rgb/camera_info", camera_info(160, 120, 100.0))
+    ros.publish("depth_registered/camera_info", camera_info(160, 120, 100.0))
+    ros.spin(lambda: False, 0.2)
+    depth = np.full((120, 160), 2000, np.uint16)
+    depth[:, :40] = 0
+    completed = pixels_of(ros.completed_pair(depth=image_message(depth, "16UC1", 0, "depth_frame")))
+    np.testing.assert_allclose(completed, 2.0, rtol=1e-3)
+    assert ros.drops() == {}
+
+
+def test_model_changes_while_running_without_losing_a_frame(graph):
+    ros = graph()
+    ros.completed_pair()
+    ros.node.set_parameters([Parameter("model", value="nearest")])
+    for _ in range(5):
+        ros.completed_pair()
+    assert ros.spin(lambda: ros.diagnostics()[1]["model"] == "nearest")
+    assert ros.drops() == {}
+
+
+def test_a_model_that_does_not_exist_is_refused_and_the_present_one_serves_on(graph):
+    ros = graph()
+    ros.completed_pair()
+    ros.node.set_parameters([Parameter("model", value="no_such_model")])
+    assert ros.spin(lambda: ros.problems().get("engine") == 1)
+    ros.completed_pair()
+    status, values = ros.diagnostics()
+    assert "no_such_model" in values["engine.state"] and "no_such_model" in status.message
+
+
+class FailingEngine(Engine):
+    """An engine whose library breaks, as a driver reset makes one."""
+
+    engine, model = "classical", "failing"
+
+    def run(self, image: np.ndarray, depth: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+        raise RuntimeError("device lost")
+
+
+def test_the_classical_engine_takes_over_from_one_that_throws(graph):
+    """The very frame it failed on is completed all the same, and the engine is opened again."""
+    ros = graph()
+    ros.completed_pair()
+    ros.node._worker._completer.engine = FailingEngine()
+    message = ros.completed_pair()
+    np.testing.assert_array_equal(pixels_of(message), DepthCompleter("kinect").complete(scene_frame()).depth)
+    assert ros.problems() == {"engine": 1} and ros.drops() == {}
+
+
+def test_message_filters_pairs_too(graph):
+    pytest.importorskip("message_filters", reason="message_filters comes with ROS; there is no wheel of it")
+    ros = graph({"sync.method": "message_filters"})
+    for _ in range(3):
+        ros.completed_pair()
+    assert ros.problems() == {}
+
+
+def test_lifecycle_goes_all_the_way_round(graph):
+    """autostart false: unconfigured until told; deactivated it is silent, activated again it works again."""
+    ros = graph({"autostart": False})
+    node = ros.node
+    assert not node.get_subscriptions_info_by_topic("/rgb/image_rect_color")
+    for _ in range(2):
+        node.trigger_configure()
+        node.trigger_activate()
+        ros.completed_pair()
+        node.trigger_deactivate()
+        assert ros.diagnostics()[0].message == "not active"
+        node.trigger_cleanup()
+    node.trigger_shutdown()
+
+
+def test_overload_drops_old_frames_and_keeps_the_newest(graph):
+    """Pairs faster than the engine: all are counted, either completed or dropped, and the last one is completed."""
+
+    class SlowEngine(Engine):
+        engine, model = "classical", "slow"
+
+        def run(self, image: np.ndarray, depth: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+            import time
+
+            time.sleep(0.15)
+            return np.where(depth > 0, depth, np.float32(scale)), np.full_like(depth, 0.1)
+
+    ros = graph()
+    ros.completed_pair()
+    ros.node._worker._completer.engine = SlowEngine()
+    last = 0
+    for _ in range(20):
+        last = ros.send_pair()
+        ros.spin(lambda: False, 0.02)
+    ros.output(last)
+    counts = ros.node.statistics.counts()
+    assert ros.drops()["overload"] > 0
+    assert counts["pairs"] == counts["frames_out"] + ros.drops()["overload"]
+
+
+def test_open_engine_for_completer_and_node_is_one(graph):
+    """What diagnostics call the engine is what open_engine gives for the same names."""
+    ros = graph({"model": "push_pull"})
+    ros.completed_pair()
+    assert ros.spin(lambda: ros.diagnostics()[1]["model"] == "push_pull")
+    profile = DepthCompleter("kinect").profile
+    assert open_engine("classical", "push_pull", profile=profile).model == ros.diagnostics()[1]["model"]

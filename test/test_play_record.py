@@ -1,0 +1,221 @@
+"""Playing and recording over real DDS, each in a process of its own: nothing is lost, changed or left behind."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs rclpy: install the extra `ros` or source a ROS installation")
+
+from frame_sets import edit_meta, write_set
+from test_process import shared_memory
+
+from depth_completion_ros.cli import main
+from depth_completion_ros.data.bags import BagMessage, BagReader, read_frames
+from depth_completion_ros.data.messages import has_header, stamp_of
+from depth_completion_ros.data.playback import Recording
+from depth_completion_ros.node.message_types import message_class
+from depth_completion_ros.node.recorder import MessageStore
+
+pytestmark = pytest.mark.ros
+
+FRAMES = 20
+Start = Callable[..., subprocess.Popen]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts ``depth-completion bag …`` as a process and kills what is left of it at the end."""
+    processes: list[subprocess.Popen] = []
+
+    def begin(*arguments: object) -> subprocess.Popen:
+        command = [sys.executable, "-m", "depth_completion_ros.cli", "bag", *map(str, arguments)]
+        # rclpy's own guard would tell the child that its libraries are found already.
+        environment = {name: value for name, value in os.environ.items() if name != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
+        processes.append(
+            subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        )
+        return processes[-1]
+
+    yield begin
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """20 frames of 32x24 with a camera_info for colour and depth."""
+    folder = tmp_path_factory.mktemp("recorded") / "set"
+    write_set(folder, count=FRAMES)
+    edit_meta(folder, lambda meta: [entry.pop("points") for entry in meta["frames"]])
+    assert main(["bag", "make", str(folder), str(folder.parent / "bag")]) == 0
+    return folder.parent / "bag"
+
+
+def finish(process: subprocess.Popen, send: signal.Signals | None = None) -> str:
+    """What the process printed, after a signal or by itself; it must end with status 0."""
+    if send is not None:
+        process.send_signal(send)
+    output, errors = process.communicate(timeout=40)
+    assert process.returncode == 0, errors
+    return output
+
+
+def wait_for_log(log: Path, rows: int) -> None:
+    """Until a process has logged that many messages (its file is written in blocks), so that it is in full swing."""
+    deadline = time.monotonic() + 30
+    while not log.exists() or log.read_text().count("\n") < rows:
+        assert time.monotonic() < deadline, f"{log} did not grow"
+        time.sleep(0.05)
+
+
+def messages_of(path: Path) -> dict[str, list[BagMessage]]:
+    by_topic: dict[str, list[BagMessage]] = {}
+    with BagReader(path) as reader:
+        for message in reader.messages():
+            by_topic.setdefault(message.topic, []).append(message)
+    return by_topic
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_what_is_played_is_recorded_byte_for_byte(start, bag, tmp_path, raw):
+    """Every message arrives, in order, with its stamp; both logs tell the same messages."""
+    topics = Recording(bag, raw=raw).topics
+    recorder = start("record", *topics, "--out", tmp_path / "out", "--log", tmp_path / "received.csv")
+    player = start("play", bag, "--log", tmp_path / "played.csv", "--wait", "30", *(["--raw"] if raw else []))
+    assert f"published {FRAMES * len(topics)} messages" in finish(player)
+    finish(recorder, signal.SIGTERM)
+
+    expected: dict[str, list[bytes]] = {}
+    for message in Recording(bag, raw=raw).messages(loop=False):
+        expected.setdefault(message.topic, []).append(message.data)
+    received = messages_of(tmp_path / "out")
+    assert {topic: len(messages) for topic, messages in received.items()} == {topic: FRAMES for topic in topics}
+    for topic, messages in received.items():
+        for message, data in zip(messages, expected[topic], strict=True):
+            # The middleware fills messages up to a multiple of four bytes.
+            assert message.data == data + bytes(-len(data) % 4)
+    assert len(list(read_frames(tmp_path / "out"))) == FRAMES
+
+    played, logged = rows_of(tmp_path / "played.csv"), rows_of(tmp_path / "received.csv")
+    published = {(row["topic"], row["stamp_ns"]): int(row["published_ns"]) for row in played}
+    assert sorted(published) == sorted((row["topic"], row["stamp_ns"]) for row in logged)
+    assert all(int(row["received_ns"]) >= published[row["topic"], row["stamp_ns"]] for row in logged)
+
+
+def test_loops_move_stamps_on_and_the_clock_never_goes_back(start, bag, tmp_path):
+    recorder = start("record", "rgb/camera_info", "clock", "--out", tmp_path / "out", "--storage", "sqlite3")
+    finish(start("play", bag, "--loop", "--rate", "4", "--seconds", "0.8", "--wait", "30"))
+    finish(recorder, signal.SIGINT)
+    received = messages_of(tmp_path / "out")
+    stamps = [stamp_of(message.data) for message in received["/rgb/camera_info"]]
+    assert len(stamps) > 2 * FRAMES
+    gaps = np.diff(stamps)
+    assert gaps.min() > 0
+    assert gaps[FRAMES - 1] == pytest.approx(np.median(gaps), rel=0.01)  # from the last to the first of the next round
+    # /clock: its message is a stamp and nothing else, so it lies where a header's stamp does.
+    clock = [stamp_of(message.data) for message in received["/clock"]]
+    assert np.diff(clock).min() >= 0
+    assert clock[0] <= stamps[0] and clock[-1] >= stamps[-1]
+
+
+def test_without_clock_there_is_none(start, bag, tmp_path):
+    recorder = start("record", "rgb/camera_info", "clock", "--out", tmp_path / "out")
+    finish(start("play", bag, "--no-clock", "--wait", "30"))
+    finish(recorder, signal.SIGINT)
+    assert set(messages_of(tmp_path / "out")) == {"/rgb/camera_info"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_in_full_swing_leaves_a_valid_bag(start, bag, tmp_path, number):
+    """Both processes end with status 0, what was received until then is in the bag, and no shared memory stays."""
+    log = tmp_path / "received.csv"
+    topics = Recording(bag).topics
+    recorder = start("record", *topics, "--out", tmp_path / "out", "--every", "2", "--log", log)
+    player = start("play", bag, "--loop", "--rate", "4", "--wait", "30")
+    wait_for_log(log, rows=100)
+    # Segments belong to one process; ports may be shared with whatever else runs on this machine.
+    mapped = {f for f in shared_memory(player.pid) | shared_memory(recorder.pid) if "_port" not in f}
+    summary = finish(recorder, number)
+    finish(player, number)
+    assert mapped and not [file for file in mapped if Path(file).exists()]
+    received = len(rows_of(log))
+    kept = sum(len(messages) for messages in messages_of(tmp_path / "out").values())
+    assert f"{kept} of {received} messages on {len(topics)} topics" in summary
+    assert received / 2 <= kept <= received / 2 + len(topics)
+
+
+def test_a_recording_of_nothing_is_a_bag_too(start, tmp_path):
+    finish(start("record", "/nobody", "--out", tmp_path / "out", "--seconds", "0.5"))
+    assert messages_of(tmp_path / "out") == {}
+
+
+def test_seconds_end_a_recording(start, bag, tmp_path):
+    player = start("play", bag, "--loop", "--wait", "0", "--log", tmp_path / "played.csv")
+    wait_for_log(tmp_path / "played.csv", rows=1)
+    # Long enough for the two to find each other on a busy machine.
+    finish(start("record", "rgb/camera_info", "--out", tmp_path / "out", "--seconds", "6"))
+    finish(player, signal.SIGTERM)
+    assert len(messages_of(tmp_path / "out")["/rgb/camera_info"]) > 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["play", "nowhere"], "there is no such file"),
+        (["play", "nowhere", "--rate", "0"], "--rate 0.0 must be above zero"),
+        (["record", "/a", "--out", "."], "exists already"),
+        (["record", "/a", "--out", "new", "--every", "0"], "--every 0 must be 1 or more"),
+        (["record", "/a", "--out", "new", "--seconds", "0"], "--seconds 0.0 must be above zero"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_line(start, arguments, words):
+    process = start(*arguments)
+    _, errors = process.communicate(timeout=40)
+    assert process.returncode == 1
+    assert words in errors and "Traceback" not in errors
+
+
+def test_a_full_memory_counts_what_it_turns_away(tmp_path):
+    store = MessageStore(every=1, memory_bytes=100)
+    for index in range(5):
+        store.add(BagMessage("/a", "sensor_msgs/msg/Image", index, bytes(40)))
+    store.save(tmp_path / "bag", "mcap")
+    assert store.over_memory == 3
+    assert "2 of 5 messages on 1 topics; 3 did not fit" in store.summary()
+    assert [message.log_ns for message in messages_of(tmp_path / "bag")["/a"]] == [0, 1]
+
+
+def test_every_nth_is_counted_for_each_topic(tmp_path):
+    store = MessageStore(every=3, memory_bytes=10**6)
+    for index in range(8):
+        store.add(BagMessage("/a", "sensor_msgs/msg/Image", index, b"a"))
+        if index % 2:
+            store.add(BagMessage("/b", "sensor_msgs/msg/Image", index, b"b"))
+    store.save(tmp_path / "bag", "mcap")
+    kept = {
+        topic: [message.log_ns for message in messages] for topic, messages in messages_of(tmp_path / "bag").items()
+    }
+    assert kept == {"/a": [0, 3, 6], "/b": [1, 7]}
+
+
+def test_types_are_found_by_name():
+    image_type = message_class("sensor_msgs/msg/Image")
+    assert image_type is not None and image_type.__name__ == "Image" and has_header("sensor_msgs/msg/Image")
+    assert message_class("no_such_msgs/msg/Type") is None and message_class("sensor_msgs/msg/NoSuchType") is None

@@ -1,0 +1,116 @@
+"""The node as a process of its own: it starts, ends on a signal with status 0, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy", reason="needs rclpy: install the extra `ros` or source a ROS installation")
+
+pytestmark = pytest.mark.ros
+NODE = [sys.executable, "-m", "depth_completion_ros.cli", "node"]
+
+
+def shared_memory(pid: int) -> set[str]:
+    """Shared memory of Fast DDS that a process has mapped; other processes of this machine may have their own."""
+    lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    return {line.split()[5] for line in lines if "/dev/shm/fastdds" in line and "(deleted)" not in line}
+
+
+def used_by_another(path: str) -> bool:
+    """Whether a process maps the file; Fast DDS numbers some of them without regard to the domain."""
+    for maps in Path("/proc").glob("[0-9]*/maps"):
+        try:
+            if path in maps.read_text():
+                return True
+        except OSError:  # it has ended
+            continue
+    return False
+
+
+def started(*arguments: str, log: Path) -> subprocess.Popen:
+    with open(log, "w") as output:
+        process = subprocess.Popen([*NODE, *arguments], stdout=output, stderr=subprocess.STDOUT)
+    return process
+
+
+def waited_for(condition: Callable[[], bool], timeout: float = 20.0) -> bool:
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("autostart", ["true", "false"])
+def test_a_signal_ends_it_with_status_0_and_nothing_left(tmp_path, number, autostart):
+    arguments = ["-p", f"autostart:={autostart}", "-p", "watchdog.timeout:=0.5"]
+    log = tmp_path / "log"
+    process = started("--profile", "tof", "--ros-args", *arguments, log=log)
+    try:
+        # Its participant's shared memory says that it is up; active, the watchdog's first line does.
+        def ready() -> bool:
+            if autostart == "true":
+                return "nobody publishes it" in log.read_text()
+            return bool(shared_memory(process.pid))
+
+        assert waited_for(ready), log.read_text()
+        time.sleep(0.3)
+        mapped = shared_memory(process.pid)
+        process.send_signal(number)
+        time.sleep(0.02)
+        process.send_signal(number)  # a terminal and ros2 launch both pass Ctrl-C on
+        # Two seconds are promised on a machine that has them to spare; a test only tells hanging from ending.
+        assert process.wait(20) == 0, log.read_text()
+    finally:
+        process.kill()
+        process.wait()
+    assert "Traceback" not in log.read_text() and "terminate called" not in log.read_text()
+    assert mapped and not [path for path in mapped if Path(path).exists() and not used_by_another(path)]
+    with pytest.raises(ProcessLookupError):
+        os.kill(process.pid, 0)
+
+
+@pytest.mark.parametrize("delay", [0.6, 0.9, 1.2, 1.5])
+def test_a_signal_while_it_starts_ends_it_too(tmp_path, delay):
+    """Whatever it is doing: importing, finding its peers, opening its engine."""
+    log = tmp_path / "log"
+    process = started("--profile", "kinect", log=log)
+    try:
+        time.sleep(delay)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) in (0, -signal.SIGTERM), log.read_text()  # the latter before Python has begun
+    finally:
+        process.kill()
+        process.wait()
+    assert "Traceback" not in log.read_text() and "terminate called" not in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(None, "absent.yaml"), ("/**:\n  ros__parameters: [", "parameters.yaml"), ("\0\1\2", "parameters.yaml")],
+)
+def test_an_unreadable_parameter_file_is_one_clear_line(tmp_path, content, words):
+    path = tmp_path / ("absent.yaml" if content is None else "parameters.yaml")
+    if content is not None:
+        path.write_text(content)
+    log = tmp_path / "log"
+    process = started("--ros-args", "--params-file", str(path), log=log)
+    assert process.wait(30) == 1
+    assert words in log.read_text() and "Traceback" not in log.read_text()
+
+
+def test_an_unknown_profile_names_the_choices(tmp_path):
+    log = tmp_path / "log"
+    process = started("--profile", "sonar", log=log)
+    assert process.wait(30) == 2
+    assert all(name in log.read_text() for name in ("sonar", "kinect", "tof", "lidar"))

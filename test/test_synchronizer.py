@@ -1,0 +1,282 @@
+"""The synchroniser against brute force and against every trouble that stamps and transport make."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+
+from depth_completion_ros.synchronizer import JUMP_BACK_NS, Synchronizer, best_matching
+
+MS = 1_000_000
+S = 1000 * MS
+SLOP = 20 * MS
+PERIOD = 33_333_333
+START = 1_700_000_000 * S
+
+
+def weight(pairs):
+    return sum(SLOP + 1 - abs(rgb - depth) for rgb, depth in pairs)
+
+
+# The best matching of two whole lists
+
+
+def brute_force(rgb, depth, slop):
+    """The largest (equal stamps, summed weight) over all order-preserving matchings, each tried."""
+    best = (0, 0)
+    for size in range(1, min(len(rgb), len(depth)) + 1):
+        for some_rgb in itertools.combinations(rgb, size):
+            for some_depth in itertools.combinations(depth, size):
+                offsets = [abs(a - b) for a, b in zip(some_rgb, some_depth, strict=True)]
+                if max(offsets) <= slop:
+                    best = max(best, (offsets.count(0), sum(slop + 1 - offset for offset in offsets)))
+    return best
+
+
+def test_the_matching_is_the_optimum_of_ten_thousand_random_schedules():
+    rng = random.Random(1)
+    for _ in range(10_000):
+        slop, span = rng.choice([0, 1, 5, 20]), rng.choice([6, 20, 60])
+        rgb, depth = (sorted(rng.sample(range(span), rng.randint(0, 5))) for _ in range(2))
+        matching = best_matching(rgb, depth, slop)
+        assert all(i < k and j < m for (i, j), (k, m) in itertools.pairwise(matching))
+        offsets = [abs(rgb[i] - depth[j]) for i, j in matching]
+        assert max(offsets, default=0) <= slop
+        found = (offsets.count(0), sum(slop + 1 - offset for offset in offsets))
+        assert found == brute_force(rgb, depth, slop), (rgb, depth, slop)
+
+
+# Streams, as they arrive
+
+
+def stream(rng, name, count, period=PERIOD, phase=0, jitter=0.0, drop=0.0, lag=0, transport=0):
+    """(arrival, stream, stamp) of each message that arrives; times in ns, jitter in periods, transport: random lag."""
+    messages = []
+    for i in range(count):
+        if rng.random() >= drop:
+            stamp = START + phase + i * period + int(rng.uniform(-jitter, jitter) * period)
+            messages.append((stamp + lag + rng.uniform(0, transport), name, stamp))
+    return messages
+
+
+class Played:
+    """A schedule played into a Synchronizer in order of arrival; checks what must hold for every schedule there is."""
+
+    def __init__(self, schedule, slop=SLOP, queue_size=10, jumps=False):
+        self.synchronizer = Synchronizer(slop, queue_size)
+        self.pairs, self.delays = [], []
+        schedule = sorted(schedule)
+        for number, (arrival, name, stamp) in enumerate(schedule):
+            for pair in self.synchronizer.add(name, stamp, number):
+                self.pairs.append(pair)
+                self.delays.append(arrival - max(schedule[pair.rgb][0], schedule[pair.depth][0]))
+        for role in ("rgb", "depth"):
+            items = [getattr(pair, role) for pair in self.pairs]
+            assert len(set(items)) == len(items), "a message was used twice"
+            for item, pair in zip(items, self.pairs, strict=True):
+                assert schedule[item][1:] == (role, getattr(pair, f"{role}_ns")), "a pair does not hold its message"
+            stamps = [getattr(pair, f"{role}_ns") for pair in self.pairs]
+            assert jumps or stamps == sorted(stamps), "pairs come out of order"
+        assert all(abs(pair.rgb_ns - pair.depth_ns) <= slop for pair in self.pairs)
+        before = sum(self.synchronizer.dropped.values())
+        self.dropped = +self.synchronizer.dropped
+        self.synchronizer.clear()
+        self.waiting = sum(self.synchronizer.dropped.values()) - before
+        assert self.waiting <= 2 * queue_size
+        assert len(schedule) == 2 * len(self.pairs) + sum(self.dropped.values()) + self.waiting
+
+    def stamps(self):
+        return [(pair.rgb_ns, pair.depth_ns) for pair in self.pairs]
+
+
+def optimum(schedule):
+    rgb, depth = (sorted({stamp for _, name, stamp in schedule if name == role}) for role in ("rgb", "depth"))
+    return [(rgb[i], depth[j]) for i, j in best_matching(rgb, depth, SLOP)]
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.09])
+@pytest.mark.parametrize("phase_ms", [*range(-14, 15), 20, 25, 30, 33])
+def test_steady_streams_pair_every_message_at_once_at_any_phase(phase_ms, jitter):
+    """Only the first pair may wait: no period is known yet. Half a period apart (left out) either partner is right."""
+    for seed in range(5):
+        rng = random.Random(seed)
+        schedule = stream(rng, "rgb", 60, jitter=jitter / 2)
+        schedule += stream(rng, "depth", 60, phase=phase_ms * MS, jitter=jitter / 2)
+        played = Played(schedule)
+        assert len(played.pairs) >= 59
+        assert set(played.delays[1:]) == {0}
+
+
+@pytest.mark.parametrize("lagging", ["rgb", "depth"])
+@pytest.mark.parametrize("lag_ms", [0, 5, 10, 20])
+def test_equal_stamps_are_paired_with_each_other_though_others_lie_within_the_slop(lagging, lag_ms):
+    """Depth at three times the rate: two of three lie 11 ms beside an image, one of them before the equal one."""
+    rng = random.Random(0)
+    schedule = stream(rng, "rgb", 60, lag=lag_ms * MS if lagging == "rgb" else 0)
+    schedule += stream(rng, "depth", 180, PERIOD // 3, lag=lag_ms * MS if lagging == "depth" else 0)
+    stamps = Played(schedule).stamps()
+    assert len(stamps) == 60
+    assert all(rgb == depth for rgb, depth in stamps[2:])
+
+
+TROUBLES = {
+    "none": ({}, {}, 0.98),
+    "jitter": ({"jitter": 0.3}, {"jitter": 0.3}, 0.94),
+    "drop-outs": ({"drop": 0.1}, {"drop": 0.1}, 0.98),
+    "half lost": ({"drop": 0.5}, {"drop": 0.5}, 0.96),
+    "rgb lags two periods": ({"lag": 2 * PERIOD}, {}, 0.98),
+    "depth lags one and a half": ({}, {"lag": 3 * PERIOD // 2}, 0.98),
+    "overtaking": ({"transport": 2 * PERIOD}, {"transport": 2 * PERIOD}, 0.9),
+    "a third of the rate": ({}, {"period": 3 * PERIOD, "jitter": 0.05}, 0.98),
+    "other rate": ({}, {"period": 40 * MS, "jitter": 0.02}, 0.98),
+    "all at once": (
+        {"jitter": 0.3, "drop": 0.2, "transport": 40 * MS},
+        {"jitter": 0.3, "drop": 0.2, "transport": 2 * PERIOD},
+        0.88,
+    ),
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_pairing_as_it_comes_is_close_to_the_optimum_in_hindsight(trouble):
+    rgb, depth, least = TROUBLES[trouble]
+    found = best = 0
+    for seed in range(60):
+        rng = random.Random(seed)
+        schedule = stream(rng, "rgb", 60, **rgb)
+        schedule += stream(
+            rng, "depth", 60 * PERIOD // depth.get("period", PERIOD), phase=rng.randint(0, PERIOD), **depth
+        )
+        found += weight(Played(schedule).stamps())
+        best += weight(optimum(schedule))
+    assert found >= least * best
+
+
+@pytest.mark.parametrize("lagging", ["rgb", "depth"])
+@pytest.mark.parametrize("lag_ms", [0, 20, 40, 58, 66])
+def test_a_lagging_stream_still_gets_its_nearest_partner(lagging, lag_ms):
+    """Depth 20 ms after one image is 13 ms before the next: that one is its partner, even if it arrives much later."""
+    rng = random.Random(0)
+    schedule = stream(rng, "rgb", 60, lag=lag_ms * MS if lagging == "rgb" else 0)
+    schedule += stream(rng, "depth", 60, phase=20 * MS, lag=lag_ms * MS if lagging == "depth" else 0)
+    offsets = [abs(rgb - depth) for rgb, depth in Played(schedule).stamps()]
+    assert len(offsets) >= 58
+    assert max(offsets[1:]) < 14 * MS
+
+
+def test_any_random_schedule_keeps_the_rules():
+    """Stamps and arrivals without any order: what Played checks must hold, and most of what can pair does."""
+    found = best = 0
+    for seed in range(300):
+        rng = random.Random(seed)
+        schedule = []
+        for name in ("rgb", "depth"):
+            for _ in range(rng.randint(0, 30)):
+                stamp = START + rng.randint(0, 1000) * MS
+                schedule.append((stamp + rng.uniform(0, 50 * MS), name, stamp))
+        found += len(Played(schedule, queue_size=rng.choice([1, 2, 10])).pairs)
+        best += len(optimum(schedule))
+    assert found > 0.75 * best
+    for seed in range(100):
+        rng = random.Random(seed)
+        schedule = [(i, rng.choice(["rgb", "depth"]), rng.choice([0, 1, START, rng.randint(-S, S)])) for i in range(50)]
+        Played(schedule, slop=rng.choice([0, 1, SLOP, 10 * S]), jumps=True)
+
+
+# Clocks and recordings
+
+
+def shifted(schedule, arrival, stamp):
+    return [(when + arrival, name, at + stamp) for when, name, at in schedule]
+
+
+@pytest.mark.parametrize("phase_ms", [0, 5, 12])
+@pytest.mark.parametrize("length", [10, 60])
+def test_each_loop_of_a_recording_loses_one_pair_at_most(length, phase_ms):
+    rng = random.Random(0)
+    once = stream(rng, "rgb", length) + stream(rng, "depth", length, phase=phase_ms * MS)
+    loops = [shifted(once, loop * length * PERIOD, 0) for loop in range(10)]
+    played = Played(list(itertools.chain(*loops)), jumps=True)
+    assert len(played.pairs) >= 10 * (length - 1)
+
+
+@pytest.mark.parametrize("jump", [3600 * S, 10 * S, -10 * S, -3600 * S])
+def test_pairing_goes_on_after_a_clock_jumps(jump):
+    rng = random.Random(0)
+    once = stream(rng, "rgb", 30) + stream(rng, "depth", 30, phase=5 * MS)
+    again = shifted(once, 30 * PERIOD, 30 * PERIOD + jump)
+    assert len(Played(once + again, jumps=True).pairs) >= 58
+
+
+@pytest.mark.parametrize("jump", [-JUMP_BACK_NS // 2, -JUMP_BACK_NS, -JUMP_BACK_NS - 1])
+def test_pairing_goes_on_after_a_clock_is_set_back_a_little(jump):
+    """Too little to be told from messages overtaken: until the clock has caught up they are late, and no longer."""
+    rng = random.Random(0)
+    once = stream(rng, "rgb", 30) + stream(rng, "depth", 30, phase=5 * MS)
+    again = shifted(once, 30 * PERIOD, 30 * PERIOD + jump)
+    assert len(Played(once + again, jumps=True).pairs) >= 59 - JUMP_BACK_NS // PERIOD - 1
+
+
+@pytest.mark.parametrize("glitch", [3 * 3600 * S, S, -S, -3 * 3600 * S])
+@pytest.mark.parametrize("glitching", ["rgb", "depth"])
+def test_one_wrong_stamp_costs_a_pair_or_two(glitching, glitch):
+    rng = random.Random(0)
+    schedule = stream(rng, "rgb", 60) + stream(rng, "depth", 60, phase=5 * MS)
+    broken = next(i for i, (_, name, at) in enumerate(schedule) if name == glitching and at > START + S)
+    arrival, name, stamp = schedule[broken]
+    schedule[broken] = (arrival, name, stamp + glitch)
+    assert len(Played(schedule, jumps=True).pairs) >= 57
+
+
+def test_streams_hours_apart_never_pair_and_do_not_pile_up():
+    rng = random.Random(0)
+    schedule = stream(rng, "rgb", 500) + shifted(stream(rng, "depth", 500), 0, 7200 * S)
+    played = Played(schedule, queue_size=5)
+    assert played.pairs == []
+    assert played.waiting == 10
+    assert set(played.dropped) == {"unpaired"}
+
+
+def test_a_stream_that_stops_and_comes_back_pairs_again_at_once():
+    rng = random.Random(0)
+    rgb, depth = stream(rng, "rgb", 300), stream(rng, "depth", 300, phase=5 * MS)
+    played = Played(rgb + depth[:100] + depth[200:])
+    assert len(played.pairs) == 200
+    assert set(played.delays[1:]) == {0}
+
+
+def test_a_partner_is_not_waited_for_for_ever():
+    """The last image would rather have had a depth that was lost, the depth after it an image that never comes."""
+    rng = random.Random(0)
+    rgb, depth = stream(rng, "rgb", 20), stream(rng, "depth", 40, phase=20 * MS)
+    played = Played(rgb + depth[:18] + depth[19:])
+    assert played.stamps()[-1] == (rgb[19][2], depth[19][2])
+    assert played.delays[-1] < 4 * PERIOD
+
+
+def test_a_message_sent_twice_is_used_once():
+    rng = random.Random(0)
+    schedule = stream(rng, "rgb", 30) + stream(rng, "depth", 30, phase=5 * MS)
+    played = Played(schedule + shifted(schedule, 1, 0))
+    assert len(played.pairs) == 30
+    assert played.dropped == {"duplicate_stamp": 60}
+
+
+def test_what_is_older_than_the_last_pair_comes_too_late():
+    synchronizer = Synchronizer(SLOP, 10)
+    assert synchronizer.add("rgb", START + PERIOD, "b") == []
+    assert len(synchronizer.add("depth", START + PERIOD, "b")) == 1
+    assert synchronizer.add("rgb", START, "a") == []
+    assert +synchronizer.dropped == {"late": 1}
+
+
+def test_the_slop_may_change_between_messages():
+    synchronizer = Synchronizer(SLOP, 10)
+    synchronizer.slop_ns = MS
+    for i in range(5):
+        synchronizer.add("rgb", START + i * PERIOD, i)
+        assert synchronizer.add("depth", START + i * PERIOD + 2 * MS, i) == []
+    synchronizer.slop_ns = 3 * MS
+    assert [pair.rgb for pair in synchronizer.add("rgb", START + 5 * PERIOD, 5)] == [0, 1, 2, 3, 4]
