@@ -31,7 +31,7 @@ def method(name: str) -> Method:
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise ConfigurationError("the networks need PyTorch: pip install torch") from error
+        raise ConfigurationError("the networks need PyTorch: pip install 'depth_completion_ros[networks]'") from error
 
 
 def create(name: str, size: str = "small") -> CompletionNetwork:
