@@ -54,6 +54,11 @@ class Inputs:
         self._inputs: dict[str, _Input] = {}
         self._last_pair = time.monotonic()
 
+        points = parameters["depth.source"] == "points"
+        # Calibrations first: of messages that wait together, rclpy hands out those of the older subscription first.
+        self._subscribe("rgb_info", CameraInfo, "rgb/camera_info")
+        if not points and not parameters["depth.registered"]:
+            self._subscribe("depth_info", CameraInfo, "depth_registered/camera_info")
         rgb_compressed = parameters["rgb.transport"] == "compressed"
         self._subscribe(
             "rgb",
@@ -61,16 +66,12 @@ class Inputs:
             "rgb/image_rect_color",
             "/compressed" if rgb_compressed else "",
         )
-        points = parameters["depth.source"] == "points"
         if points:
             self._subscribe("depth", PointCloud2, "points")
         elif parameters["depth.transport"] == "compressedDepth":
             self._subscribe("depth", CompressedImage, "depth_registered/image_rect", "/compressedDepth")
         else:
             self._subscribe("depth", Image, "depth_registered/image_rect")
-        self._subscribe("rgb_info", CameraInfo, "rgb/camera_info")
-        if not points and not parameters["depth.registered"]:
-            self._subscribe("depth_info", CameraInfo, "depth_registered/camera_info")
         # Nothing is lost without it where depth is registered and nobody wants points.
         self._required = {"rgb", "depth", *(["rgb_info"] if points or not parameters["depth.registered"] else [])}
         self._required |= {name for name in self._inputs if name == "depth_info"}

@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Callable
 
+import numpy as np
+
 from ..completer import DepthCompleter
 from ..engines import Engine, open_engine
 from ..errors import EngineError, InputError
@@ -63,6 +65,7 @@ class Worker:
         self._completer.close()
 
     def _run(self) -> None:
+        self._warm_up()
         while not self.mailbox.closed:
             pair = self.mailbox.take()
             if pair is None:
@@ -76,6 +79,14 @@ class Worker:
                 self._statistics.drop("engine", str(error))
             except Exception as error:  # one frame must never end the node
                 self._statistics.drop("internal", f"a frame was lost to an error in the node itself: {error!r}")
+
+    def _warm_up(self) -> None:
+        """Complete made-up frames: the first ones take several times as long, which would cost the first real ones."""
+        rgb = np.zeros((480, 640, 3), np.uint8)
+        depth = np.full((480, 640), self._completer.profile.max_range / 2, np.float32)
+        depth[::8] = np.nan
+        for _ in range(3):
+            self._completer.complete(RgbdFrame(rgb, depth), self._outputs.buffers(480, 640))
 
     def _process(self, pair: MessagePair) -> None:
         if not self._outputs.wanted():
