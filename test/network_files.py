@@ -8,14 +8,12 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from test_networks import stirred
+from test_networks import HEIGHT, WIDTH, stirred
 
 from depth_completion_ros.data.frames import read_source, resized
 from depth_completion_ros.networks.export import export_onnx
 from depth_completion_ros.profiles import load_profile
 from depth_completion_ros.resources import share_directory
-
-HEIGHT, WIDTH = 96, 128
 
 Frame = tuple[np.ndarray, np.ndarray, float]  # what an engine takes: image, depth, scale
 
@@ -71,8 +69,8 @@ def real_frames(height: int = HEIGHT, width: int = WIDTH) -> list[Frame]:
 def random_frame(height: int = HEIGHT, width: int = WIDTH, seed: int = 0) -> Frame:
     """Noise for an image, 5 % of a plane for depth."""
     rng = np.random.default_rng(seed)
-    depth = np.float32(1 + 3 * rng.random()) + np.linspace(0, 2, width, dtype=np.float32) * np.ones((height, 1), np.float32)
-    depth = np.where(rng.random(depth.shape) < 0.05, depth, np.float32(0))
+    plane = np.tile(np.linspace(1, 3, width, dtype=np.float32) + np.float32(rng.random()), (height, 1))
+    depth = np.where(rng.random(plane.shape) < 0.05, plane, np.float32(0))
     return rng.integers(0, 256, (height, width, 3), np.uint8), depth, float(np.median(depth[depth > 0]))
 
 

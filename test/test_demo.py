@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from shared_memory import held_by, left_behind, present
 
 from depth_completion_ros import ConfigurationError
 from depth_completion_ros.bench.pipeline import free_domain, nearest
@@ -44,27 +45,15 @@ def processes_of(run: subprocess.Popen) -> set[int]:
     return found
 
 
-def shared_memory_of(processes: set[int]) -> set[str]:
-    """The files in /dev/shm that they hold."""
-    found = set()
-    for pid in processes:
-        try:
-            lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
-        except OSError:
-            continue
-        found |= {line.split()[5] for line in lines if "/dev/shm/fast" in line}
-    return found
-
-
 @pytest.mark.ros
 @pytest.mark.parametrize("profile", ["kinect", "tof", "lidar"])
 def test_every_frame_of_the_demo_is_accounted_for(tmp_path, profile):
     pytest.importorskip("rclpy")
-    there_before = {str(file) for file in Path("/dev/shm").glob("fast*")}
+    before = present()
     run = start_demo(tmp_path / "out", "--seconds", "3", "--profile", profile)
     held: set[str] = set()
     while run.poll() is None:
-        held |= shared_memory_of(processes_of(run))
+        held |= held_by(processes_of(run))
         time.sleep(0.2)
     output = run.communicate()[0]
     assert run.returncode == 0, output
@@ -84,9 +73,7 @@ def test_every_frame_of_the_demo_is_accounted_for(tmp_path, profile):
     read, animation = cv2.imreadanimation(str(tmp_path / "out/preview.webp"))
     assert read and len(animation.frames) >= 1
     assert held, "shared memory was in use"
-    # Ports are shared with every process of the machine: one that was there before, or that others hold, may stay.
-    of_others = there_before | shared_memory_of({int(folder.name) for folder in Path("/proc").glob("[0-9]*")})
-    assert not [file for file in held - of_others if Path(file).exists()]
+    assert not left_behind(held, before)
 
 
 @pytest.mark.ros

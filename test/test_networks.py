@@ -11,7 +11,8 @@ torch = pytest.importorskip("torch", reason="the networks need PyTorch")
 
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
 from depth_completion_ros.networks import SIZES, create, method, names  # noqa: E402
-from depth_completion_ros.networks.shell import CompletionNetwork, HoleFilling  # noqa: E402
+from depth_completion_ros.networks.hole_filling import HoleFilling  # noqa: E402
+from depth_completion_ros.networks.shell import CompletionNetwork  # noqa: E402
 
 torch.set_num_threads(1)
 HEIGHT, WIDTH = 64, 96
@@ -85,7 +86,8 @@ def test_untrained_network_returns_the_prefill(name):
         completed, _ = create(name).eval()(image, depth, scale)
     known = depth > 0
     sparse = torch.log(torch.where(known, depth / scale, torch.ones(())))
-    expected = scale * HoleFilling()(sparse, known.float())[0].exp()
+    guide = image if "image" in method(name).inputs else None
+    expected = scale * HoleFilling()(sparse, known.float(), guide)[0].exp()
     torch.testing.assert_close(completed, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -100,6 +102,22 @@ def test_every_parameter_gets_a_gradient(name):
     without = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     broken = [n for n, p in network.named_parameters() if p.grad is not None and not torch.isfinite(p.grad).all()]
     assert without == [] and broken == []
+
+
+@pytest.mark.parametrize("name", names())
+def test_mixed_precision_trains_and_stays_close(name):
+    """What must be float32 inside (spectra, coordinates, statistics, prefill) is so without help from the caller."""
+    network = stirred(name)
+    image, depth, scale = frame()
+    with torch.no_grad():
+        exact, _ = network(image, depth, scale)
+    with torch.autocast("cpu", torch.bfloat16):
+        completed, log_b = network(image, depth, scale)
+    assert completed.dtype == log_b.dtype == torch.float32
+    ratio = torch.log(completed / exact)
+    assert ratio.abs().median() < 0.03
+    (completed.mean() + log_b.mean()).backward()
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters())
 
 
 @pytest.mark.parametrize("name", names())

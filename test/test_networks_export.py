@@ -9,22 +9,23 @@ torch = pytest.importorskip("torch", reason="the networks need PyTorch")
 onnx = pytest.importorskip("onnx", reason="the export needs onnx")
 pytest.importorskip("onnxscript", reason="the export needs onnxscript")
 
+from network_files import network_file  # noqa: E402
 from test_networks import frame, stirred  # noqa: E402
 
 from depth_completion_ros.contract import CONTRACT_VERSION, INPUTS, OUTPUTS  # noqa: E402
 from depth_completion_ros.networks import create, names  # noqa: E402
-from depth_completion_ros.networks.export import export_onnx, weights_hash  # noqa: E402
+from depth_completion_ros.networks.export import export_onnx  # noqa: E402
+from depth_completion_ros.networks.weights import weights_hash  # noqa: E402
 
 # Operators that TensorRT does not build; FusedMatMul and the like would carry a domain of their own.
 FORBIDDEN = {"DFT", "Atan", "DeformConv"}
 
 
 @pytest.fixture(scope="module", params=names())
-def exported(request, tmp_path_factory):
+def exported(request):
     """A network, its file, inputs as NumPy arrays by name, and PyTorch's answer."""
     network, inputs = stirred(request.param), frame()
-    path = tmp_path_factory.mktemp("onnx") / f"{request.param}.onnx"
-    export_onnx(network, path, *inputs[0].shape[-2:])
+    path = network_file(request.param)
     feed = {name: tensor.numpy() for name, tensor in zip(INPUTS, inputs, strict=True)}
     with torch.no_grad():
         expected = [tensor.numpy() for tensor in network(*inputs)]
@@ -37,15 +38,6 @@ def test_onnx_runtime_equals_pytorch(exported):
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for answer, truth in zip(session.run(None, feed), expected, strict=True):
         np.testing.assert_allclose(answer, truth, rtol=1e-4, atol=1e-4)
-
-
-def test_openvino_equals_pytorch(exported):
-    openvino = pytest.importorskip("openvino", reason="the comparison needs OpenVINO")
-    _, path, feed, expected = exported
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
-    answers = openvino.compile_model(path, "CPU", settings)(feed)
-    for index, truth in enumerate(expected):
-        np.testing.assert_allclose(answers[index], truth, rtol=1e-3, atol=1e-3)
 
 
 def test_graph_holds_only_operators_that_every_engine_runs(exported):

@@ -44,7 +44,7 @@ def given():
 
 
 def test_propagation_equals_a_brute_force_loop(propagation, given):
-    """Equations 3, 6, 7 and 9 pixel by pixel, with measured pixels put back before every iteration."""
+    """Sections 3 and 4 pixel by pixel, with measured pixels put back before every iteration."""
     initial, guidance, confidence, sparse, measured = given
     with torch.no_grad():
         answer = propagation(*given)[0, 0]

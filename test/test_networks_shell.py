@@ -1,4 +1,4 @@
-"""The parts that all networks share: filling of holes, pooling, heads."""
+"""The parts that all networks share: normalisation, pooling, heads."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the networks need PyTorch")
 
-from depth_completion_ros.networks.blocks import Doubling, Head, PixelShuffleUp, ResidualBlock, pool_measured  # noqa: E402
-from depth_completion_ros.networks.shell import CompletionNetwork, HoleFilling  # noqa: E402
+from depth_completion_ros.networks.blocks import Head, PixelShuffleUp, ResidualBlock, pool_measured  # noqa: E402
+from depth_completion_ros.networks.shell import CompletionNetwork  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -30,41 +30,6 @@ def test_pooling_over_overlapping_windows_equals_a_loop():
             seen = value[window][measured[window] > 0]
             assert reached[0, 0, y, x] == float(seen.numel() > 0)
             assert mean[0, 0, y, x] == pytest.approx(float(seen.mean()) if seen.numel() else 0.0, abs=1e-5)
-
-
-@pytest.mark.parametrize("autocast", [False, True])
-def test_doubling_is_a_bilinear_resize_in_float32(autocast):
-    """Under mixed precision too: rounded log-depth would move the prefill by up to 0.4 %."""
-    x = torch.randn(2, 2, 5, 7)
-    expected = torch.nn.functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        torch.testing.assert_close(Doubling(2)(x), expected, rtol=1e-5, atol=1e-5)
-
-
-def test_filling_keeps_measured_pixels_and_their_range():
-    torch.manual_seed(0)
-    value, measured = torch.randn(2, 1, 64, 96), (torch.rand(2, 1, 64, 96) < 0.01).float()
-    filled, distance = HoleFilling()(value * measured, measured)
-    assert torch.equal(filled[measured > 0], value[measured > 0])
-    for one, known, full in zip(value, measured, filled, strict=True):
-        assert full.min() >= one[known > 0].min() - 1e-5 and full.max() <= one[known > 0].max() + 1e-5
-    assert (distance[measured > 0] == 0).all() and (distance[measured == 0] > 0).all()
-
-
-def test_filling_of_a_constant_is_that_constant_across_any_hole():
-    """One measured pixel in a VGA corner must reach the other corner."""
-    measured = torch.zeros(1, 1, 480, 640)
-    measured[..., 0, 0] = 1
-    filled, _ = HoleFilling()(measured * 0.7, measured)
-    assert filled[..., -1, :400] == pytest.approx(0.7, abs=1e-4)
-
-
-def test_distance_grows_away_from_the_measurements():
-    measured = torch.zeros(1, 1, 64, 128)
-    measured[..., :4] = 1
-    _, distance = HoleFilling()(torch.zeros_like(measured), measured)
-    along = distance[0, 0, 32, [0, 5, 12, 30, 60, 120]]
-    assert (along.diff() > 0).all()
 
 
 def test_normalisation_is_log_depth_over_scale():
@@ -100,8 +65,8 @@ def test_head_starts_at_no_correction_and_keeps_its_outputs_apart():
     assert (gate > 0).all() and (gate < 1).all() and gate.std() > 0
 
 
-def test_pixel_shuffle_interleaves_channels_as_the_paper_says():
-    """Shi et al., eq. 4: out[c, r·y + i, r·x + j] = in[c·r² + r·i + j, y, x]."""
+def test_pixel_shuffle_turns_channels_into_neighbouring_pixels():
+    """Shi et al., eq. 4, with the output's channels outermost: out[c, r·y + i, r·x + j] = in[c·r² + r·i + j, y, x]."""
     up = PixelShuffleUp(3, 2, factor=2)
     x = torch.randn(1, 3, 4, 5)
     low, high = up[0](x), up(x)

@@ -29,7 +29,7 @@ MODULES = {
     "yaml": ("python3-yaml", "PyYAML"),
     "tf2_ros": ("tf2_ros_py", None),
 }
-OPTIONAL_MODULES = {"scipy"}
+OPTIONAL_MODULES = {"scipy", "torch", "pycuda", "onnxruntime", "transformers"}
 
 
 @pytest.fixture(scope="module")

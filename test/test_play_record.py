@@ -17,7 +17,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs rclpy: install the extra `ros` or source a ROS installation")
 
 from frame_sets import edit_meta, write_set
-from test_process import shared_memory
+from shared_memory import held_by, left_behind, present
 
 from depth_completion_ros.cli import main
 from depth_completion_ros.data.bags import BagMessage, BagReader, read_frames
@@ -145,16 +145,16 @@ def test_without_clock_there_is_none(start, bag, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_in_full_swing_leaves_a_valid_bag(start, bag, tmp_path, number):
     """Both processes end with status 0, what was received until then is in the bag, and no shared memory stays."""
+    before = present()
     log = tmp_path / "received.csv"
     topics = Recording(bag).topics
     recorder = start("record", *topics, "--out", tmp_path / "out", "--every", "2", "--log", log)
     player = start("play", bag, "--loop", "--rate", "4", "--wait", "30")
     wait_for_log(log, rows=100)
-    # Segments belong to one process; ports may be shared with whatever else runs on this machine.
-    mapped = {f for f in shared_memory(player.pid) | shared_memory(recorder.pid) if "_port" not in f}
+    held = held_by([player.pid, recorder.pid])
     summary = finish(recorder, number)
     finish(player, number)
-    assert mapped and not [file for file in mapped if Path(file).exists()]
+    assert held and not left_behind(held, before)
     received = len(rows_of(log))
     kept = sum(len(messages) for messages in messages_of(tmp_path / "out").values())
     assert f"{kept} of {received} messages on {len(topics)} topics" in summary

@@ -11,28 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from shared_memory import held_by, left_behind, present
 
 pytest.importorskip("rclpy", reason="needs rclpy: install the extra `ros` or source a ROS installation")
 
 pytestmark = pytest.mark.ros
 NODE = [sys.executable, "-m", "depth_completion_ros.cli", "node"]
-
-
-def shared_memory(pid: int) -> set[str]:
-    """Shared memory of Fast DDS that a process has mapped; other processes of this machine may have their own."""
-    lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
-    return {line.split()[5] for line in lines if "/dev/shm/fastdds" in line and "(deleted)" not in line}
-
-
-def used_by_another(path: str) -> bool:
-    """Whether a process maps the file; Fast DDS numbers some of them without regard to the domain."""
-    for maps in Path("/proc").glob("[0-9]*/maps"):
-        try:
-            if path in maps.read_text():
-                return True
-        except OSError:  # it has ended
-            continue
-    return False
 
 
 def started(*arguments: str, log: Path) -> subprocess.Popen:
@@ -53,6 +37,7 @@ def waited_for(condition: Callable[[], bool], timeout: float = 20.0) -> bool:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("autostart", ["true", "false"])
 def test_a_signal_ends_it_with_status_0_and_nothing_left(tmp_path, number, autostart):
+    before = present()
     arguments = ["-p", f"autostart:={autostart}", "-p", "watchdog.timeout:=0.5"]
     log = tmp_path / "log"
     process = started("--profile", "tof", "--ros-args", *arguments, log=log)
@@ -61,11 +46,11 @@ def test_a_signal_ends_it_with_status_0_and_nothing_left(tmp_path, number, autos
         def ready() -> bool:
             if autostart == "true":
                 return "nobody publishes it" in log.read_text()
-            return bool(shared_memory(process.pid))
+            return bool(held_by([process.pid]))
 
         assert waited_for(ready), log.read_text()
         time.sleep(0.3)
-        mapped = shared_memory(process.pid)
+        held = held_by([process.pid])
         process.send_signal(number)
         time.sleep(0.02)
         process.send_signal(number)  # a terminal and ros2 launch both pass Ctrl-C on
@@ -75,7 +60,7 @@ def test_a_signal_ends_it_with_status_0_and_nothing_left(tmp_path, number, autos
         process.kill()
         process.wait()
     assert "Traceback" not in log.read_text() and "terminate called" not in log.read_text()
-    assert mapped and not [path for path in mapped if Path(path).exists() and not used_by_another(path)]
+    assert held and not left_behind(held, before)
     with pytest.raises(ProcessLookupError):
         os.kill(process.pid, 0)
 

@@ -70,10 +70,10 @@ def guided(image: np.ndarray, depth: np.ndarray, measured: np.ndarray, scale: fl
 def _agreement(image: np.ndarray, coarse_image: np.ndarray) -> np.ndarray:
     """How far to believe the coarser level at each pixel, (H, W) float32 in 0..1.
 
-    Where its colour is another one, its cell lies across an edge and its depth is of neither side.
+    Where its brightness is another one, its cell lies across an edge and its depth is of neither side.
     """
-    difference = cv2.cvtColor(cv2.absdiff(image, _resized(coarse_image, image)), cv2.COLOR_RGB2GRAY)
-    return cv2.LUT(difference, _AGREEMENT_OF_DIFFERENCE)
+    grey, coarse_grey = (cv2.cvtColor(array, cv2.COLOR_RGB2GRAY) for array in (image, coarse_image))
+    return cv2.LUT(cv2.absdiff(grey, _resized(coarse_grey, grey)), _AGREEMENT_OF_DIFFERENCE)
 
 
 def _resized(array: np.ndarray, like: np.ndarray) -> np.ndarray:

@@ -31,7 +31,7 @@ def method(name: str) -> Method:
     except ModuleNotFoundError as error:
         if error.name != "torch":
             raise
-        raise ConfigurationError("the networks need PyTorch: pip install torch") from error
+        raise ConfigurationError("the networks need PyTorch: pip install 'depth_completion_ros[networks]'") from error
 
 
 def create(name: str, size: str = "small") -> CompletionNetwork:
@@ -44,4 +44,4 @@ def create(name: str, size: str = "small") -> CompletionNetwork:
         raise ConfigurationError(f"no size {size!r} of {name}: choose one of {', '.join(chosen.sizes)}")
     from .shell import CompletionNetwork
 
-    return CompletionNetwork(chosen.core(**chosen.sizes[size]), name, size)
+    return CompletionNetwork(chosen.core(**chosen.sizes[size]), name, size, guided="image" in chosen.inputs)

@@ -20,35 +20,19 @@ def pool_measured(value: Tensor, measured: Tensor, window: int, stride: int | No
     stride = stride or window
     padding = window // 2 if stride == 1 else 0
     share = F.avg_pool2d(measured, window, stride, padding)
-    mean = F.avg_pool2d(value * measured, window, stride, padding) / share.clamp(min=window**-2)
+    mean = mean_pool(value * measured, window, stride, padding) / share.clamp(min=window**-2)
     return mean, F.max_pool2d(measured, window, stride, padding)
+
+
+def mean_pool(x: Tensor, window: int, stride: int | None = None, padding: int = 0) -> Tensor:
+    """Average pooling of few channels, each as an image of its own: CPU engines would pad them to sixteen."""
+    pooled = F.avg_pool2d(x.flatten(0, 1).unsqueeze(1), window, stride, padding)
+    return pooled.unflatten(0, x.shape[:2]).squeeze(2)
 
 
 def upsample(x: Tensor, factor: int) -> Tensor:
     """Bilinear, half-pixel centres."""
     return F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)
-
-
-class Doubling(nn.Module):
-    """Bilinear upsampling to twice the size, half-pixel centres, of few channels: (N, channels, H, W), always float32.
-
-    A convolution and a pixel shuffle: on CPUs four times as fast as a resize, which is made for many channels.
-    """
-
-    kernel: Tensor
-
-    def __init__(self, channels: int):
-        super().__init__()
-        self.channels = channels
-        # Of the two pixels that a cell becomes, each takes 3/4 of the cell and 1/4 of the neighbour on its own side.
-        pair = torch.tensor([[0.25, 0.75, 0.0], [0.0, 0.75, 0.25]])
-        kernel = torch.einsum("iy,jx->ijyx", pair, pair).reshape(4, 1, 3, 3).repeat(channels, 1, 1, 1)
-        self.register_buffer("kernel", kernel, persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
-            padded = F.pad(x.float(), (1, 1, 1, 1), mode="replicate")
-            return F.pixel_shuffle(F.conv2d(padded, self.kernel, groups=self.channels), 2)
 
 
 def conv(
@@ -63,7 +47,7 @@ def conv(
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions around an identity, or around a 1x1 projection where the shape changes.
 
-    He et al., Deep Residual Learning for Image Recognition, CVPR 2016, section 3.3 (figure 2, options A to B).
+    He et al., Deep Residual Learning for Image Recognition, CVPR 2016, section 3.3, option B.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1, activation: Callable[[], nn.Module] = nn.ReLU):

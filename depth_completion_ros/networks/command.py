@@ -20,13 +20,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table."""
+    """Print the table. Raises ConfigurationError without PyTorch."""
     rows = [("network", "size", "parameters", f"GFLOP at {WIDTH}x{HEIGHT}", "inputs", "paper", "weights")]
     for name in names():
+        described = method(name)
         for size in SIZES:
             parameters, flops = cost(name, size)
             weights = "trained" if weights_file(name, size).is_file() else "untrained"
-            described = method(name)
             figures = f"{parameters / 1e6:.2f} M", f"{flops / 1e9:.1f}"
             rows.append((name, size, *figures, described.inputs, described.paper, weights))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]

@@ -20,6 +20,11 @@ from .weights import weights_hash
 
 OPSET = 20  # the first with the grid sampling of NLSPN in the form that all engines read
 _LARGEST = 4096  # pixels of each side that a network of open size takes
+ONE_SIZE_ONLY = ("s2ml",)  # its Fourier matrices are constants of the graph
+NOT_IN_INT8 = {
+    "s2ml": "the phases of its spectra do not survive",
+    "magaconv": "its masks are convolved with weights that are computed, which the quantiser does not take",
+}
 
 Feed = dict[str, np.ndarray]  # the contract's inputs by name
 
@@ -41,10 +46,16 @@ def export_onnx(
     ``calibration``, real frames of this size. Inputs and outputs are float32 in all of them. profile: what the weights
     were trained for, empty where they are random. The file's metadata is that of ``engines.model_file.ModelFile``.
     Raises ValueError where height or width is no multiple of 32, ConfigurationError where int8 lacks
-    frames or a library.
+    frames or a library, or the network cannot be had so (``ONE_SIZE_ONLY``, ``NOT_IN_INT8``).
     """
     if height % MULTIPLE or width % MULTIPLE:
         raise ValueError(f"height and width must be multiples of {MULTIPLE}, not {height}x{width}")
+    if precision == "int8" and network.name in NOT_IN_INT8:
+        raise ConfigurationError(
+            f"{network.name} cannot be had in int8: {NOT_IN_INT8[network.name]}: take fp32 or fp16"
+        )
+    if dynamic and network.name in ONE_SIZE_ONLY:
+        raise ConfigurationError(f"{network.name} cannot be exported for any size: leave --dynamic out and give --size")
     converted = HalfPrecision(network) if precision == "fp16" else fold_batch_norm(network)
     model = _onnx(converted.eval(), height, width, dynamic)
     if precision == "int8":
@@ -82,7 +93,7 @@ def _onnx(network: torch.nn.Module, height: int, width: int, dynamic: bool) -> A
         shapes = (pixels, pixels, None)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it names every library that it does without
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of PyTorch about itself
+        warnings.simplefilter("ignore")  # of PyTorch about itself and about names that it does not need
         program = torch.onnx.export(
             network,
             example,
@@ -111,7 +122,8 @@ def _quantised(model: Any, calibration: Sequence[Feed]) -> Any:
     return nncf.quantize(
         model,
         nncf.Dataset(calibration),
-        preset=nncf.QuantizationPreset.PERFORMANCE,  # symmetric, as TensorRT asks for
+        # Weights symmetric, activations not: with symmetric activations OpenVINO is off by up to 50 %.
+        preset=nncf.QuantizationPreset.MIXED,
         subset_size=len(calibration),
         ignored_scope=nncf.IgnoredScope(names=kept),
     )

@@ -4,7 +4,7 @@ Huang, Miao, Deng, Jia, Chen, Mask-adaptive Gated Convolution and Bi-directional
 Completion, arXiv 2401.07439v1. Taken from the paper: the MagaConv operation (eq. 3-5), layers of three parallel heads,
 blocks of three layers with strides 2, 1, 1 and mask updates (eq. 6), three blocks; a colour encoder of the same shape
 from plain residual convolutions; Bid-Fusion steps of depth to colour and colour to depth by cross-modal fusion (eq. 7,
-head 3); 48 M parameters. Decoder: the gated deconvolution of Chen et al., AGG-Net, ICCV 2023, section 3.3.
+head 3); 48 M parameters. Decoder: the gated deconvolution of Chen et al., AGG-Net, ICCV 2023.
 Where the authors' later public code differs from the paper, the paper is followed.
 
 Chosen here, and why:

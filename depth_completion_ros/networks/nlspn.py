@@ -1,8 +1,8 @@
 """NLSPN: depth is refined by propagation from neighbours that the network chooses for each pixel.
 
 Park, Joo, Hu, Liu, Kweon, Non-Local Spatial Propagation Network for Depth Completion, ECCV 2020.
-Taken from the paper: propagation (eq. 2-4), affinity normalisation TGASS (section 4.2), confidence-weighted affinities
-(section 4.3), encoder and decoder (section 5), 18 iterations. Layer widths as in the authors' published network.
+Taken from the paper: propagation (section 3), affinities normalised by tanh-gamma-abs-sum* and weighted by confidence
+(section 4), encoder and decoder (section 5), 18 iterations. Layer widths as in the authors' published network.
 
 Chosen here, and why:
 - It propagates log(depth / scale), as the shell's normalisation asks for. Propagation is linear in either domain.
@@ -56,9 +56,9 @@ class Propagation(nn.Module):
 
     def affinities(self, raw: Tensor, confidence: Tensor) -> Tensor:
         """raw, confidence at the neighbours (N, 8, H, W) to weights (N, 8, H, W), whose absolute sum is at most 1."""
-        affinity = torch.tanh(raw.float()) / (self.gamma + 1e-8)  # eq. 7: tanh-gamma
-        affinity = affinity * confidence  # eq. 9
-        return affinity / (affinity.abs().sum(dim=1, keepdim=True) + 1e-4).clamp(min=1)  # eq. 6: abs-sum*
+        # Section 4: tanh-gamma, then the confidence, then abs-sum*, which divides only where the sum exceeds 1.
+        affinity = torch.tanh(raw.float()) / (self.gamma + 1e-8) * confidence
+        return affinity / (affinity.abs().sum(dim=1, keepdim=True) + 1e-4).clamp(min=1)
 
 
 def sampling_grid(offsets: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ def sample(values: Tensor, grid: Tensor) -> Tensor:
 
 
 def propagate(depth: Tensor, weights: Tensor, grid: Tensor) -> Tensor:
-    """One iteration, eq. 3: the centre keeps what the neighbours' weights leave of 1."""
+    """One iteration, section 3: the centre keeps what the neighbours' weights leave of 1."""
     centre = 1 - weights.sum(dim=1, keepdim=True)
     return centre * depth + (weights * sample(depth, grid)).sum(dim=1, keepdim=True)
 
@@ -112,28 +112,29 @@ class Nlspn(nn.Module):
     ):
         super().__init__()
         self.reduction = reduction
+        *stages, deepest = channels
         folded, width = reduction**2, channels[0]
         self.image_stem = nn.Sequential(nn.Conv2d(3 * folded, width * 3 // 4, 3, padding=1), nn.LeakyReLU(0.2))
         self.depth_stem = nn.Sequential(nn.Conv2d(DEPTH_CHANNELS * folded, width // 4, 3, padding=1), nn.LeakyReLU(0.2))
         self.encoder = nn.ModuleList()
         before = width
-        for index, (after, depth) in enumerate(zip(channels, depths, strict=False)):
+        for index, (after, depth) in enumerate(zip(stages, depths, strict=True)):
             first = ResidualBlock(before, after, stride=2 if index else 1)
             self.encoder.append(nn.Sequential(first, *(ResidualBlock(after, after) for _ in range(depth - 1))))
             before = after
-        self.encoder.append(conv(before, channels[-1], stride=2))
+        self.encoder.append(conv(before, deepest, stride=2))
 
-        before = channels[-1]
+        before = deepest
         self.decoder = nn.ModuleList()
-        for after, skip in zip(decoder, reversed(channels[:-1]), strict=True):
+        for after, skip in zip(decoder, reversed(stages), strict=True):
             self.decoder.append(_deconv(before, after))
             before = after + skip
         self.initial = conv(before, width)
-        self.initial_head = Head(width + channels[0])
+        self.initial_head = Head(2 * width)
         self.guidance = conv(before, width)
-        self.guidance_head = nn.Conv2d(width + channels[0], _COUNT, 3, padding=1)
+        self.guidance_head = nn.Conv2d(2 * width, _COUNT, 3, padding=1)
         self.confidence = conv(before, width // 2)
-        self.confidence_head = nn.Sequential(nn.Conv2d(width // 2 + channels[0], 1, 3, padding=1), nn.Sigmoid())
+        self.confidence_head = nn.Sequential(nn.Conv2d(width // 2 + width, 1, 3, padding=1), nn.Sigmoid())
         self.propagation = Propagation(iterations)
 
     def forward(self, inputs: CoreInputs) -> tuple[Tensor, Tensor]:

@@ -108,7 +108,9 @@ def load_relative_depth(path: Path) -> PretrainedRelativeDepth:
         model = AutoModelForDepthEstimation.from_pretrained(str(path), local_files_only=True)
         return PretrainedRelativeDepth(_TransformersModel(model))
     except ImportError as error:
-        raise ConfigurationError(f"{path} needs {error.name}: pip install {error.name}") from error
+        raise ConfigurationError(
+            f"{path} needs {error.name}: pip install 'depth_completion_ros[relative_depth]'"
+        ) from error
     except Exception as error:  # each library has its own kinds
         raise ConfigurationError(
             f"{path} holds no relative-depth model ({error}): give an .onnx file or a transformers folder"

@@ -2,11 +2,11 @@
 
 Zhao et al., S2ML: Spatio-Spectral Mutual Learning for Depth Completion, arXiv 2511.06033, 2025. Holes change the
 spectrum of a depth map: their edges add high frequencies, the smoothness they take is missing from the low ones.
-Taken from the paper's description (it has no public code): amplitude and phase are fused apart; of the amplitude, low
-frequencies are rescaled and high ones filtered; the phase takes from the image's phase, bin by bin, under attention;
-the result goes back to the spatial domain and is fused with the depth features by a Swin-Conv block; the pair is
-applied again and again, two pairs being the best balance.
-Swin-Conv block: Zhang et al., Practical Blind Image Denoising via Swin-Conv-UNet and Data Synthesis, 2022, section 3.1.
+Taken from the paper's description (no public code was found): amplitude and phase are fused apart; of the amplitude,
+low frequencies are rescaled and high ones filtered; the phase takes from the image's phase, bin by bin, under
+attention; the result goes back to the spatial domain and is fused with the depth features by a Swin-Conv block; the
+pair is applied again and again, two pairs being the best balance.
+Swin-Conv block: Zhang et al., Practical Blind Denoising via Swin-Conv-UNet and Data Synthesis, 2022.
 Shifted windows: Liu et al., Swin Transformer, ICCV 2021, section 3.2.
 
 Chosen here, and why:

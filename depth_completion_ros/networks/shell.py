@@ -15,13 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..contract import MULTIPLE
-from .blocks import Doubling, pool_measured
+from .blocks import pool_measured
+from .hole_filling import HoleFilling
 
 DEPTH_CHANNELS = 4
 INPUT_CHANNELS = 3 + DEPTH_CHANNELS
 
-_LEVELS = 5  # halvings of the pyramid: 32 pixels become one cell
-_WINDOWS = (3, 5, 9, 17)  # cells; what they reach together, 15 cells or 480 pixels, spans the holes of any usual image
 _MAX_LOG_DEPTH = 7.0  # depth stays within a factor 1000 of scale whatever the weights, so exp is finite in float16 too
 _MAX_LOG_B = 4.0
 _MIN_LOG_B = -9.0
@@ -31,8 +30,8 @@ class CoreInputs(NamedTuple):
     """What a core sees; all float32, depth as log(depth / scale).
 
     image (N, 3, H, W) about -0.5..0.5; sparse (N, 1, H, W), 0 where missing; measured (N, 1, H, W) 0 or 1;
-    prefill (N, 1, H, W), sparse with its holes filled; distance (N, 1, H, W), about log2 of the distance to the nearest
-    measurement, 0 there and 1 at 32 pixels.
+    prefill (N, 1, H, W), sparse with its holes filled; distance (N, 1, H, W), log2 of the distance to the measurements
+    that filled it, 0 where measured and 1 at about 32 pixels.
     """
 
     image: Tensor
@@ -71,11 +70,14 @@ class Method:
 
 
 class CompletionNetwork(nn.Module):
-    """A core behind the contract. name, size: as in ``create``."""
+    """A core behind the contract. name, size: as in ``create``. guided: the image guides the filling of holes; False
+    for methods that see depth only.
+    """
 
-    def __init__(self, core: nn.Module, name: str, size: str):
+    def __init__(self, core: nn.Module, name: str, size: str, guided: bool = True):
         super().__init__()
         self.fill_holes = HoleFilling()
+        self.guided = guided
         self.core = core
         self.name = name
         self.size = size
@@ -96,35 +98,5 @@ class CompletionNetwork(nn.Module):
         known = depth > 0
         measured = known.to(depth.dtype)
         sparse = torch.log(torch.where(known, depth / scale, 1.0))
-        prefill, distance = self.fill_holes(sparse, measured)
+        prefill, distance = self.fill_holes(sparse, measured, image if self.guided else None)
         return CoreInputs(image - 0.5, sparse, measured, prefill, distance)
-
-
-class HoleFilling(nn.Module):
-    """Push-pull filling (Gortler et al., The Lumigraph, 1996, section 3.4) with pooling and resizing only.
-
-    value, measured (N, 1, H, W), measured 0 or 1. Returns value with every hole filled, measured pixels untouched, and
-    the number of pyramid levels climbed to fill each pixel, in units of the pyramid's height. Nothing measured gives 0.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.doubling = Doubling(2)
-
-    def forward(self, value: Tensor, measured: Tensor) -> tuple[Tensor, Tensor]:
-        levels = []
-        for _ in range(_LEVELS):
-            levels.append((value, measured))
-            value, measured = pool_measured(value, measured, 2)
-        # Holes wider than a coarsest cell: ever wider windows.
-        climbed = 1 - measured
-        for window in _WINDOWS:
-            mean, reached = pool_measured(value, measured, window, stride=1)
-            value = torch.lerp(mean, value, measured)
-            climbed = climbed + (1 - reached)
-            measured = reached
-        for finer, known in reversed(levels):
-            value, climbed = self.doubling(torch.cat([value, climbed], dim=1)).split(1, dim=1)
-            value = torch.lerp(value, finer, known)
-            climbed = (1 - known) * (climbed + 1)
-        return value, climbed / _LEVELS

@@ -43,8 +43,7 @@ def _waves(size: int, frequencies: int, device: torch.device) -> tuple[Tensor, T
     """cos and sin of 2π·n·k / size over √size, each (size, frequencies) float32."""
     n = torch.arange(size, device=device).unsqueeze(1)
     k = torch.arange(frequencies, device=device)
-    # The remainder is exact, a large angle would not be. The size as a tensor, so that it may be open in an export.
-    angle = (n * k % torch.full((), size, device=device)).float() * (2 * math.pi / size)
+    angle = (n * k % size).float() * (2 * math.pi / size)  # the remainder is exact, a large angle would not be
     return torch.cos(angle) / math.sqrt(size), torch.sin(angle) / math.sqrt(size)
 
 

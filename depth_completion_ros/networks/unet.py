@@ -3,7 +3,7 @@
 First place of the 2024 CVPR AIS depth challenge. Taken from the report: two encoders of NAFNet blocks, one for the
 relative depth and one for the measured depth; four downsamplings; adaptive instance normalisation at every stage; a
 decoder with skips; 29 M parameters.
-NAFNet block: Chen, Chu, Zhang, Sun, Simple Baselines for Image Restoration, ECCV 2022, section 3 and figure 4c.
+NAFNet block: Chen, Chu, Zhang, Sun, Simple Baselines for Image Restoration, ECCV 2022.
 AdaIN: Huang, Belongie, Arbitrary Style Transfer in Real-time with Adaptive Instance Normalization, ICCV 2017, eq. 8.
 
 Chosen here, and why:

@@ -1,0 +1,255 @@
+"""Every engine gives PyTorch's answer for every network, frame after frame, and says no where it cannot."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the reference is PyTorch")
+onnx = pytest.importorskip("onnx", reason="the export needs onnx")
+pytest.importorskip("onnxscript", reason="the export needs onnxscript")
+openvino = pytest.importorskip("openvino", reason="the engine under test is OpenVINO")
+
+from network_files import HEIGHT, WIDTH, feed_of, network_file, random_frame, real_frames  # noqa: E402
+from test_networks import stirred  # noqa: E402
+
+from depth_completion_ros import DepthCompleter, RgbdFrame  # noqa: E402
+from depth_completion_ros.engines import Engine, open_engine  # noqa: E402
+from depth_completion_ros.engines.model_file import find_model_file, read_model_file  # noqa: E402
+from depth_completion_ros.errors import ConfigurationError, EngineError  # noqa: E402
+from depth_completion_ros.networks import names  # noqa: E402
+from depth_completion_ros.networks.export import NOT_IN_INT8  # noqa: E402
+from depth_completion_ros.networks.export_command import relative_difference  # noqa: E402
+from depth_completion_ros.networks.weights import WeightedNetwork, load_weights, save_weights  # noqa: E402
+from depth_completion_ros.profiles import load_profile  # noqa: E402
+
+PROFILE = load_profile("kinect")
+# Relative RMSE of depth against PyTorch in float32, for networks far from their start. OpenVINO runs fp16 files in
+# bfloat16, which has 8 bits where float16 has 11.
+TOLERANCES = {"fp32": 1e-5, "fp16": 1e-2, "int8": 4e-2}
+FRAMES = {"random": random_frame(), "real": real_frames()[1]}
+
+
+def relative_rmse(answer: np.ndarray, truth: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(np.square(answer - truth)) / np.mean(np.square(truth))))
+
+
+def reference(name: str, frame: tuple[np.ndarray, np.ndarray, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Depth and sigma by PyTorch in float32; a Laplace variable of scale b has the standard deviation b·√2."""
+    with torch.no_grad():
+        completed, log_b = stirred(name)(*(torch.from_numpy(value) for value in feed_of(frame).values()))
+    depth = completed[0, 0].numpy()
+    return depth, depth * np.exp(log_b[0, 0].numpy()) * np.float32(np.sqrt(2))
+
+
+def openvino_engine(model: Path, threads: int = 1) -> Engine:
+    return open_engine("openvino", str(model), profile=PROFILE, threads=threads)
+
+
+COMBINATIONS = [(name, precision) for precision in ("fp32", "fp16") for name in names()]
+COMBINATIONS += [("lite", "int8"), ("nlspn", "int8")]
+
+
+@pytest.mark.parametrize(("name", "precision"), COMBINATIONS)
+def test_openvino_gives_the_answer_of_pytorch(name, precision):
+    engine = openvino_engine(network_file(name, precision))
+    for frame in FRAMES.values():
+        depth, sigma = engine.run(*frame)
+        expected_depth, expected_sigma = reference(name, frame)
+        assert depth.shape == sigma.shape == (HEIGHT, WIDTH)
+        assert relative_rmse(depth, expected_depth) < TOLERANCES[precision]
+        assert relative_rmse(sigma, expected_sigma) < 3 * TOLERANCES[precision]
+    engine.close()
+
+
+@pytest.mark.parametrize("name", names())
+def test_float16_graphs_are_within_one_percent(name):
+    """By ONNX Runtime, which rounds each operator's result to the type in the file: bfloat16 plays no part here."""
+    pytest.importorskip("onnxruntime", reason="it computes the float16 graph")
+    for frame in FRAMES.values():
+        assert relative_difference(network_file(name, "fp16"), network_file(name), [feed_of(frame)]) < 0.01
+
+
+def test_torch_engine_gives_the_answer_of_the_network(tmp_path):
+    """From a weights file, on whatever device it takes here."""
+    path = tmp_path / "lite.pt"
+    save_weights(WeightedNetwork(stirred("lite"), "kinect"), path)
+    engine = open_engine("torch", str(path), profile=PROFILE)
+    assert engine.trained and engine.model == "lite-small"
+    for frame in FRAMES.values():
+        for answer, expected in zip(engine.run(*frame), reference("lite", frame), strict=True):
+            assert relative_rmse(answer, expected) < (1e-2 if torch.cuda.is_available() else 1e-5)
+    engine.close()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that PyTorch can use")
+@pytest.mark.parametrize("name", names())
+def test_torch_engine_on_a_gpu_replays_its_graph(name, tmp_path):
+    path = tmp_path / f"{name}.pt"
+    save_weights(WeightedNetwork(stirred(name), "kinect"), path)
+    engine = open_engine("torch", str(path), profile=PROFILE)
+    for frame in (FRAMES["random"], FRAMES["real"], FRAMES["random"]):
+        assert relative_rmse(engine.run(*frame)[0], reference(name, frame)[0]) < 1e-2
+    engine.close()
+
+
+@pytest.mark.parametrize("kind", ["openvino", "torch"])
+def test_buffers_do_not_leak_from_frame_to_frame(kind):
+    """A, B, A: the second A is the first, to the bit, and B is that of an engine that never saw A."""
+    a, b = FRAMES.values()
+
+    def fresh() -> Engine:
+        return openvino_engine(network_file("lite")) if kind == "openvino" else open_engine("torch", profile=PROFILE)
+
+    engine = fresh()
+    first = [array.copy() for array in engine.run(*a)]
+    between = [array.copy() for array in engine.run(*b)]
+    again = engine.run(*a)
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one, other)
+    for one, other in zip(between, fresh().run(*b), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert not np.array_equal(first[0], between[0])
+
+
+def test_inputs_are_only_read_and_may_be_views():
+    engine = openvino_engine(network_file("lite"))
+    image, depth, scale = FRAMES["real"]
+    expected = engine.run(image, depth, scale)[0].copy()
+    wide = np.zeros((HEIGHT, 2 * WIDTH, 3), np.uint8), np.zeros((HEIGHT, 2 * WIDTH), np.float32)
+    views = wide[0][:, ::2], wide[1][:, ::2]
+    np.copyto(views[0], image)
+    np.copyto(views[1], depth)
+    np.testing.assert_array_equal(engine.run(*views, scale)[0], expected)
+    np.testing.assert_array_equal(views[1], depth)
+    np.testing.assert_array_equal(views[0], image)
+
+
+def test_another_size_is_refused_with_the_command_that_mends_it():
+    engine = openvino_engine(network_file("lite"))
+    with pytest.raises(
+        ConfigurationError, match=r"takes images of 128x96 pixels, not 160x96.*export lite --size 96x160"
+    ):
+        engine.run(*random_frame(96, 160))
+
+
+def test_completer_pads_and_reports_an_engine_that_refuses():
+    frame = random_frame(60, 89)
+    completer = DepthCompleter(PROFILE, openvino_engine(network_file("lite")))
+    completed = completer.complete(RgbdFrame(frame[0], frame[1]))
+    assert completed.depth.shape == (60, 89) and np.isfinite(completed.depth).all()
+    with pytest.raises(EngineError, match="export lite --size 128x160"):
+        larger = random_frame(120, 160)
+        completer.complete(RgbdFrame(larger[0], larger[1]))
+
+
+def test_dynamic_file_takes_any_size():
+    engine = openvino_engine(network_file("lite", dynamic=True))
+    for height, width in ((96, 128), (64, 160), (96, 128)):
+        frame = random_frame(height, width)
+        assert relative_rmse(engine.run(*frame)[0], reference("lite", frame)[0]) < TOLERANCES["fp32"]
+
+
+def test_network_made_for_one_size_is_not_exported_for_all():
+    with pytest.raises(ConfigurationError, match="leave --dynamic out"):
+        network_file("s2ml", dynamic=True)
+
+
+@pytest.mark.parametrize("name", NOT_IN_INT8)
+def test_int8_is_refused_where_it_ruins_the_answer(name):
+    with pytest.raises(ConfigurationError, match="take fp32 or fp16"):
+        network_file(name, "int8")
+
+
+def damaged(path: Path, how: str) -> bytes:
+    content = path.read_bytes()
+    if how == "cut short":
+        return content[: len(content) // 2]
+    if how == "empty":
+        return b""
+    if how == "text":
+        return b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
+    model = onnx.load(path)
+    if how == "foreign":
+        del model.metadata_props[:]
+    elif how == "other contract":
+        next(entry for entry in model.metadata_props if entry.key == "contract").value = "999"
+    else:
+        del model.graph.node[:]  # "no operators"
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize("how", ["cut short", "empty", "text", "foreign", "other contract", "no operators"])
+def test_unusable_file_is_refused_with_the_mend(how, tmp_path):
+    path = tmp_path / "lite.onnx"
+    path.write_bytes(damaged(network_file("lite"), how))
+    with pytest.raises(ConfigurationError, match=r"lite\.onnx.*depth-completion export"):
+        openvino_engine(path)
+
+
+def test_missing_and_foreign_weights_are_refused(tmp_path):
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        openvino_engine(tmp_path / "none.onnx")
+    (tmp_path / "weights.pt").write_bytes(b"no weights")
+    with pytest.raises(ConfigurationError, match="give a file that training wrote"):
+        load_weights(tmp_path / "weights.pt")
+
+
+def test_file_says_what_it_holds_without_onnx():
+    """The robot needs neither onnx nor protobuf to read what a file says of itself."""
+    path = network_file("nlspn", "fp16", profile="tof")
+    file = read_model_file(path)
+    assert (file.name, file.size, file.precision) == ("nlspn", "small", "fp16")
+    assert (file.height, file.width, file.profile, file.trained) == (HEIGHT, WIDTH, "tof", True)
+    assert len(file.weights) == 16
+    code = f"""
+import sys
+from pathlib import Path
+from depth_completion_ros.engines.model_file import read_model_file
+assert read_model_file(Path({str(path)!r})).name == "nlspn"
+assert not {{"onnx", "torch", "google.protobuf", "openvino"}} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch) -> Path:
+    """An empty directory in which networks are looked for."""
+    monkeypatch.setenv("DEPTH_COMPLETION_MODELS", str(tmp_path))
+    return tmp_path
+
+
+def test_files_are_found_by_name_size_and_precision(models):
+    for path in (network_file("lite"), network_file("lite", "fp16"), network_file("lite", dynamic=True)):
+        shutil.copy(path, models)
+    assert find_model_file("lite", HEIGHT, WIDTH, "fp16", "fp32").path.name == "lite-small-fp16-64x96.onnx"
+    assert find_model_file("lite-small-fp32", 128, 64).path.name == "lite-small-fp32-dynamic.onnx"
+    assert find_model_file("lite", None, None, "fp32").path.name == "lite-small-fp32-64x96.onnx"
+    for name, precision in (("lit", "fp32"), ("lite", "int8"), ("auto", "fp32")):  # auto: none of them is trained
+        with pytest.raises(ConfigurationError, match="depth-completion export"):
+            find_model_file(name, None, None, precision)
+
+
+def test_auto_takes_a_trained_network_and_else_the_classical_engine(models):
+    shutil.copy(network_file("lite"), models)
+    assert open_engine("auto", profile=PROFILE).engine == "classical"
+    assert open_engine("auto", "push_pull", profile=PROFILE).engine == "classical"
+    named = open_engine("auto", "lite", profile=PROFILE)
+    assert not named.trained and named.model.endswith("(untrained)")
+    shutil.copy(network_file("lite", profile="kinect"), models)
+    best = open_engine("auto", profile=PROFILE)
+    assert best.trained and best.engine in ("openvino", "tensorrt")
+    with pytest.raises(ConfigurationError, match="no network file 'nlspn'"):
+        open_engine("auto", "nlspn", profile=PROFILE)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_are_as_asked(threads):
+    compiled = openvino_engine(network_file("lite"), threads=threads)._request.get_compiled_model()
+    assert compiled.get_property("INFERENCE_NUM_THREADS") == threads
