@@ -233,7 +233,7 @@ def test_command_builds_and_says_where(tmp_path, capsys, monkeypatch):
 def test_command_refuses_sizes_for_a_network_of_one_size(tmp_path, capsys):
     sizes = ["--profile-sizes", "64x64", "96x128", "128x160"]
     assert cli.main(["build-engine", str(network("lite").path), "--out", str(tmp_path), *sizes]) == 1
-    assert "takes images of 128x96 pixels only" in capsys.readouterr().err
+    assert f"takes images of {WIDTH}x{HEIGHT} pixels only" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("size", ["480", "480x", "100x128", "0x32"])
