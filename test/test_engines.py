@@ -51,8 +51,7 @@ def openvino_engine(model: Path, threads: int = 1) -> Engine:
     return open_engine("openvino", str(model), profile=PROFILE, threads=threads)
 
 
-COMBINATIONS = [(name, precision) for precision in ("fp32", "fp16") for name in names()]
-COMBINATIONS += [("lite", "int8"), ("nlspn", "int8")]
+COMBINATIONS = [(name, precision) for precision in ("fp32", "fp16") for name in names()] + [("lite", "int8")]
 
 
 @pytest.mark.parametrize(("name", "precision"), COMBINATIONS)
@@ -134,7 +133,7 @@ def test_inputs_are_only_read_and_may_be_views():
 def test_another_size_is_refused_with_the_command_that_mends_it():
     engine = openvino_engine(network_file("lite"))
     with pytest.raises(
-        ConfigurationError, match=r"takes images of 128x96 pixels, not 160x96.*export lite --size 96x160"
+        ConfigurationError, match=r"takes images of 96x64 pixels, not 160x96.*export lite --size 96x160"
     ):
         engine.run(*random_frame(96, 160))
 
@@ -189,7 +188,7 @@ def damaged(path: Path, how: str) -> bytes:
 def test_unusable_file_is_refused_with_the_mend(how, tmp_path):
     path = tmp_path / "lite.onnx"
     path.write_bytes(damaged(network_file("lite"), how))
-    with pytest.raises(ConfigurationError, match=r"lite\.onnx.*depth-completion export"):
+    with pytest.raises(ConfigurationError, match=r"(?s)lite\.onnx.*depth-completion export"):
         openvino_engine(path)
 
 

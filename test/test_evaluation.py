@@ -187,9 +187,17 @@ def test_bench_engines_times_every_model_asked_for(tmp_path, capsys):
     arguments = ["bench", "engines", "--frames", str(tmp_path / "small"), "--size", "64x48", "--rounds", "2"]
     assert main([*arguments, "--models", "guided,measured", "--out", str(out)]) == 0
     assert "p95" in capsys.readouterr().out
-    times = json.loads(out.read_text())["ms"]
-    assert set(times) == {"guided", "measured"}
-    assert all(len(values) == 2 and min(values) > 0 for model in times.values() for values in model.values())
+    timings = json.loads(out.read_text())["timings"]
+    assert [timing["model"] for timing in timings] == ["guided", "measured"]
+    assert all(len(values) == 2 and min(values) > 0 for timing in timings for values in timing["ms"].values())
+
+
+def test_bench_engines_goes_on_after_a_model_that_cannot_be_timed(tmp_path, capsys):
+    write_set(tmp_path / "small")
+    arguments = ["bench", "engines", "--frames", str(tmp_path / "small"), "--size", "64x48", "--rounds", "2"]
+    assert main([*arguments, "--models", "none_such,measured", "--out", str(tmp_path / "bench.json")]) == 0
+    printed = capsys.readouterr().out
+    assert "classical none_such: no classical model" in printed and "classical measured" in printed
 
 
 def test_bench_engines_refuses_a_size_that_is_none(capsys):
