@@ -162,7 +162,7 @@ def test_evaluate_scores_all_models_on_the_same_pixels_and_writes_both_files(tmp
     ("options", "message"),
     [
         (["--protocol", "guess"], "no protocol guess"),
-        (["--models", "telepathy"], "no classical model 'telepathy'"),
+        (["--models", "telepathy"], "no engine runs model 'telepathy'"),
         (["--frames", "0"], "--frames 0"),
         (["--engine", "abacus"], "no engine 'abacus'"),
     ],

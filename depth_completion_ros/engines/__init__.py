@@ -78,7 +78,10 @@ def _open_best(model: str, profile: Profile, threads: int) -> Engine:
             reasons.append(str(error))
     if model == "auto":
         return open_engine("classical", profile=profile, threads=threads)
-    raise ConfigurationError(f"no engine runs model {model!r} here: {'; '.join(dict.fromkeys(reasons))}")
+    raise ConfigurationError(
+        f"no engine runs model {model!r} here: it is no classical model ({', '.join(model_names('classical'))}), and "
+        f"{'; '.join(dict.fromkeys(reasons))}"
+    )
 
 
 def model_names(engine: str = "auto") -> list[str]:

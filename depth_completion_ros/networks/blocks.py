@@ -92,7 +92,7 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         convolution, shuffle = self.expand
-        # Split at the low resolution: behind the shuffle this took a third of lite's whole time on a CPU.
+        # Split at the low resolution, where the channels are whole blocks of memory, rather than behind the shuffle.
         delta, gate, log_b = convolution(x).chunk(3, dim=1)
         if self.bound is not None:
             delta = self.bound(delta)

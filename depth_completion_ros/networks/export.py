@@ -22,8 +22,8 @@ OPSET = 20  # the first with the grid sampling of NLSPN in the form that all eng
 _LARGEST = 4096  # pixels of each side that a network of open size takes
 ONE_SIZE_ONLY = ("s2ml",)  # its Fourier matrices are constants of the graph
 NOT_IN_INT8 = {
-    "s2ml": "the phases of its spectra do not survive",
-    "magaconv": "its masks are convolved with weights that are computed, which the quantiser does not take",
+    "s2ml": "its answer is then off by most of its size",
+    "magaconv": "the quantiser (NNCF) fails on it",
 }
 
 Feed = dict[str, np.ndarray]  # the contract's inputs by name
