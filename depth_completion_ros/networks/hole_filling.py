@@ -2,9 +2,9 @@
 
 Push-pull (Gortler et al., The Lumigraph, 1996): means of what is measured go up a pyramid, holes are
 filled on the way down. Plain push-pull blurs edges. So each cell also carries where its value was measured, and on the
-coarse levels a hole takes from the 3x3 cells above it by inverse distance to these places (Shepard, 1968) and by
-likeness of colour (Tomasi, Manduchi, Bilateral Filtering, ICCV 1998). It is all pooling, convolution and arithmetic,
-which every engine runs.
+coarse levels a hole takes from the 3x3 cells above it by inverse distance to these places (Shepard, 1968), to the sixth
+power, and by likeness of colour (Tomasi, Manduchi, Bilateral Filtering, ICCV 1998). It is all pooling, convolution and
+arithmetic, which every engine runs; no logarithm, as CPU engines compute those one by one.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ _FINE_LEVELS = 2  # halvings that are filled by plain bilinear interpolation, wh
 _COARSE_LEVELS = 3
 _WINDOWS = (3, 5, 9, 17, 33)  # of coarsest cells, 32 pixels each: together they reach 31 cells or 992 pixels
 # Chosen on 12 frames with five patterns of holes each; flat around the optimum.
-_POWER = 3.0  # of 1 / squared distance
 _SOFT_CORE = 0.1  # squared cells, below which distances count as equal
 _COLOUR_SIGMA = 0.1  # of 0..1
+_MAX_UNLIKENESS = 70.0  # keeps a weight above zero in float32 where no colour is alike
 _LOG_DISTANCE_UNIT = 5.0  # distance 1 stands for 2⁵ - 1 pixels
 
 
@@ -81,11 +81,13 @@ def pull(state: Tensor, centres: Tensor, finer_guide: Tensor | None, guide: Tens
     """
     above = _around(state).unsqueeze(3)  # (N, 9, 3, 1, h, w)
     squared = ((_children(centres) - above[:, :, 1:]) / cell).square().sum(dim=2)  # (N, 9, 4, h, w)
-    log_weight = -_POWER * torch.log(squared + _SOFT_CORE)
+    inverse = 1 / (squared + _SOFT_CORE)
+    weight = inverse * inverse * inverse
     if finer_guide is not None and guide is not None:
         difference = (_children(finer_guide) - _around(guide).unsqueeze(3)).square().sum(dim=2)
-        log_weight = log_weight - difference / (2 * _COLOUR_SIGMA**2)
-    mean = (log_weight.softmax(dim=1).unsqueeze(2) * above).sum(dim=1)  # (N, 3, 4, h, w)
+        weight = weight * torch.exp(-(difference / (2 * _COLOUR_SIGMA**2)).clamp(max=_MAX_UNLIKENESS))
+    weight = weight / weight.sum(dim=1, keepdim=True)
+    mean = (weight.unsqueeze(2) * above).sum(dim=1)  # (N, 3, 4, h, w)
     return F.pixel_shuffle(mean.flatten(1, 2), 2)
 
 
