@@ -1,10 +1,12 @@
-"""The start that every network corrects: holes filled from what was measured around them, near and alike in colour.
+"""The start that every network corrects: holes filled by planes that are fitted to what was measured, along colour.
 
-Push-pull (Gortler et al., The Lumigraph, 1996): means of what is measured go up a pyramid, holes are
-filled on the way down. Plain push-pull blurs edges. So each cell also carries where its value was measured, and on the
-coarse levels a hole takes from the 3x3 cells above it by inverse distance to these places (Shepard, 1968), to the sixth
-power, and by likeness of colour (Tomasi, Manduchi, Bilateral Filtering, ICCV 1998). It is all pooling, convolution and
-arithmetic, which every engine runs; no logarithm, as CPU engines compute those one by one.
+Locally weighted regression (Cleveland, JASA 1979) of log-depth. What a measurement weighs falls off with its distance
+in the domain transform of the image (Gastal, Oliveira, SIGGRAPH 2011), in which a step of colour counts as a step of
+space: so depth spreads across even surfaces and stops at their edges. Planes, and not means, because floors and walls
+are slanted. What the planes leave unexplained of the measurements is spread in the same way on a finer grid, twice.
+
+Each row, and each column, has a small dense matrix of weights, as in axial attention, so that a value reaches across
+the whole image in one product. It is all pooling, matrix products and arithmetic, which every engine runs.
 """
 
 from __future__ import annotations
@@ -15,111 +17,125 @@ from torch import Tensor, nn
 
 from .blocks import mean_pool, pool_measured
 
-_FINE_LEVELS = 2  # halvings that are filled by plain bilinear interpolation, which costs little there and harms little
-_COARSE_LEVELS = 3
-_WINDOWS = (3, 5, 9, 17, 33)  # of coarsest cells, 32 pixels each: together they reach 31 cells or 992 pixels
-# Chosen on 12 frames with five patterns of holes each; flat around the optimum.
-_SOFT_CORE = 0.1  # squared cells, below which distances count as equal
-_COLOUR_SIGMA = 0.1  # of 0..1
-_MAX_UNLIKENESS = 70.0  # keeps a weight above zero in float32 where no colour is alike
-_LOG_DISTANCE_UNIT = 5.0  # distance 1 stands for 2⁵ - 1 pixels
+_COARSE, _FINE = 8, 4  # pixels that a cell is wide
+# Chosen on the four training sets under four patterns of holes each, two frames a pattern; flat around the optimum.
+_COARSE_REACH, _FINE_REACH = 5.0, 3.0  # cells over which a weight falls to 1/e
+_COLOUR_STEP = 0.1  # of 0..1, summed over channels: counts as much as the reach
+_SLOPE_SPREAD = 0.5  # squared cells: points that lie closer together than that say little about a slope
+_FADES = (1e-3, 1e-2)  # weight at which the correction of the fine grid fades to a half
+_FURTHEST = 30.0  # reaches; beyond it all weigh the same, which float32 can still tell from nothing
+_LEAST_WEIGHT = 2.0**-20
+_LOG_DISTANCE_UNIT = 5.0
+_OUTSIDE = 1e4  # larger than any value
 
 
 class HoleFilling(nn.Module):
     """value, measured (N, 1, H, W), measured 0 or 1; guide (N, 3, H, W), 0..1 or shifted, or None for no colour.
 
-    Returns, (N, 1, H, W) float32 each: value with every hole filled, measured pixels untouched, 0 if nothing is
-    measured within reach; and log2(1 + distance to what filled it, roughly, in pixels) / 5.
+    Returns, (N, 1, H, W) float32 each: value with every hole filled within the range of what is measured, measured
+    pixels untouched, 0 if nothing is measured; and how far away the measurements are, as log2(1 + 1 / the sum of their
+    weights) / 5: 0 where measured, in the middle of nowhere growing in proportion to the distance, to 4 at most.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.doubling = Doubling(2)
+        self.doubling = Doubling()
 
     def forward(self, value: Tensor, measured: Tensor, guide: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        state = torch.cat([value, cell_centres(value, 1)], dim=1)
-        fine, coarse = [], []
-        for _ in range(_FINE_LEVELS):
-            fine.append((value, measured))
-            state, measured = pool_measured(state, measured, 2)
-            value = state[:, :1]
-        guide = None if guide is None else mean_pool(guide, 2**_FINE_LEVELS)
-        for _ in range(_COARSE_LEVELS):
-            coarse.append((state, measured, guide))
-            state, measured = pool_measured(state, measured, 2)
-            guide = None if guide is None else mean_pool(guide, 2)
-        for window in _WINDOWS:
-            mean, reached = pool_measured(state, measured, window, stride=1)
-            state, measured = torch.lerp(mean, state, measured), reached
+        coarse_value, known = pool_measured(value, measured, _COARSE)
+        guide = None if guide is None else mean_pool(guide, _FINE)
+        coarse_guide = None if guide is None else mean_pool(guide, _COARSE // _FINE)
+        filled = self._upsample(fit_planes(coarse_value, known, *weights(known, coarse_guide, _COARSE_REACH)), _COARSE)
 
-        for level, (finer, known, finer_guide) in reversed(list(enumerate(coarse, start=_FINE_LEVELS))):
-            centres = cell_centres(finer, 2**level)
-            state = torch.lerp(pull(state, centres, finer_guide, guide, cell=2 ** (level + 1)), finer, known)
-            guide = finer_guide
-        value, place = state[:, :1], state[:, 1:]
-        distance = (place - centres).square().sum(dim=1, keepdim=True).sqrt()
-        for finer, known in reversed(fine):
-            value, distance = self.doubling(torch.cat([value, distance], dim=1)).split(1, dim=1)
-            value = torch.lerp(value, finer, known)
-            distance = (1 - known) * (distance + 1)
-        return value, torch.log2(1 + distance) / _LOG_DISTANCE_UNIT
+        known = F.max_pool2d(measured, _FINE)
+        rows, columns = weights(known, guide, _FINE_REACH)
+        distance = None
+        for fade in _FADES:
+            residual, _ = pool_measured((value - filled) * measured, measured, _FINE)
+            total, weight = spread(torch.cat([residual * known, known], dim=1), rows, columns).split(1, dim=1)
+            filled = filled + self._upsample(total / (weight + fade), _FINE)
+            if distance is None:
+                distance = torch.log2(1 + 1 / weight.clamp(min=_LEAST_WEIGHT)) / _LOG_DISTANCE_UNIT
+            # Of half the reach, in space and in colour.
+            rows, columns = rows * rows, columns * columns
+        filled = _within_range(filled, value, measured)
+        return torch.lerp(filled, value, measured), (1 - measured) * self._upsample(distance, _FINE)
+
+    def _upsample(self, x: Tensor, factor: int) -> Tensor:
+        for _ in range(factor.bit_length() - 1):
+            x = self.doubling(x)
+        return x
 
 
-def cell_centres(like: Tensor, cell: int) -> Tensor:
-    """(N, 2, H, W): y and x in pixels of the centres of the cells of (N, C, H, W), each of so many pixels squared."""
-    number, _, height, width = like.shape
-    y = ((torch.arange(height, device=like.device) + 0.5) * cell - 0.5).view(1, 1, height, 1)
-    x = ((torch.arange(width, device=like.device) + 0.5) * cell - 0.5).view(1, 1, 1, width)
-    return torch.cat([y.expand(number, 1, height, width), x.expand(number, 1, height, width)], dim=1)
+def weights(like: Tensor, guide: Tensor | None, reach: float) -> tuple[Tensor, Tensor]:
+    """How much each cell of a row weighs for each other, (N, H, W, W), and of a column, (N, W, H, H).
 
-
-def pull(state: Tensor, centres: Tensor, finer_guide: Tensor | None, guide: Tensor | None, cell: int) -> Tensor:
-    """State (value, y, x), (N, 3, h, w), in cells of so many pixels, at the next finer level: (N, 3, 2h, 2w).
-
-    Each finer cell takes the mean of the 3x3 around its parent, weighted by the distance from its centre (N, 2, 2h, 2w)
-    to their places and by colour; guides (N, 3, 2h, 2w) and (N, 3, h, w).
+    like (N, 1, H, W) says the size; guide (N, 3, H, W) or None.
     """
-    above = _around(state).unsqueeze(3)  # (N, 9, 3, 1, h, w)
-    squared = ((_children(centres) - above[:, :, 1:]) / cell).square().sum(dim=2)  # (N, 9, 4, h, w)
-    inverse = 1 / (squared + _SOFT_CORE)
-    weight = inverse * inverse * inverse
-    if finer_guide is not None and guide is not None:
-        difference = (_children(finer_guide) - _around(guide).unsqueeze(3)).square().sum(dim=2)
-        weight = weight * torch.exp(-(difference / (2 * _COLOUR_SIGMA**2)).clamp(max=_MAX_UNLIKENESS))
-    weight = weight / weight.sum(dim=1, keepdim=True)
-    mean = (weight.unsqueeze(2) * above).sum(dim=1)  # (N, 3, 4, h, w)
-    return F.pixel_shuffle(mean.flatten(1, 2), 2)
+    guide = like * 0 if guide is None else guide
+    return _along_rows(guide, reach), _along_rows(guide.transpose(2, 3), reach)
 
 
-def _children(x: Tensor) -> Tensor:
-    """(N, C, 2h, 2w) to the four finer cells of each cell: (N, 1, C, 4, h, w)."""
-    return F.pixel_unshuffle(x, 2).unflatten(1, (-1, 4)).unsqueeze(1)
+def _along_rows(guide: Tensor, reach: float) -> Tensor:
+    steps = (guide[..., 1:] - guide[..., :-1]).abs().sum(dim=1) / _COLOUR_STEP + 1 / reach
+    place = F.pad(torch.cumsum(steps, dim=-1), (1, 0))
+    return torch.exp((place.unsqueeze(-1) - place.unsqueeze(-2)).abs().clamp(max=_FURTHEST).neg())
 
 
-def _around(x: Tensor) -> Tensor:
-    """(N, C, h, w) to the 3x3 around each cell, the border repeated: (N, 9, C, h, w)."""
-    height, width = x.shape[-2:]
-    padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
-    return torch.stack([padded[..., y : y + height, x : x + width] for y in range(3) for x in range(3)], dim=1)
+def spread(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Weighted sums over all cells, of (N, C, H, W), the same shape: along rows, then along columns."""
+    x = (rows @ x.permute(0, 2, 3, 1)).transpose(1, 2)  # (N, W, H, C)
+    return (columns @ x).permute(0, 3, 2, 1)
+
+
+def fit_planes(value: Tensor, known: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """At each cell the value there of the plane that fits all known values best, (N, 1, H, W).
+
+    value, known (N, 1, H, W), known 0 or 1; rows, columns as ``weights`` gives them. Minimises the weighted squares of
+    errors and, so that few points make no steep planes, _SLOPE_SPREAD of the squared slopes.
+    """
+    right, down = (_offsets(matrix) for matrix in (rows, columns))
+    x = torch.cat([known, known * value], dim=1).permute(0, 2, 3, 1)  # sums of 1 and of v
+    along = torch.cat([rows @ x, (rows * right) @ x, (rows * right * right) @ x[..., :1]], dim=-1).transpose(1, 2)
+    # Five sums along rows, by powers of the offset: 1, v, x, xv, xx.
+    once, by_y, by_yy = columns @ along, (columns * down) @ along[..., :4], (columns * down * down) @ along[..., :1]
+    moments = torch.cat([once, by_y[..., :3], by_yy], dim=-1).permute(0, 3, 2, 1)
+    total = moments[:, :1].clamp(min=1e-37)
+    v, x1, xv, xx, y1, yv, xy, yy = (moments[:, 1:] / total).split(1, dim=1)
+    xx, yy, xy = xx - x1 * x1 + _SLOPE_SPREAD, yy - y1 * y1 + _SLOPE_SPREAD, xy - x1 * y1
+    xv, yv = xv - x1 * v, yv - y1 * v
+    determinant = xx * yy - xy * xy
+    return v - x1 * (xv * yy - yv * xy) / determinant - y1 * (yv * xx - xv * xy) / determinant
+
+
+def _within_range(filled: Tensor, value: Tensor, measured: Tensor) -> Tensor:
+    """filled, kept between the least and the largest measured value; 0 if nothing is measured."""
+    outside = (measured - 1) * _OUTSIDE
+    least, largest = (torch.amax(sign * value * measured + outside, dim=(2, 3), keepdim=True) for sign in (-1, 1))
+    something = torch.amax(measured, dim=(2, 3), keepdim=True)
+    return something * torch.minimum(torch.maximum(filled, -least), largest)
+
+
+def _offsets(matrix: Tensor) -> Tensor:
+    """(L, L): how many cells each of a line lies after each other."""
+    place = torch.arange(matrix.shape[-1], device=matrix.device, dtype=torch.float32)
+    return place.unsqueeze(0) - place.unsqueeze(1)
 
 
 class Doubling(nn.Module):
-    """Bilinear upsampling to twice the size, half-pixel centres, of few channels: (N, channels, H, W), always float32.
+    """Bilinear upsampling to twice the size, half-pixel centres: (N, 1, H, W), always float32.
 
     A convolution and a pixel shuffle: on CPUs four times as fast as a resize, which is made for many channels.
     """
 
     kernel: Tensor
 
-    def __init__(self, channels: int):
+    def __init__(self) -> None:
         super().__init__()
-        self.channels = channels
         # Of the two pixels that a cell becomes, each takes 3/4 of the cell and 1/4 of the neighbour on its own side.
         pair = torch.tensor([[0.25, 0.75, 0.0], [0.0, 0.75, 0.25]])
-        kernel = torch.einsum("iy,jx->ijyx", pair, pair).reshape(4, 1, 3, 3).repeat(channels, 1, 1, 1)
-        self.register_buffer("kernel", kernel, persistent=False)
+        self.register_buffer("kernel", torch.einsum("iy,jx->ijyx", pair, pair).reshape(4, 1, 3, 3), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
-            padded = F.pad(x.float(), (1, 1, 1, 1), mode="replicate")
-            return F.pixel_shuffle(F.conv2d(padded, self.kernel, groups=self.channels), 2)
+            return F.pixel_shuffle(F.conv2d(F.pad(x.float(), (1, 1, 1, 1), mode="replicate"), self.kernel), 2)
