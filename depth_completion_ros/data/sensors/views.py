@@ -1,0 +1,90 @@
+"""What sensor models know of a view: windows, rays, angles, and what another viewpoint sees of the same surfaces."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..scene_batch import SceneBatch
+
+
+def pixels(like: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows (1, 1, H, 1) and columns (1, 1, 1, W) of the pixels, float32."""
+    height, width = like.shape[-2:]
+    rows = torch.arange(height, device=like.device, dtype=torch.float32).view(1, 1, height, 1)
+    columns = torch.arange(width, device=like.device, dtype=torch.float32).view(1, 1, 1, width)
+    return rows, columns
+
+
+def intrinsics(scene: SceneBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """fx, fy, cx, cy in pixels, (N, 1, 1, 1) each."""
+    fx, fy, cx, cy = scene.intrinsics.float().view(-1, 4, 1, 1, 1).unbind(1)
+    return fx, fy, cx, cy
+
+
+def rays(scene: SceneBatch) -> Tensor:
+    """(N, 3, H, W): the point at depth 1 m of each pixel; times depth (N, 1, H, W) it is the surface [m]."""
+    fx, fy, cx, cy = intrinsics(scene)
+    rows, columns = pixels(scene.depth)
+    x = ((columns - cx) / fx).expand_as(scene.depth)
+    y = ((rows - cy) / fy).expand_as(scene.depth)
+    return torch.cat([x, y, torch.ones_like(scene.depth)], dim=1)
+
+
+def viewing_cosine(scene: SceneBatch) -> Tensor:
+    """(N, 1, H, W): cosine of the angle between normal and line of sight, 0 where there is no surface."""
+    towards_camera = -rays(scene)
+    cosine = (scene.normals * towards_camera).sum(dim=1, keepdim=True) / towards_camera.norm(dim=1, keepdim=True)
+    return cosine.clamp(min=0)
+
+
+def window_mean(x: Tensor, size: int) -> Tensor:
+    """Mean over a window of size x size pixels (odd); at the border over the part within the image."""
+    half = size // 2
+    x = F.avg_pool2d(x, (1, size), stride=1, padding=(0, half), count_include_pad=False)
+    return F.avg_pool2d(x, (size, 1), stride=1, padding=(half, 0), count_include_pad=False)
+
+
+def window_max(x: Tensor, size: int) -> Tensor:
+    """Maximum over a window of size x size pixels (odd)."""
+    half = size // 2
+    x = F.max_pool2d(x, (1, size), stride=1, padding=(0, half))
+    return F.max_pool2d(x, (size, 1), stride=1, padding=(half, 0))
+
+
+def at_pixels(image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Values of image (N, 1, H, W) at the nearest pixels; rows and columns (N, 1, h, w), clamped to the image."""
+    height, width = image.shape[-2:]
+    index = rows.round().clamp(0, height - 1) * width + columns.round().clamp(0, width - 1)
+    return image.flatten(1).gather(1, index.long().flatten(1)).view(index.shape)
+
+
+def nearest_on_pixels(depth: Tensor, rows: Tensor, columns: Tensor, height: int, width: int) -> Tensor:
+    """(N, 1, height, width) [m]: the smallest positive depth that falls on each pixel (z-buffer), 0 where none does.
+
+    depth (N, 1, h, w) at image positions rows and columns, all of one shape; what falls outside is left out.
+    """
+    rows, columns = rows.round(), columns.round()
+    inside = (depth > 0) & (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    index = torch.where(inside, rows * width + columns, height * width).long().flatten(1)
+    # One cell more than there are pixels takes what falls outside.
+    buffer = torch.full((len(depth), height * width + 1), torch.inf, device=depth.device)
+    buffer = buffer.scatter_reduce(1, index, depth.flatten(1), "amin")[:, :-1].view(len(depth), 1, height, width)
+    return torch.where(buffer.isinf(), 0.0, buffer)
+
+
+def hidden_from_right(depth: Tensor, shift: Tensor) -> Tensor:
+    """(N, 1, H, W) bool: surfaces that a second viewpoint, to the right of the camera, does not see.
+
+    shift (N, 1, 1, 1) is focal length [px] x baseline [m]. A surface is hidden where another on its line of sight is
+    nearer by more than one pixel of disparity, so at a step from z_fg to z_bg the band is shift (1/z_fg - 1/z_bg)
+    pixels wide, on the left of the foreground.
+    """
+    disparity = torch.where(depth > 0, shift / depth, 0.0)
+    rows, columns = pixels(depth)
+    rows, columns = rows.expand_as(depth), columns - disparity
+    front = nearest_on_pixels(depth, rows, columns, *depth.shape[-2:])
+    front = at_pixels(front, rows, columns)
+    seen_at_all = (columns.round() >= 0) & (front > 0)
+    return seen_at_all & (shift / front > disparity + 1) & (depth > 0)
