@@ -11,7 +11,9 @@ from torch import Tensor
 Range = tuple[float, float]
 """Lowest and highest value of a parameter that is drawn anew for each sample; equal values fix it."""
 
-_RAGGEDNESS = 0.4  # share of the fine field in ``patches``, as an amplitude
+# Outlines of patches: the amplitude, of 1, and the length in pixels of what makes them ragged.
+_RAGGEDNESS = 0.5
+_RAGGED_LENGTH = 2.0
 
 
 def uniform(like: Tensor, generator: torch.Generator, limits: Range) -> Tensor:
@@ -53,7 +55,7 @@ def patches(like: Tensor, generator: torch.Generator, length: float) -> Tensor:
     ``patches(...) < probability`` sets each pixel with that probability, in coherent patches with ragged outlines.
     """
     coarse = smooth_noise(like, generator, length)
-    fine = smooth_noise(like, generator, max(1.0, length / 5))
+    fine = smooth_noise(like, generator, _RAGGED_LENGTH)
     return torch.special.ndtr(math.sqrt(1 - _RAGGEDNESS**2) * coarse + _RAGGEDNESS * fine)
 
 

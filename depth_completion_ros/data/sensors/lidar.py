@@ -11,7 +11,7 @@ from torch import Tensor
 from ..scene_batch import SceneBatch
 from .fields import Range, noise, uniform
 from .materials import Response, respond
-from .views import at_pixels, intrinsics, nearest_on_pixels, rays, window_max
+from .views import at_pixels, intrinsics, length, nearest_on_pixels, rays, window_max
 
 _SKY = 1e4  # metres; farther than any LiDAR reaches
 _HALF_VIEW = math.radians(60)  # of azimuths that are cast, which covers every camera
@@ -68,7 +68,7 @@ class Lidar:
         direction = _rotated(direction, triple(ones * math.radians(self.mounting)))
         depth = _at_rays(_seen_from(scene, surface, offset), scene, direction)
         points = depth * direction / direction[:, 2:]
-        distance = points.norm(dim=1, keepdim=True)
+        distance = length(points)
         kept = (depth > 0) & (distance < uniform(surface, generator, self.far))
 
         error = uniform(surface, generator, self.sigma) * noise(distance, generator)
@@ -85,7 +85,7 @@ class Lidar:
         return torch.where(holes | (scene.depth <= 0), 0.0, measured)
 
     def _directions(self, like: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Unit vectors (N, 3, B, C), 0 for rays that a sample lacks; and the place of columns in the sweep, -1/2..1/2."""
+        """Rays (N, 3, B, C), unit or, where a sample lacks one, 0; and the columns' place in the sweep, -1/2..1/2."""
         beams = uniform(like, generator, self.beams).round()
         columns = uniform(like, generator, self.columns).round()
         down = torch.deg2rad(uniform(like, generator, self.down))
@@ -134,5 +134,7 @@ def _positions(scene: SceneBatch, points: Tensor) -> tuple[Tensor, Tensor]:
 
 def _rotated(points: Tensor, angles: Tensor) -> Tensor:
     """points (N, 3, h, w) turned by the small rotation vector angles (N, 3, 1, 1) [rad] (to its second order)."""
-    once = torch.linalg.cross(angles.expand_as(points), points, dim=1)
-    return points + once + 0.5 * torch.linalg.cross(angles.expand_as(points), once, dim=1)
+    x, y, z = angles.flatten(1).unbind(1)
+    none = torch.zeros_like(x)
+    cross = torch.stack([none, -z, y, z, none, -x, -y, x, none], dim=1).view(-1, 3, 3)
+    return points + ((cross + 0.5 * cross @ cross) @ points.flatten(2)).view(points.shape)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import fields
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from ...errors import ConfigurationError
 from ..scene_batch import SceneBatch
-from .fields import chance, uniform
+from .fields import chance
 from .holes import HoleMasks, contiguous_blocks, missing_border
 from .lidar import Lidar
 from .low_resolution import LowResolution
@@ -19,16 +21,18 @@ from .stereo import Stereo, active_stereo
 from .structured_light import KinectStructuredLight
 from .time_of_flight import TimeOfFlight
 
-# Shares of samples whose depth is hidden once more, whatever the sensor.
-_REAL_HOLES = 0.3
-_BLOCKS = 0.2
-_BORDER = 0.3
+T = TypeVar("T")
+Hiding = Callable[[Tensor, torch.Generator], Tensor]  # (like, generator) -> bool, true where depth is to be hidden
+
+# Shares of samples that are hidden in part once more, whatever the sensor.
+_BORDER, _BLOCKS, _REAL_HOLES = 0.2, 0.15, 0.25
 _FEWEST = 0.001  # of the image's pixels: with less a sample teaches nothing
 _STAND_IN = 0.01  # of the image's pixels
 
 _STRUCTURED_LIGHT: list[tuple[float, Sensor]] = [
-    (4.0, KinectStructuredLight()),
-    (2.0, KinectStructuredLight(window=9)),
+    (2.0, KinectStructuredLight(window=3)),
+    (3.0, KinectStructuredLight(window=5)),
+    (1.0, KinectStructuredLight(window=9)),
     (1.0, LowResolution(KinectStructuredLight(), factor=(1.2, 2.0), area=0.0, sigma=(0.0, 0.0))),
 ]
 _TIME_OF_FLIGHT: list[tuple[float, Sensor]] = [
@@ -55,41 +59,49 @@ PROFILES: dict[str, list[tuple[float, Sensor]]] = {
 class SensorMix:
     """A sensor for each sample of a batch, drawn from a profile (``PROFILES``) by weight; itself a sensor.
 
-    Some samples are then hidden in part, by the holes of a real frame (if ``hole_masks`` are given), by blocks or at
-    the border. Where next to nothing is left, as of a Kinect outdoors, exact points at random stand in.
+    Some samples are then hidden in part, at the border, by blocks or, if ``hole_masks`` are given, by the holes of a
+    real frame. Where next to nothing is left, as of a Kinect outdoors, exact points at random stand in.
     Raises ConfigurationError for an unknown profile.
     """
 
     def __init__(self, profile: str = "any", hole_masks: HoleMasks | None = None):
         if profile not in PROFILES:
             raise ConfigurationError(f"no sensor profile {profile!r}: choose one of {', '.join(PROFILES)}")
-        weights, self.sensors = zip(*PROFILES[profile], strict=True)
-        self.weights = torch.tensor(weights)
-        self.hole_masks = hole_masks
+        self.sensors = PROFILES[profile]
+        self.hidings: list[tuple[float, Hiding]] = [(_BORDER, missing_border), (_BLOCKS, contiguous_blocks)]
+        if hole_masks is not None:
+            self.hidings.append((_REAL_HOLES, hole_masks))
+        self.hidings.append((1 - sum(share for share, _ in self.hidings), _nothing))
 
     def __call__(self, scene: SceneBatch, generator: torch.Generator) -> Tensor:
-        """(N, 1, H, W) float32 [m], 0 = missing."""
+        """(N, 1, H, W) float32 [m], 0 = missing. Waits for the device, to learn what was drawn."""
         like = scene.depth
-        weights = self.weights.to(like.device)
-        drawn = torch.multinomial(weights, len(like), replacement=True, generator=generator).tolist()
+        sensors = _drawn(self.sensors, like, generator)
+        hidings = _drawn(self.hidings, like, generator)
         depth = torch.zeros_like(like)
-        for number in sorted(set(drawn)):
-            index = torch.tensor([i for i, choice in enumerate(drawn) if choice == number], device=like.device)
-            depth = depth.index_copy(0, index, self.sensors[number](_samples(scene, index), generator))
-        return self._hidden(depth, scene, generator)
-
-    def _hidden(self, depth: Tensor, scene: SceneBatch, generator: torch.Generator) -> Tensor:
-        def sometimes(hidden: Tensor, share: float) -> Tensor:
-            return hidden & (uniform(depth, generator, (0.0, 1.0)) < share)
-
-        hidden = sometimes(missing_border(depth, generator), _BORDER)
-        hidden |= sometimes(contiguous_blocks(depth, generator), _BLOCKS)
-        if self.hole_masks is not None:
-            hidden |= sometimes(self.hole_masks(depth, generator), _REAL_HOLES)
-        depth = depth * ~hidden
+        for sensor, index in sensors:
+            depth = depth.index_copy(0, index, sensor(_samples(scene, index), generator))
+        for hiding, index in hidings:
+            shown = depth[index]
+            depth = depth.index_copy(0, index, shown * ~hiding(shown, generator))
         enough = (depth > 0).float().mean(dim=(1, 2, 3), keepdim=True) >= _FEWEST
         stand_in = torch.where(chance(depth, generator) < _STAND_IN, scene.depth, 0.0)
         return torch.where(enough, depth, stand_in)
+
+
+def _drawn(weighted: Sequence[tuple[float, T]], like: Tensor, generator: torch.Generator) -> list[tuple[T, Tensor]]:
+    """Those of the weighted that were drawn, each with the indices of its samples in the batch."""
+    weights = torch.tensor([weight for weight, _ in weighted], device=like.device)
+    drawn = torch.multinomial(weights, len(like), replacement=True, generator=generator).tolist()
+    return [
+        (choice, torch.tensor([i for i, n in enumerate(drawn) if n == number], device=like.device))
+        for number, (_, choice) in enumerate(weighted)
+        if number in drawn
+    ]
+
+
+def _nothing(like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.zeros(like.shape, dtype=torch.bool, device=like.device)
 
 
 def _samples(scene: SceneBatch, index: Tensor) -> SceneBatch:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..scene_batch import SceneBatch
-from .fields import Range, log_uniform, noise, patches, smooth_noise, uniform
+from .fields import Range, log_uniform, patches, smooth_noise, uniform
 from .materials import Response, respond
 from .views import hidden_from_right, intrinsics, window_max, window_mean
 
 _TEXTURE_WINDOW = 7  # pixels
 _NOISE_LENGTH = 2.5  # pixels: matching windows overlap, so their errors are alike
-_NOISE_SMOOTH_SHARE = 0.8
 _RESPONSE = Response(dark=(0.0, 0.3), shiny=(0.1, 0.7), glass=(0.1, 0.6), mirror=(0.0, 0.4), through=(0.6, 1.0))
 
 
@@ -23,7 +21,7 @@ _RESPONSE = Response(dark=(0.0, 0.3), shiny=(0.1, 0.7), glass=(0.1, 0.6), mirror
 class Stereo:
     """Depth from the disparity d = focal baseline / z between two cameras, the second to the right of the first.
 
-    - Disparity has noise of sigma ``subpixel`` native pixels, alike within matching windows, and is rounded to ``step``:
+    - Disparity has noise, sigma ``subpixel`` native pixels, alike within matching windows, and is rounded by ``step``:
       sigma of z is z² subpixel / (focal baseline) (Keselman et al., CVPRW 2017, on Intel RealSense).
     - Texture is the RMS horizontal gradient of the image in a window. Where it falls below ``texture``, patches are
       holes, and a share ``mismatched`` of patches half-way there shows a wrong disparity, off by up to ``wrong`` of it.
@@ -39,7 +37,7 @@ class Stereo:
     baseline: Range = (0.05, 0.12)
     step: float = 1 / 32
     subpixel: Range = (0.05, 0.25)
-    texture: Range = (0.003, 0.02)
+    texture: Range = (0.003, 0.012)
     projected: Range = (0.0, 0.0)
     mismatched: Range = (0.0, 0.15)
     wrong: float = 0.3
@@ -67,10 +65,9 @@ class Stereo:
         mismatched = (draw - lost < uniform(depth, generator, self.mismatched)) & (lost > 0)
         wrong = 1 + self.wrong * (2 * patches(depth, generator, 8.0) - 1)
 
-        unit = math.sqrt(_NOISE_SMOOTH_SHARE) * smooth_noise(depth, generator, _NOISE_LENGTH)
-        unit += math.sqrt(1 - _NOISE_SMOOTH_SHARE) * noise(depth, generator)
         disparity = disparity * torch.where(mismatched, wrong, 1.0)
-        disparity = disparity + unit * log_uniform(depth, generator, self.subpixel)
+        subpixel = log_uniform(depth, generator, self.subpixel)
+        disparity = disparity + subpixel * smooth_noise(depth, generator, _NOISE_LENGTH)
         disparity = (disparity / self.step).round() * self.step
         measured = self.focal * baseline / disparity.clamp(min=self.step)
         kept = ~holes & (depth > 0) & (scene.depth > 0) & (disparity > 0)

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 
 from ..scene_batch import SceneBatch
-from .fields import Range, noise, patches, smooth_noise, uniform
+from .fields import Range, patches, smooth_noise, uniform
 from .materials import Response, respond
 from .views import at_pixels, hidden_from_right, intrinsics, pixels, viewing_cosine, window_mean
 
-_NOISE_LENGTH = 2.0  # pixels; with the share below it gives the correlations of flat patches of real Kinect frames:
-_NOISE_SMOOTH_SHARE = 0.75  # about 0.65, 0.45, 0.3 and 0.2 at 1, 2, 3 and 4 pixels
+# Pixels; quantisation included it gives the correlation of flat patches of real Kinect frames, about 0.6, 0.4, 0.25
+# and 0.15 at 1, 2, 3 and 4 pixels.
+_NOISE_LENGTH = 2.5
 _EDGE_LENGTH = 1.5  # pixels over which ragged edges hang together
 _GRAZING_WIDTH = math.radians(10)  # from where the first surfaces are lost to where all are
 _RESPONSE = Response(dark=(0.0, 0.7), shiny=(0.1, 0.8), glass=(0.2, 0.9), mirror=(0.1, 0.8), through=(0.5, 1.0))
@@ -81,9 +82,7 @@ class KinectStructuredLight:
         # Nguyen measured the sensor's output, so that sigma holds the quantisation's share: only the rest is added.
         quantisation = z**2 * self.step / (self.focal * self.baseline) / math.sqrt(12)
         rest = (sigma**2 - quantisation**2).clamp(min=0).sqrt()
-        unit = math.sqrt(_NOISE_SMOOTH_SHARE) * smooth_noise(z, generator, _NOISE_LENGTH)
-        unit += math.sqrt(1 - _NOISE_SMOOTH_SHARE) * noise(z, generator)
-        return (z + rest * unit).clamp(min=0.1)
+        return (z + rest * smooth_noise(z, generator, _NOISE_LENGTH)).clamp(min=0.1)
 
     def _quantised(self, depth: Tensor) -> Tensor:
         steps = (self.focal * self.baseline / self.step / depth).round().clamp(min=1)

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..scene_batch import SceneBatch
 from .fields import Range, chance, log_uniform, noise, uniform
 from .materials import Response, respond
-from .views import at_pixels, pixels, rays, viewing_cosine
+from .views import at_pixels, dot, length, pixels, rays, viewing_cosine
 
 _CORNER_CELL = 8  # pixels between the surfaces that light each other
 _CORNER_REACH = (1, 2, 4)  # cells
@@ -73,8 +73,8 @@ def concavity(scene: SceneBatch) -> Tensor:
             for x in (0, reach, 2 * reach):
                 window = (..., slice(y, y + there.shape[-2]), slice(x, x + there.shape[-1]))
                 way = padded[0][window] - points
-                distance = way.norm(dim=1, keepdim=True).clamp(min=1e-3)
-                above = (normals * way).sum(dim=1, keepdim=True) / distance
+                distance = length(way).clamp(min=1e-3)
+                above = dot(normals, way) / distance
                 total += above.clamp(min=0) * padded[1][window] / distance.clamp(min=1)
     total = (total * there / (4 * len(_CORNER_REACH))).clamp(max=1)
     return F.interpolate(total, size=(height, width), mode="bilinear", align_corners=False)
