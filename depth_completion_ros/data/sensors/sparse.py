@@ -82,4 +82,4 @@ def _log_weight(scene: SceneBatch, pattern: Pattern) -> Tensor:
     xx, yy, xy = (window_mean(product, 5) for product in (x * x, y * y, x * y))
     corner = (xx + yy) / 2 - (((xx - yy) / 2).square() + xy.square()).sqrt()
     strongest = corner >= window_max(corner, 5)
-    return (corner.clamp(min=0) + 1e-6).log() + 5.0 * strongest
+    return (corner.clamp(min=0) + 1e-9).log() + 5.0 * strongest

@@ -35,7 +35,7 @@ def rays(scene: SceneBatch) -> Tensor:
 def viewing_cosine(scene: SceneBatch) -> Tensor:
     """(N, 1, H, W): cosine of the angle between normal and line of sight, 0 where there is no surface."""
     ray = rays(scene)
-    return (-dot(scene.normals, ray) / length(ray)).clamp(min=0)
+    return (-dot(scene.normals, ray) / length(ray)).clamp(0, 1)
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:
@@ -76,10 +76,15 @@ def _window_sum(x: Tensor, size: int) -> Tensor:
     return sum((x.narrow(3, i, width) for i in range(1, size)), start=x.narrow(3, 0, width))
 
 
+def nearest(position: Tensor) -> Tensor:
+    """The nearest whole number, halves upwards: rounding them to even would put two neighbours on one pixel."""
+    return (position + 0.5).floor()
+
+
 def at_pixels(image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Values of image (N, 1, H, W) at the nearest pixels; rows and columns (N, 1, h, w), clamped to the image."""
     height, width = image.shape[-2:]
-    index = rows.round().clamp(0, height - 1) * width + columns.round().clamp(0, width - 1)
+    index = nearest(rows).clamp(0, height - 1) * width + nearest(columns).clamp(0, width - 1)
     return image.flatten(1).gather(1, index.long().flatten(1)).view(index.shape)
 
 
@@ -88,7 +93,7 @@ def nearest_on_pixels(depth: Tensor, rows: Tensor, columns: Tensor, height: int,
 
     depth (N, 1, h, w) at image positions rows and columns, all of one shape; what falls outside is left out.
     """
-    rows, columns = rows.round(), columns.round()
+    rows, columns = nearest(rows), nearest(columns)
     inside = (depth > 0) & (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
     index = torch.where(inside, rows * width + columns, height * width).long().flatten(1)
     # One cell more than there are pixels takes what falls outside.
@@ -104,10 +109,11 @@ def hidden_from_right(depth: Tensor, shift: Tensor) -> Tensor:
     nearer by more than one pixel of disparity, so at a step from z_fg to z_bg the band is shift (1/z_fg - 1/z_bg)
     pixels wide, on the left of the foreground.
     """
+    height, width = depth.shape[-2:]
     disparity = torch.where(depth > 0, shift / depth, 0.0)
     rows, columns = pixels(depth)
-    rows, columns = rows.expand_as(depth), columns - disparity
-    front = nearest_on_pixels(depth, rows, columns, *depth.shape[-2:])
+    # Its image begins half a width farther left, so that it holds near surfaces too.
+    rows, columns = rows.expand_as(depth), columns - disparity + width // 2
+    front = nearest_on_pixels(depth, rows, columns, height, width + width // 2)
     front = at_pixels(front, rows, columns)
-    seen_at_all = (columns.round() >= 0) & (front > 0)
-    return seen_at_all & (shift / front > disparity + 1) & (depth > 0)
+    return (depth > 0) & (columns > -0.5) & (shift / front > disparity + 1)
