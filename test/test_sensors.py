@@ -47,7 +47,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def kinect(**parameters) -> sensors.KinectStructuredLight:
     """A Kinect without holes, ragged edges and window; what is given is put back."""
-    quiet = {"lateral": NEVER, "grazing": (120.0, 120.0), "signal": TINY, "window": 1}
+    quiet = {"lateral": NEVER, "narrowest_shadow": ALWAYS, "grazing": (120.0, 120.0), "signal": TINY, "window": 1}
     return sensors.KinectStructuredLight(**{**EVERYWHERE, **quiet, **parameters})
 
 
@@ -169,6 +169,13 @@ def test_kinect_shadow_is_on_the_left_and_as_wide_as_the_parallax(near, far, foc
     # What lies left of the image would be needed for its first columns.
     assert abs(len(columns) - width) <= 1.5
     assert columns.max() == 23 and columns.min() == 24 - len(columns)
+
+
+def test_kinect_closes_narrow_shadows():
+    """5 pixels wide here."""
+    scene = box(1.0, 3.0, focal=100.0)
+    open_shadow, closed = (kinect(narrowest_shadow=(width, width))(scene, generator()) for width in (4.0, 6.0))
+    assert (open_shadow[0, 0, 48, 19:24] == 0).all() and (closed > 0).all()
 
 
 def test_kinect_shadow_of_a_thin_pole_is_no_wider_than_the_pole():

@@ -50,7 +50,7 @@ class Stereo:
         """(N, 1, H, W) float32 [m], 0 = missing."""
         depth, holes = respond(scene, generator, self.response)
         baseline = log_uniform(depth, generator, self.baseline)
-        hidden = hidden_from_right(depth, intrinsics(scene)[0] * baseline)
+        hidden = hidden_from_right(depth, intrinsics(scene)[0] * baseline, narrowest=1.0)
         holes |= hidden & (patches(depth, generator, 6.0) >= uniform(depth, generator, self.filled))
 
         disparity = torch.where(depth > 0, self.focal * baseline / depth.clamp(min=0.05), 0.0)

@@ -16,7 +16,7 @@ from .views import at_pixels, hidden_from_right, intrinsics, pixels, viewing_cos
 # Pixels; quantisation included it gives the correlation of flat patches of real Kinect frames, about 0.6, 0.4, 0.25
 # and 0.15 at 1, 2, 3 and 4 pixels.
 _NOISE_LENGTH = 2.5
-_EDGE_LENGTH = 1.5  # pixels over which ragged edges hang together
+_EDGE_LENGTH = 2.5  # pixels over which ragged edges hang together, as those of real frames do
 _GRAZING_WIDTH = math.radians(10)  # from where the first surfaces are lost to where all are
 _RESPONSE = Response(dark=(0.0, 0.7), shiny=(0.1, 0.8), glass=(0.2, 0.9), mirror=(0.1, 0.8), through=(0.5, 1.0))
 
@@ -31,7 +31,8 @@ class KinectStructuredLight:
       Handa et al., ICRA 2014): edges are ragged, and depth on a slope follows.
     - Disparity is rounded to ``step`` pixels: 2.9 mm at 1 m, 11.6 mm at 2 m, 46 mm at 4 m.
     - Shadow: what the projector, ``baseline`` metres to the right, does not light is a hole, fx baseline
-      (1/z_fg - 1/z_bg) pixels wide with the fx of the image, whatever its crop or resolution.
+      (1/z_fg - 1/z_bg) pixels wide with the fx of the image, whatever its crop or resolution. The matcher closes what
+      is narrower than ``narrowest_shadow`` pixels.
     - Holes: beyond ``grazing`` degrees (half lost there, all 5° further); where reflectance cos θ (4 m/z)² falls below
       ``signal``, by its shortfall; by material; nearer than ``near`` or farther than ``far`` metres.
     - Matching window (Bohg et al., ICRA 2014): 83 % of ``window`` x ``window`` image pixels must have depth.
@@ -42,11 +43,12 @@ class KinectStructuredLight:
     focal: float = 575.0
     baseline: float = 0.075
     step: float = 1 / 8
-    lateral: Range = (0.3, 0.8)
-    grazing: Range = (68.0, 76.0)
+    lateral: Range = (0.3, 1.5)
+    narrowest_shadow: Range = (1.0, 3.0)
+    grazing: Range = (68.0, 82.0)
     signal: Range = (0.02, 0.15)
-    near: Range = (0.4, 0.6)
-    far: Range = (3.5, 8.0)
+    near: Range = (0.35, 0.5)
+    far: Range = (4.0, 9.0)
     window: int = 5
     response: Response = _RESPONSE
 
@@ -55,13 +57,14 @@ class KinectStructuredLight:
         depth, holes = respond(scene, generator, self.response)
         cosine = viewing_cosine(scene)
         angle = cosine.acos()
-        holes |= hidden_from_right(depth, intrinsics(scene)[0] * self.baseline)
+        narrowest = uniform(depth, generator, self.narrowest_shadow)
+        holes |= hidden_from_right(depth, intrinsics(scene)[0] * self.baseline, narrowest)
         holes |= self._too_weak(scene, depth, cosine, angle, generator)
         depth = _with_ragged_edges(depth * ~holes, uniform(depth, generator, self.lateral), generator)
 
         measured = self._quantised(self._with_axial_noise(depth, angle, generator))
-        kept = depth > uniform(depth, generator, self.near)
-        kept &= depth < uniform(depth, generator, self.far)
+        kept = (depth > 0) & (measured > uniform(depth, generator, self.near))
+        kept &= measured < uniform(depth, generator, self.far)
         kept &= scene.depth > 0
         kept &= window_mean(kept.float(), self.window) >= 0.83
         return torch.where(kept, measured, 0.0)

@@ -51,9 +51,9 @@ class TimeOfFlight:
         returned = (scene.reflectance * viewing_cosine(scene)).clamp(min=_WEAKEST)
         sigma = log_uniform(depth, generator, self.sigma) * depth**2 / returned
         measured = depth + sigma * noise(depth, generator)
-        kept = ~holes & (scene.depth > 0) & (measured > 0) & (sigma < self.weakest * depth)
-        kept &= depth > uniform(depth, generator, self.near)
-        kept &= depth < uniform(depth, generator, self.far)
+        kept = ~holes & (depth > 0) & (scene.depth > 0) & (sigma < self.weakest * depth)
+        kept &= measured > uniform(depth, generator, self.near)
+        kept &= measured < uniform(depth, generator, self.far)
         return torch.where(kept, measured, 0.0)
 
 

@@ -102,12 +102,12 @@ def nearest_on_pixels(depth: Tensor, rows: Tensor, columns: Tensor, height: int,
     return torch.where(buffer.isinf(), 0.0, buffer)
 
 
-def hidden_from_right(depth: Tensor, shift: Tensor) -> Tensor:
+def hidden_from_right(depth: Tensor, shift: Tensor, narrowest: Tensor | float) -> Tensor:
     """(N, 1, H, W) bool: surfaces that a second viewpoint, to the right of the camera, does not see.
 
-    shift (N, 1, 1, 1) is focal length [px] x baseline [m]. A surface is hidden where another on its line of sight is
-    nearer by more than one pixel of disparity, so at a step from z_fg to z_bg the band is shift (1/z_fg - 1/z_bg)
-    pixels wide, on the left of the foreground.
+    shift (N, 1, 1, 1) is focal length [px] x baseline [m]. At a step from z_fg to z_bg the hidden band is
+    shift (1/z_fg - 1/z_bg) pixels wide, on the left of the foreground. Bands of less than ``narrowest`` pixels (one at
+    least, since lines of sight are told apart by whole pixels) are left out.
     """
     height, width = depth.shape[-2:]
     disparity = torch.where(depth > 0, shift / depth, 0.0)
@@ -116,4 +116,4 @@ def hidden_from_right(depth: Tensor, shift: Tensor) -> Tensor:
     rows, columns = rows.expand_as(depth), columns - disparity + width // 2
     front = nearest_on_pixels(depth, rows, columns, height, width + width // 2)
     front = at_pixels(front, rows, columns)
-    return (depth > 0) & (columns > -0.5) & (shift / front > disparity + 1)
+    return (depth > 0) & (columns > -0.5) & (shift / front > disparity + narrowest)
