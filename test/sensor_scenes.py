@@ -1,4 +1,4 @@
-"""Scenes simple enough to know by heart what a sensor must make of them."""
+"""Scenes simple enough to know by heart what a sensor must make of them, and sensors with one fault at a time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ import math
 import torch
 from torch import Tensor
 
+from depth_completion_ros.data import sensors
 from depth_completion_ros.data.scene_batch import Material, SceneBatch
+from depth_completion_ros.data.sensors.materials import Response
+
+NEVER = (0.0, 0.0)
+ALWAYS = (1.0, 1.0)
+TINY = (1e-9, 1e-9)
+PLAIN = Response(dark=NEVER, shiny=NEVER, glass=NEVER, mirror=NEVER, through=NEVER)
+EVERYWHERE = {"near": NEVER, "far": (1e3, 1e3), "response": PLAIN}
 
 
 def scene_of(depth: Tensor, *, focal: float = 100.0, angle: float = 0.0, reflectance: float = 0.8) -> SceneBatch:
@@ -77,3 +85,32 @@ def mixed(number: int = 2, size: int = 64) -> SceneBatch:
             "material": torch.where(depth > 0, material, int(Material.SKY)).to(torch.uint8),
         }
     )
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def kinect(**parameters) -> sensors.KinectStructuredLight:
+    """A Kinect without holes, ragged edges and window; what is given is put back."""
+    quiet = {"lateral": NEVER, "narrowest_shadow": ALWAYS, "grazing": (120.0, 120.0), "signal": TINY, "window": 1}
+    return sensors.KinectStructuredLight(**{**EVERYWHERE, **quiet, **parameters})
+
+
+def tof(**parameters) -> sensors.TimeOfFlight:
+    """Time of flight without noise, flying pixels, bias and holes."""
+    quiet = {"sigma": TINY, "weakest": 1.0, "flying": NEVER, "multipath": NEVER}
+    return sensors.TimeOfFlight(**{**EVERYWHERE, **quiet, **parameters})
+
+
+def lidar(**parameters) -> sensors.Lidar:
+    """A LiDAR in the camera's place, calibrated and without noise."""
+    quiet = {"sigma": NEVER, "offset": (0.0, 0.0, 0.0), "misrotation": NEVER, "misplacement": NEVER, "mounting": NEVER}
+    far = {"rolling": NEVER, "outliers": NEVER, "far": (1e3, 1e3), "response": PLAIN}
+    return sensors.Lidar(**{**quiet, **far, **parameters})
+
+
+def stereo(**parameters) -> sensors.Stereo:
+    """Active stereo with texture everywhere, without noise and fattening."""
+    quiet = {"baseline": (0.05, 0.05), "subpixel": TINY, "projected": ALWAYS, "mismatched": NEVER, "fattening": 0}
+    return sensors.Stereo(**{**quiet, "filled": NEVER, "far": (1e3, 1e3), "response": PLAIN, **parameters})

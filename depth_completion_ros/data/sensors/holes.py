@@ -18,7 +18,7 @@ from .views import pixels
 
 @dataclass(frozen=True)
 class HoleMasks:
-    """Masks of real frames: masks (M, H, W) bool, true where the frame has no depth.
+    """Masks of real frames: masks (M, H, W) bool, true where the frame has no depth, on the scenes' device.
 
     Calling it gives, for each sample of a batch, a random one of them: a crop of ``scale`` image pixels per mask pixel
     (as far as the mask is large enough), at a random place, half of them mirrored.
@@ -52,7 +52,7 @@ class HoleMasks:
         columns = torch.where(mirrored, like.shape[-1] - 1 - columns, columns)
         which = (uniform(like, generator, (0.0, 1.0)) * number).floor().clamp(max=number - 1)
         row, column = (top + step * rows).round().long(), (left + step * columns).round().long()
-        return self.masks.to(like.device)[which.long(), row, column]
+        return self.masks[which.long(), row, column]
 
 
 def contiguous_blocks(like: Tensor, generator: torch.Generator, shapes: int = 5, blobs: Range = (0.0, 0.3)) -> Tensor:

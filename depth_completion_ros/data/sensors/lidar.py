@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..scene_batch import SceneBatch
-from .fields import Range, noise, uniform
+from .fields import Range, chance, noise, uniform
 from .materials import Response, respond
 from .views import at_pixels, intrinsics, length, nearest_on_pixels, rays, window_max
 
@@ -32,7 +32,7 @@ class Lidar:
       a z-buffer; what only it sees gets the far side's depth. Points go back into the image without an occlusion
       test, so background lands on the foreground. Of two points on one pixel the nearer stays.
     - Miscalibration: points are off by a rotation of sigma ``misrotation`` degrees and a shift of sigma
-      ``misplacement`` metres per axis. Rolling shutter: columns drift, by ``rolling`` metres over 120° of turn.
+      ``misplacement`` metres about each axis. Rolling shutter: columns drift, by ``rolling`` metres over 120° of turn.
     - A share ``outliers`` of ranges is multiplied by a factor between 1/2 and 2.
     - Holes by material, and farther than ``far`` metres. Glass mostly shows what is behind it.
     """
@@ -41,11 +41,11 @@ class Lidar:
     columns: Range = (400, 1000)
     up: Range = (2.0, 18.0)
     down: Range = (-26.0, -10.0)
-    mounting: float = 3.0
+    mounting: Range = (3.0, 3.0)
     sigma: Range = (0.02, 0.03)
-    offset: tuple[float, float, float] = (0.15, 0.25, 0.15)
-    misrotation: float = 0.5
-    misplacement: float = 0.02
+    offset: tuple[float, float, float] = (0.08, 0.15, 0.1)
+    misrotation: Range = (0.0, 0.5)
+    misplacement: Range = (0.0, 0.02)
     rolling: Range = (0.0, 0.1)
     outliers: Range = (0.0, 0.05)
     far: Range = (40.0, 120.0)
@@ -54,33 +54,30 @@ class Lidar:
     def __call__(self, scene: SceneBatch, generator: torch.Generator) -> Tensor:
         """(N, 1, H, W) float32 [m], 0 = missing."""
         surface, holes = respond(scene, generator, self.response)
-        number = len(surface)
 
-        def triple(scale: Tensor) -> Tensor:
-            """(N, 3, 1, 1): normal values of sigma scale (3,)."""
-            return scale.view(1, 3, 1, 1) * torch.randn(number, 3, 1, 1, generator=generator, device=surface.device)
+        def drawn(sigma: Range) -> Tensor:
+            """(N, 3, 1, 1): normal values."""
+            triple = torch.randn(len(surface), 3, 1, 1, generator=generator, device=surface.device)
+            return triple * uniform(surface, generator, sigma)
 
-        reach = torch.tensor(self.offset, device=surface.device).view(1, 3, 1, 1)
-        offset = reach * (2 * torch.rand(number, 3, 1, 1, generator=generator, device=surface.device) - 1)
-        ones = torch.ones(3, device=surface.device)
+        offset = torch.cat([uniform(surface, generator, (-reach, reach)) for reach in self.offset], dim=1)
 
         direction, sweep = self._directions(surface, generator)
-        direction = _rotated(direction, triple(ones * math.radians(self.mounting)))
+        direction = _rotated(direction, torch.deg2rad(drawn(self.mounting)))
         depth = _at_rays(_seen_from(scene, surface, offset), scene, direction)
-        points = depth * direction / direction[:, 2:]
+        points = depth * direction / direction[:, 2:].clamp(min=1e-6)
         distance = length(points)
         kept = (depth > 0) & (distance < uniform(surface, generator, self.far))
 
         error = uniform(surface, generator, self.sigma) * noise(distance, generator)
-        wild = torch.exp2(2 * torch.rand(distance.shape, generator=generator, device=surface.device) - 1)
-        is_wild = torch.rand(distance.shape, generator=generator, device=surface.device)
-        wild = torch.where(is_wild < uniform(surface, generator, self.outliers), wild, 1.0)
-        points = points * wild * (1 + error / distance.clamp(min=0.1))
+        is_outlier = chance(distance, generator) < uniform(surface, generator, self.outliers)
+        factor = torch.where(is_outlier, torch.exp2(2 * chance(distance, generator) - 1), 1.0)
+        points = points * factor * (1 + error / distance.clamp(min=0.1))
 
-        points = _rotated(points, triple(ones * math.radians(self.misrotation)))
-        drift = triple(ones)
+        points = _rotated(points, torch.deg2rad(drawn(self.misrotation)))
+        drift = drawn((1.0, 1.0))
         drift = drift / drift.norm(dim=1, keepdim=True) * uniform(surface, generator, self.rolling)
-        points = points + offset + triple(ones * self.misplacement) + drift * sweep
+        points = points + offset + drawn(self.misplacement) + drift * sweep
         measured = _projected(scene, points, kept)
         return torch.where(holes | (scene.depth <= 0), 0.0, measured)
 

@@ -44,8 +44,8 @@ class SparsePoints:
         else:
             chosen = self._drawn(scene, count, generator)
         factor = 1 + uniform(depth, generator, self.sigma) * noise(depth, generator)
-        wild = torch.exp2(2 * chance(depth, generator) - 1)
-        factor = torch.where(chance(depth, generator) < uniform(depth, generator, self.outliers), wild, factor)
+        is_outlier = chance(depth, generator) < uniform(depth, generator, self.outliers)
+        factor = torch.where(is_outlier, torch.exp2(2 * chance(depth, generator) - 1), factor)
         return torch.where(chosen, depth * factor.clamp(min=0.01), 0.0)
 
     def _drawn(self, scene: SceneBatch, count: Tensor, generator: torch.Generator) -> Tensor:

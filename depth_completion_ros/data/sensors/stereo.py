@@ -21,10 +21,10 @@ _RESPONSE = Response(dark=(0.0, 0.3), shiny=(0.1, 0.7), glass=(0.1, 0.6), mirror
 class Stereo:
     """Depth from the disparity d = focal baseline / z between two cameras, the second to the right of the first.
 
-    - Disparity has noise, sigma ``subpixel`` native pixels, alike within matching windows, and is rounded by ``step``:
-      sigma of z is z² subpixel / (focal baseline) (Keselman et al., CVPRW 2017, on Intel RealSense).
+    - Disparity has noise of sigma ``subpixel`` native pixels, alike within matching windows, so that of depth is
+      z² subpixel / (focal baseline) (Keselman et al., CVPRW 2017, Intel RealSense). Then rounding to ``step`` pixels.
     - Texture is the RMS horizontal gradient of the image in a window. Where it falls below ``texture``, patches are
-      holes, and a share ``mismatched`` of patches half-way there shows a wrong disparity, off by up to ``wrong`` of it.
+      holes by its shortfall, and a share ``mismatched`` beside them has a disparity that is off by up to ``wrong``.
       An active sensor's projector keeps ``projected`` x reflectance of texture on every surface, falling with (3 m/z)².
     - Edges are fattened: the foreground spreads over up to ``fattening`` pixels of background (Scharstein, Szeliski,
       IJCV 2002), patch by patch.

@@ -45,10 +45,10 @@ class KinectStructuredLight:
     step: float = 1 / 8
     lateral: Range = (0.3, 1.5)
     narrowest_shadow: Range = (1.0, 3.0)
-    grazing: Range = (68.0, 82.0)
-    signal: Range = (0.02, 0.15)
+    grazing: Range = (70.0, 82.0)
+    signal: Range = (0.01, 0.08)
     near: Range = (0.35, 0.5)
-    far: Range = (4.0, 9.0)
+    far: Range = (4.5, 9.0)
     window: int = 5
     response: Response = _RESPONSE
 
