@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...errors import InputError
 from ..folders import read_folder
-from .fields import Range, log_uniform, patches, uniform
+from .fields import Range, log_uniform, smooth_noise, uniform
 from .views import pixels
 
 
@@ -25,7 +25,7 @@ class HoleMasks:
     """
 
     masks: Tensor
-    scale: Range = (1.0, 4.0)
+    scale: Range = (0.4, 2.0)
 
     @classmethod
     def from_folders(cls, folders: Iterable[str | Path], device: torch.device | str = "cpu") -> HoleMasks:
@@ -43,7 +43,7 @@ class HoleMasks:
         """(N, 1, H, W) bool of the size of like: true where depth is to be hidden."""
         number, height, width = self.masks.shape
         rows, columns = pixels(like)
-        # Never smaller than the image: a mask's border shall not repeat within it.
+        # The crop lies within the mask, so a mask smaller than the image is enlarged whatever the scale.
         largest = min((height - 1) / like.shape[-2], (width - 1) / like.shape[-1])
         step = (1 / log_uniform(like, generator, self.scale)).clamp(max=largest)
         top = uniform(like, generator, (0.0, 1.0)) * (height - 1 - step * (like.shape[-2] - 1))
@@ -58,19 +58,20 @@ class HoleMasks:
 def contiguous_blocks(like: Tensor, generator: torch.Generator, shapes: int = 5, blobs: Range = (0.0, 0.3)) -> Tensor:
     """(N, 1, H, W) bool, true where depth is to be hidden: turned rectangles and strokes, and blobs.
 
-    Of ``shapes`` rectangles per sample each is there with probability 1/2, its sides log-uniform from 2 % to 50 % of
-    the image's, so that some are strokes. Blobs cover a share drawn from ``blobs``, and no pixel for half the samples.
+    Of ``shapes`` rectangles per sample each is there with probability 1/2, its sides log-uniform from 3 % to 50 % of
+    the image's, so that some are strokes. Blobs cover a share drawn from ``blobs``, and none of
+    half the samples; about two samples in a hundred stay whole.
     """
     rows, columns = pixels(like)
     height, width = like.shape[-2:]
     size = float(min(height, width))
     share = uniform(like, generator, blobs) * (uniform(like, generator, (0.0, 1.0)) < 0.5)
-    hidden = patches(like, generator, size / 12) < share
+    hidden = torch.special.ndtr(smooth_noise(like, generator, size / 12)) < share
     for _ in range(shapes):
         y = rows - uniform(like, generator, (0.0, float(height)))
         x = columns - uniform(like, generator, (0.0, float(width)))
         angle = uniform(like, generator, (0.0, torch.pi))
-        long, short = (log_uniform(like, generator, (0.01 * size, 0.25 * size)) for _ in range(2))
+        long, short = (log_uniform(like, generator, (0.015 * size, 0.25 * size)) for _ in range(2))
         along, across = x * angle.cos() + y * angle.sin(), y * angle.cos() - x * angle.sin()
         there = uniform(like, generator, (0.0, 1.0)) < 0.5
         hidden |= there & (along.abs() < long) & (across.abs() < short)
