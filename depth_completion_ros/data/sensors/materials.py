@@ -1,0 +1,55 @@
+"""How materials answer: a hole, the surface itself or what lies behind it, patch by patch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..scene_batch import Material, SceneBatch
+from .fields import Range, patches, uniform
+
+
+@dataclass(frozen=True)
+class Response:
+    """Probabilities, each drawn per sample from its range.
+
+    dark, shiny, glass, mirror: that a patch of this material is a hole. through: that a patch of glass or mirror which
+    is no hole shows what is behind it instead of itself. length: size of the patches in pixels.
+    """
+
+    dark: Range
+    shiny: Range
+    glass: Range
+    mirror: Range
+    through: Range
+    length: float = 10.0
+
+
+def respond(scene: SceneBatch, generator: torch.Generator, response: Response) -> tuple[Tensor, Tensor]:
+    """Depth as the sensor meets it, (N, 1, H, W) [m], 0 where there is nothing; and the holes, bool."""
+    like = scene.depth
+    none = torch.zeros(len(like), 1, 1, 1, device=like.device)
+    hole = dict.fromkeys(Material, none)
+    hole |= {
+        Material.DARK: uniform(like, generator, response.dark),
+        Material.SHINY: uniform(like, generator, response.shiny),
+        Material.GLASS: uniform(like, generator, response.glass),
+        Material.MIRROR: uniform(like, generator, response.mirror),
+    }
+    through = uniform(like, generator, response.through)
+    behind = dict.fromkeys(Material, none)
+    behind |= {kind: (1 - hole[kind]) * through for kind in (Material.GLASS, Material.MIRROR)}
+
+    draw = patches(like, generator, response.length)
+    hole_below = _by_material(scene, hole)
+    holes = draw < hole_below
+    see_through = ~holes & (draw < hole_below + _by_material(scene, behind))
+    return torch.where(see_through, scene.behind, scene.depth), holes
+
+
+def _by_material(scene: SceneBatch, values: dict[Material, Tensor]) -> Tensor:
+    """(N, 1, H, W): for each pixel the value (N, 1, 1, 1) of its material."""
+    table = torch.cat([values[kind] for kind in Material], dim=1).flatten(1)
+    return table.gather(1, scene.material.flatten(1).long()).view(scene.depth.shape)

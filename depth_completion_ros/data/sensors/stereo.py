@@ -1,0 +1,92 @@
+"""Two cameras: passive stereo, and active stereo whose projector adds texture (RealSense D400)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..scene_batch import SceneBatch
+from .fields import Range, log_uniform, patches, smooth_noise, uniform
+from .materials import Response, respond
+from .views import hidden_from_right, intrinsics, window_max, window_mean
+
+_TEXTURE_WINDOW = 7  # pixels
+_NOISE_LENGTH = 2.5  # pixels: matching windows overlap, so their errors are alike
+_RESPONSE = Response(dark=(0.0, 0.3), shiny=(0.1, 0.7), glass=(0.1, 0.6), mirror=(0.0, 0.4), through=(0.6, 1.0))
+
+
+@dataclass(frozen=True)
+class Stereo:
+    """Depth from the disparity d = focal baseline / z between two cameras, the second to the right of the first.
+
+    - Disparity has noise of sigma ``subpixel`` native pixels, alike within matching windows, so that of depth is
+      z² subpixel / (focal baseline) (Keselman et al., CVPRW 2017, Intel RealSense). Then rounding to ``step`` pixels.
+    - Texture is the RMS horizontal gradient of the image in a window. Where it falls below ``texture``, patches are
+      holes by its shortfall, and a share ``mismatched`` beside them has a disparity that is off by up to ``wrong``.
+      An active sensor's projector keeps ``projected`` x reflectance of texture on every surface, falling with (3 m/z)².
+    - Edges are fattened: the foreground spreads over up to ``fattening`` pixels of background (Scharstein, Szeliski,
+      IJCV 2002), patch by patch.
+    - The band that the second camera does not see is a hole, except for a share ``filled`` of patches, where the
+      matcher takes the background's value.
+    - Glass and mirrors show what they let through or reflect, or a hole. Farther than ``far`` metres: holes.
+    """
+
+    focal: float = 640.0
+    baseline: Range = (0.05, 0.12)
+    step: float = 1 / 32
+    subpixel: Range = (0.05, 0.25)
+    texture: Range = (0.003, 0.012)
+    projected: Range = (0.0, 0.0)
+    mismatched: Range = (0.0, 0.15)
+    wrong: float = 0.3
+    fattening: int = 2
+    filled: Range = (0.0, 0.6)
+    far: Range = (8.0, 30.0)
+    response: Response = _RESPONSE
+
+    def __call__(self, scene: SceneBatch, generator: torch.Generator) -> Tensor:
+        """(N, 1, H, W) float32 [m], 0 = missing."""
+        depth, holes = respond(scene, generator, self.response)
+        baseline = log_uniform(depth, generator, self.baseline)
+        hidden = hidden_from_right(depth, intrinsics(scene)[0] * baseline, narrowest=1.0)
+        holes |= hidden & (patches(depth, generator, 6.0) >= uniform(depth, generator, self.filled))
+
+        disparity = torch.where(depth > 0, self.focal * baseline / depth.clamp(min=0.05), 0.0)
+        fattened = window_max(disparity, 2 * self.fattening + 1)
+        disparity = torch.where(patches(depth, generator, 4.0) < 0.5, fattened, disparity)
+
+        texture = self._texture(scene, depth, generator)
+        needed = log_uniform(depth, generator, self.texture)
+        draw = patches(depth, generator, 6.0)
+        lost = (1 - texture / needed).clamp(0, 1)
+        holes |= draw < lost
+        mismatched = (draw - lost < uniform(depth, generator, self.mismatched)) & (lost > 0)
+        wrong = 1 + self.wrong * (2 * patches(depth, generator, 8.0) - 1)
+
+        disparity = disparity * torch.where(mismatched, wrong, 1.0)
+        subpixel = log_uniform(depth, generator, self.subpixel)
+        disparity = disparity + subpixel * smooth_noise(depth, generator, _NOISE_LENGTH)
+        disparity = (disparity / self.step).round() * self.step
+        measured = self.focal * baseline / disparity.clamp(min=self.step)
+        kept = ~holes & (depth > 0) & (scene.depth > 0) & (disparity > 0)
+        kept &= measured < uniform(depth, generator, self.far)
+        return torch.where(kept, measured, 0.0)
+
+    def _texture(self, scene: SceneBatch, depth: Tensor, generator: torch.Generator) -> Tensor:
+        grey = scene.image.mean(dim=1, keepdim=True)
+        gradient = torch.zeros_like(grey)
+        gradient[..., 1:-1] = (grey[..., 2:] - grey[..., :-2]) / 2
+        projected = uniform(depth, generator, self.projected) * scene.reflectance * (3 / depth.clamp(min=1)) ** 2
+        return (window_mean(gradient.square(), _TEXTURE_WINDOW) + projected.square()).sqrt()
+
+
+def active_stereo() -> Stereo:
+    """A RealSense D435: a short baseline, and a projector that lights textureless walls up to some metres away."""
+    return Stereo(
+        baseline=(0.05, 0.055),
+        projected=(0.01, 0.05),
+        far=(5.0, 12.0),
+        response=Response(dark=(0.1, 0.6), shiny=(0.1, 0.7), glass=(0.2, 0.8), mirror=(0.0, 0.5), through=(0.6, 1.0)),
+    )

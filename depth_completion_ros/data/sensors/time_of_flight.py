@@ -1,0 +1,90 @@
+"""Time of flight: the phase or the delay of returned light (Kinect v2, Azure, phones)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..scene_batch import SceneBatch
+from .fields import Range, chance, log_uniform, noise, uniform
+from .materials import Response, respond
+from .views import at_pixels, dot, length, pixels, rays, viewing_cosine
+
+_CORNER_CELL = 8  # pixels between the surfaces that light each other
+_CORNER_REACH = (1, 2, 4)  # cells
+_WEAKEST = 0.02  # of full reflectance, head-on: less counts as this much
+_RESPONSE = Response(
+    dark=(0.03, 0.1), shiny=(0.05, 0.15), glass=(0.0, 0.3), mirror=(0.0, 0.3), through=(0.7, 1.0), length=4.0
+)
+
+
+@dataclass(frozen=True)
+class TimeOfFlight:
+    """Depth from returned light; what returns falls with r cos θ / z² (reflectance, angle, distance).
+
+    - Noise sigma = ``sigma`` z² / (r cos θ) [m], shot noise (Lange, Seitz, IEEE J. Quantum Electronics 2001); where it
+      exceeds ``weakest`` of z the sensor gives no depth.
+    - Flying pixels (Reynolds et al., CVPR 2011): at edges a share ``flying`` of pixels mixes two surfaces, a convex
+      combination of the pixel and one of its 3x3.
+    - Multi-path: light that other surfaces of a concave corner send on lengthens the way by up to ``multipath`` of z,
+      smoothly (Fuchs, ICPR 2010): the mean over neighbours around of how far they stand above the surface.
+    - Holes by material; nearer than ``near`` or farther than ``far`` metres. Glass mostly shows what is behind it.
+    """
+
+    sigma: Range = (0.0005, 0.003)
+    weakest: float = 0.08
+    flying: Range = (0.1, 0.9)
+    multipath: Range = (0.0, 0.03)
+    near: Range = (0.05, 0.5)
+    far: Range = (4.0, 10.0)
+    response: Response = _RESPONSE
+
+    def __call__(self, scene: SceneBatch, generator: torch.Generator) -> Tensor:
+        """(N, 1, H, W) float32 [m], 0 = missing."""
+        depth, holes = respond(scene, generator, self.response)
+        depth = depth * (1 + uniform(depth, generator, self.multipath) * concavity(scene))
+        depth = _with_flying_pixels(depth, uniform(depth, generator, self.flying), generator)
+        returned = (scene.reflectance * viewing_cosine(scene)).clamp(min=_WEAKEST)
+        sigma = log_uniform(depth, generator, self.sigma) * depth**2 / returned
+        measured = depth + sigma * noise(depth, generator)
+        kept = ~holes & (depth > 0) & (scene.depth > 0) & (sigma < self.weakest * depth)
+        kept &= measured > uniform(depth, generator, self.near)
+        kept &= measured < uniform(depth, generator, self.far)
+        return torch.where(kept, measured, 0.0)
+
+
+def concavity(scene: SceneBatch) -> Tensor:
+    """(N, 1, H, W), 0..1, smooth: how much of what surrounds a surface stands above it; 0 on planes and outer edges.
+
+    The mean over 3 x 8 neighbours of max(0, n · direction), those beyond one metre counting less, doubled.
+    """
+    height, width = scene.depth.shape[-2:]
+    step = slice(_CORNER_CELL // 2, None, _CORNER_CELL)
+    points, normals = (scene.depth * rays(scene))[..., step, step], scene.normals[..., step, step]
+    there = (scene.depth > 0)[..., step, step].float()
+    total = torch.zeros_like(there)
+    for reach in _CORNER_REACH:
+        padded = [F.pad(x, (reach,) * 4, mode="constant") for x in (points, there)]
+        for y in (0, reach, 2 * reach):
+            for x in (0, reach, 2 * reach):
+                window = (..., slice(y, y + there.shape[-2]), slice(x, x + there.shape[-1]))
+                way = padded[0][window] - points
+                distance = length(way).clamp(min=1e-3)
+                above = dot(normals, way) / distance
+                total += above.clamp(min=0) * padded[1][window] / distance.clamp(min=1)
+    total = (total * there / (4 * len(_CORNER_REACH))).clamp(max=1)
+    return F.interpolate(total, size=(height, width), mode="bilinear", align_corners=False)
+
+
+def _with_flying_pixels(depth: Tensor, share: Tensor, generator: torch.Generator) -> Tensor:
+    """Away from edges the mix would smooth, so only pixels whose partner is off by more than 3 % are mixed."""
+    rows, columns = pixels(depth)
+    direction = 2 * math.pi * chance(depth, generator)
+    partner = at_pixels(depth, rows + 1.2 * direction.sin(), columns + 1.2 * direction.cos())
+    mixed = torch.lerp(depth, partner, chance(depth, generator))
+    flies = (partner > 0) & (depth > 0) & ((partner - depth).abs() > 0.03 * depth)
+    return torch.where(flies & (chance(depth, generator) < share), mixed, depth)
