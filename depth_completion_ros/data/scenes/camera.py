@@ -58,7 +58,7 @@ def expose(p: Painter, light: Tensor) -> Tensor:
     """Pictures (N, 3, H, W), 0..1, of linear light of the same shape: a camera with automatic exposure, not always
     right, with vignetting, a white balance that is off, blur, noise and gamma.
     """
-    n, _, height, width = light.shape
+    height, width = light.shape[-2:]
     level = light.clamp(max=4 * light.mean((1, 2, 3), keepdim=True)).mean((1, 2, 3))
     luck = p.uniform(0, 1)
     gain = torch.exp(p.normal(0.35)) * torch.where(

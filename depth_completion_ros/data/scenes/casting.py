@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
@@ -12,6 +12,7 @@ from torch import Tensor
 
 TILE = 16  # pixels
 _TINY = 1e-9
+_PAIRS = {"cpu": 1024, "cuda": 1 << 16}  # of a tile and a solid, at once: what fits the cache
 
 
 class Shape(IntEnum):
@@ -57,24 +58,31 @@ class Solids:
         return Solids(self.shape, self.centre - 2 * height * n, axes, self.look)
 
 
-class Rays(NamedTuple):
-    """Rays of T tiles with S pixels each: three components of the origin and the direction, each (T, S) or (T, 1).
+Components = tuple[Tensor, Tensor, Tensor]
 
-    scene (T,): the scene of each tile.
+
+class Rays(NamedTuple):
+    """Rays of T tiles with S pixels each.
+
+    scene (T,): the scene of each tile. origin and direction: three components, each (T, S) or (T, 1); no origin means
+    the frame's.
     """
 
     scene: Tensor
-    origin: tuple[Tensor, Tensor, Tensor]
-    direction: tuple[Tensor, Tensor, Tensor]
+    origin: Components | None
+    direction: Components
 
     def of(self, tiles: Tensor) -> Rays:
         """The rays of some tiles."""
-        origin, direction = (tuple(c[tiles] for c in v) for v in (self.origin, self.direction))
-        return Rays(self.scene[tiles], origin, direction)  # type: ignore[arg-type]
+
+        def some(v: Components) -> Components:
+            return v[0].index_select(0, tiles), v[1].index_select(0, tiles), v[2].index_select(0, tiles)
+
+        return Rays(self.scene[tiles], None if self.origin is None else some(self.origin), some(self.direction))
 
 
 def camera_rays(intrinsics: Tensor, rows: int, columns: int) -> Rays:
-    """Rays through the pixels of N images of rows × columns tiles; direction z is 1, so distances along it are depths.
+    """Rays through the pixels of N images of rows x columns tiles; direction z is 1, so distances along it are depths.
 
     Tiles are ordered by image, row, column; pixels likewise within a tile.
     """
@@ -84,9 +92,8 @@ def camera_rays(intrinsics: Tensor, rows: int, columns: int) -> Rays:
     )
     fx, fy, cx, cy = (k[:, None, None] for k in intrinsics.unbind(1))
     x, y = to_tiles(((u - cx) / fx)[:, None]), to_tiles(((v - cy) / fy)[:, None])
-    zero, one = x.new_zeros(len(x), 1), x.new_ones(len(x), 1)
     scene = torch.arange(count, device=device).repeat_interleave(rows * columns)
-    return Rays(scene, (zero, zero, zero), (x[..., 0], y[..., 0], one))
+    return Rays(scene, None, (x[..., 0], y[..., 0], x.new_ones(len(x), 1)))
 
 
 def to_tiles(image: Tensor) -> Tensor:
@@ -126,55 +133,70 @@ def in_view(solids: Solids, intrinsics: Tensor, rows: int, columns: int) -> Tens
 def near_segments(solids: Solids, scene: Tensor, start: Tensor, end: Tensor, radius: Tensor) -> Tensor:
     """(T, P): which solids come within radius (T,) of the segments from start to end, both (T, 3); may say too many."""
     matrix, offset = solids.to_unit()
-    half = solids.axes.square().sum(-1).sqrt()
-    ends = [torch.einsum("tpij,tj->tpi", matrix[scene], p) + offset[scene] for p in (start, end)]
-    low, high = torch.minimum(*ends), torch.maximum(*ends)
-    slack = 1 + radius[:, None, None] / half[scene]
-    return ((low <= slack) & (high >= -slack)).all(-1) & (solids.shape >= 0)[scene]
+    half = solids.axes.square().sum(-1).sqrt()[scene]
+    matrix, offset = matrix[scene], offset[scene]
+    along = torch.einsum("tpij,tj->tpi", matrix, end - start)
+    inverse = 1 / (along + _TINY)
+    middle = -(torch.einsum("tpij,tj->tpi", matrix, start) + offset) * inverse
+    slack = (1 + radius[:, None, None] / half) * inverse.abs()
+    near, far = (middle - slack).amax(-1), (middle + slack).amin(-1)
+    return (near <= far) & (near <= 1) & (far >= 0) & (solids.shape >= 0)[scene]
 
 
-def nearest(solids: Solids, rays: Rays, candidates: Tensor, start: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:
+def nearest(solids: Solids, rays: Rays, candidates: Tensor, start: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Distance (T, S), inf for none, and index (T, S), -1 for none, of the first solid that each ray enters.
 
     candidates (T, P): the solids to try in each tile. start (T, S): only what lies further along counts.
     """
-    tiles, size = candidates.shape[0], max(rays.direction[0].shape[-1], rays.direction[2].shape[-1])
-    best = torch.full((tiles, size), torch.inf, device=candidates.device)
-    index = torch.full((tiles, size), -1, dtype=torch.int64, device=candidates.device)
+    tried = list(_entries(solids, rays, candidates, start))
+    best = _least(tried, rays, torch.inf)
+    index = torch.full_like(best, -1)
+    for tile, solid, distance in tried:
+        won = torch.isfinite(distance) & (distance == best.index_select(0, tile))
+        index.scatter_reduce_(0, tile[:, None].expand_as(distance), torch.where(won, solid[:, None], -1.0), "amax")
+    return best, index.long()
+
+
+def first_distance(solids: Solids, rays: Rays, candidates: Tensor) -> Tensor:
+    """The distance (T, S) alone that ``nearest`` finds."""
+    return _least(_entries(solids, rays, candidates, None), rays, torch.inf)
+
+
+Entry = tuple[Tensor, Tensor, Tensor]
+
+
+def _least(entries: Iterable[Entry], rays: Rays, none: float) -> Tensor:
+    size = max(c.shape[-1] for c in rays.direction)
+    best = torch.full((len(rays.scene), size), none, device=rays.scene.device)
+    for tile, _, distance in entries:
+        best.scatter_reduce_(0, tile[:, None].expand_as(distance), distance, "amin")
+    return best
+
+
+def _entries(solids: Solids, rays: Rays, candidates: Tensor, start: Tensor | None) -> Iterator[Entry]:
+    """Yield tile (B,), solid (B,) and distance (B, S), inf for none, for blocks of pairs of a tile and a candidate."""
     matrix, offset = solids.to_unit()
-    for shape, enter in (
-        (Shape.BOX, _enter_box),
-        (Shape.ELLIPSOID, _enter_ellipsoid),
-        (Shape.CYLINDER, _enter_cylinder),
-    ):
-        for some, solid in _rounds(candidates & (solids.shape == shape)[rays.scene]):
-            part = rays.of(some)
-            a, b = matrix[part.scene, solid][..., None], offset[part.scene, solid][..., None]
-            origin = [_dot(a[:, i], part.origin) + b[:, i] for i in range(3)]
-            direction = [_dot(a[:, i], part.direction) for i in range(3)]
+    table = torch.cat([matrix.flatten(2), offset], -1).flatten(0, 1)
+    places, block = solids.shape.shape[1], _PAIRS[table.device.type]
+    for shape, enter in _ENTER.items():
+        tiles, several = (candidates & (solids.shape == shape)[rays.scene]).nonzero(as_tuple=True)
+        for tile, solid in zip(tiles.split(block), several.split(block), strict=True):
+            part = rays.of(tile)
+            row = table.index_select(0, part.scene * places + solid)[..., None]
+            direction = [_dot(row[:, 3 * i : 3 * i + 3], part.direction) for i in range(3)]
+            origin = [row[:, 9 + i] for i in range(3)]
+            if part.origin is not None:
+                origin = [_dot(row[:, 3 * i : 3 * i + 3], part.origin) + origin[i] for i in range(3)]
             distance = enter(origin, direction)
-            known = best[some]
-            closer = (distance < known) & (distance > (start if isinstance(start, float) else start[some]))
-            best[some] = torch.where(closer, distance, known)
-            index[some] = torch.where(closer, solid[:, None], index[some])
-    return best, index
+            ahead = distance > (0 if start is None else start.index_select(0, tile))
+            yield tile, solid, torch.where(ahead, distance, torch.inf)
 
 
-def _rounds(candidates: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield (tiles, solid): the first candidate of every tile that has one, then the second, and so on."""
-    tile, solid = candidates.nonzero(as_tuple=True)
-    count = candidates.sum(1)
-    rank = torch.arange(len(tile), device=tile.device) - (count.cumsum(0) - count)[tile]
-    order = rank.argsort(stable=True)
-    sizes = torch.bincount(rank).tolist() if len(rank) else []
-    yield from zip(tile[order].split(sizes), solid[order].split(sizes), strict=True)
-
-
-def _dot(a: Tensor, v: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+def _dot(a: Tensor, v: Components) -> Tensor:
     return torch.addcmul(torch.addcmul(a[:, 0] * v[0], a[:, 1], v[1]), a[:, 2], v[2])
 
 
-# Entering distances: NaN or inf where the ray misses, negative where it starts inside (both lose every comparison).
+# Entering distances: inf where the ray misses, negative where it starts inside or looks away.
 
 
 def _enter_box(o: list[Tensor], d: list[Tensor]) -> Tensor:
@@ -211,4 +233,12 @@ def _ball(o: list[Tensor], d: list[Tensor]) -> tuple[Tensor, Tensor]:
     inverse = 1 / (sum(c * c for c in d) + _TINY * _TINY)  # type: ignore[operator]
     middle = -inverse * sum(a * b for a, b in zip(o, d, strict=True))  # type: ignore[operator]
     inside = 1 - sum((a + middle * b) ** 2 for a, b in zip(o, d, strict=True))
-    return middle, (inside * inverse).sqrt()  # type: ignore[operator]
+    half = (inside.clamp(min=0) * inverse).sqrt()  # type: ignore[union-attr]
+    return middle, torch.where(inside > 0, half, -torch.inf)  # type: ignore[operator]
+
+
+_ENTER: dict[Shape, Callable[[list[Tensor], list[Tensor]], Tensor]] = {
+    Shape.BOX: _enter_box,
+    Shape.ELLIPSOID: _enter_ellipsoid,
+    Shape.CYLINDER: _enter_cylinder,
+}

@@ -31,7 +31,7 @@ def _legs(b: Builder, at: Pose, width: Tensor, depth: Tensor, height: Tensor, lo
 def table(
     b: Builder, at: Pose, width: Tensor, depth: Tensor, height: Tensor, where: Tensor, rows: int = 2, columns: int = 4
 ) -> None:
-    """A table or desk with things on it, in a grid of rows × columns."""
+    """A table or desk with things on it, in a grid of rows x columns."""
     k = width.shape[1]
     wood = torch.where(b.chance(0.5, k, 1), b.look("wood", k), b.look("board", k))
     glass = b.chance(0.06, k)
@@ -107,19 +107,25 @@ def shelf(b: Builder, at: Pose, width: Tensor, where: Tensor) -> None:
     sides = [block(s * width / 2, 0.0, 0.0 * width, 0.025, depth, high) for s in (-1, 1)]
     b.solids(BOX, at, look, sides, where)
     b.solids(BOX, at, look, [block(0.0, -depth / 2, 0.0 * width, width, 0.01, high)], where & ~open_back)
-    for i in range(boards + 1):
-        level, there = i * pitch, where & (floors >= i)
-        b.solids(BOX, at, look, [block(0.0, 0.0, level + 0.0, width, depth, level + 0.02)], there)
-        filled = there & (floors > i)
-        for j, side in enumerate((-1, 1)):
-            length = width * b.uniform(0.15, 0.46, k)
-            middle = side * (width / 2 - 0.02 - length / 2)
-            back = b.uniform(0.0, 0.1, k)
-            high_books = level + pitch * b.uniform(0.55, 0.85, k)
-            row = block(middle, -back / 2, level + 0.02, length, depth - 0.04 - back, high_books)
-            b.solids(BOX, at, b.look("books", k), [row], filled & b.chance(0.6 if j else 0.7, k))
-        space = at.at(vec(0.0, 0.0 * depth, level + 0.02))
-        clutter(b, space, width / 2 - 0.08, depth / 2 - 0.06, 1, 3, filled & b.chance(0.35, k), look)
+    level = torch.arange(boards + 1, device=b.device) * pitch[..., None]  # (N, K, boards + 1)
+    rows = at.many(vec(0.0, 0.0, level), 0 * level)
+    count = torch.arange(boards + 1, device=b.device)
+    there, filled = (where[..., None] & (floors[..., None] >= count + i) for i in (0, 1))
+    there, filled = there.flatten(1), filled.flatten(1)
+
+    def each(value: Tensor) -> Tensor:
+        return value[:, :, None].expand(-1, -1, boards + 1, *value.shape[2:]).flatten(1, 2)
+
+    width, depth, pitch, look, m = each(width), each(depth), each(pitch), each(look), k * (boards + 1)
+    b.solids(BOX, rows, look, [block(0.0, 0.0, 0.0, width, depth, 0.02)], there)
+    for side in (-1, 1):
+        length, back = width * b.uniform(0.15, 0.46, m), b.uniform(0.0, 0.1, m)
+        middle = side * (width / 2 - 0.02 - length / 2)
+        high_books = pitch * b.uniform(0.55, 0.85, m)
+        row = block(middle, -back / 2, 0.02, length, depth - 0.04 - back, high_books)
+        b.solids(BOX, rows, b.look("books", m), [row], filled & b.chance(0.65, m))
+    space = rows.at(vec(0.0, 0.0, 0.02))
+    clutter(b, space, width / 2 - 0.08, depth / 2 - 0.06, 1, 3, filled & b.chance(0.35, m), look)
 
 
 def cabinet(b: Builder, at: Pose, width: Tensor, where: Tensor) -> None:

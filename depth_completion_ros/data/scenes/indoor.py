@@ -24,7 +24,7 @@ def _shell(b: Builder, size: Tensor, window: float, door: float) -> Pose:
     """
     x, y, z = (c[:, None] for c in size.unbind(1))
     middle = b.pose(0 * x, 0.0, 0.0, 0 * x)
-    floor, ceiling = b.look("floor", 1), b.look("ceiling", 1)
+    floor, ceiling = b.look("floor", 1, casts=False), b.look("ceiling", 1, casts=False)
     outside = 3.0
     b.solids(BOX, middle, floor, [block(0.0, 0.0, -0.3 + 0 * x, x + 60, y + 60, 0.0)])
     b.solids(BOX, middle, ceiling, [block(0.0, 0.0, z, x + 2 * outside, y + 2 * outside, z + 0.2)])
@@ -35,8 +35,8 @@ def _shell(b: Builder, size: Tensor, window: float, door: float) -> Pose:
     turn = torch.arange(4, device=b.device) * (math.pi / 2) + 0 * x
     walls = b.pose(side[:, 0] * x, side[:, 1] * y, 0.0, turn)
     length = torch.cat([x, y, x, y], 1)
-    plain = b.look("wall", 1)
-    accent = torch.where(b.chance(0.5, 1, 1), b.look("wallpaper", 1), b.look("wall", 1))
+    plain = b.look("wall", 1, casts=False)
+    accent = torch.where(b.chance(0.5, 1, 1), b.look("wallpaper", 1, casts=False), b.look("wall", 1, casts=False))
     look = torch.where(b.chance(0.3, 4, 1), accent, plain)
 
     kind = b.uniform(0, 1, 4)
@@ -54,7 +54,7 @@ def _shell(b: Builder, size: Tensor, window: float, door: float) -> Pose:
         block((right + length / 2) / 2, -thick / 2, 0.0 * u, length / 2 - right, thick, z),
         block(u, -thick / 2, 0.0 * u, width, thick, low), block(u, -thick / 2, high, width, thick, z),
     ])  # fmt: skip
-    trim = b.look("board", 4)
+    trim = b.look("board", 4, casts=False)
     frame = [block(e, 0.0, low, 0.07 + 0 * u, thick + 0.05, high) for e in (left, right)]
     frame += [block(u, 0.0, high, width + 0.07, thick + 0.05, high + 0.07)]
     b.solids(BOX, walls, trim, frame, hole)
@@ -83,7 +83,7 @@ def _shell(b: Builder, size: Tensor, window: float, door: float) -> Pose:
     far = torch.where(
         glazed, b.uniform(6, 25, 4), b.uniform(1.5, 3.0, 4)
     )  # the street's other side, the next room's wall
-    beyond = torch.where(glazed[..., None], b.look("facade", 4), b.look("wall", 4))
+    beyond = torch.where(glazed[..., None], b.look("facade", 4, casts=False), b.look("wall", 4, casts=False))
     tall = torch.where(glazed, b.uniform(2, 12, 4), z)
     b.solids(
         BOX,

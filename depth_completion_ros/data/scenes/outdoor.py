@@ -21,17 +21,23 @@ RADIUS = 76.0  # of the ground [m]; nothing lies beyond
 def outdoor(b: Builder) -> View:
     """A street or a path: y is the way ahead, the camera near the origin."""
     flat = b.uniform(0, 0, 1)
-    lawn = torch.where(b.chance(0.5, 1, 1), b.look("grass", 1), b.look("asphalt", 1))
+    lawn = torch.where(b.chance(0.5, 1, 1), b.look("grass", 1, casts=False), b.look("asphalt", 1, casts=False))
     b.solids(TUBE, b.pose(flat, 0.0, 0.0, flat), lawn, [(vec(flat, 0.0, -0.5), vec(flat + RADIUS, RADIUS, 0.5))])
     half = b.uniform(1.5, 6.0, 1)
     road = b.pose(b.normal(0.5, 1), 25.0, 0.0, b.normal(0.03, 1))
-    b.solids(BOX, road, b.look("asphalt", 1), [(vec(flat, 0.0, -0.02), vec(half, 45.0, 0.03))], b.chance(0.75, 1))
+    b.solids(
+        BOX,
+        road,
+        b.look("asphalt", 1, casts=False),
+        [(vec(flat, 0.0, -0.02), vec(half, 45.0, 0.03))],
+        b.chance(0.75, 1),
+    )
     mark = torch.arange(12, device=b.device) * 6.0 - 36
     dashes = road.many(vec(0 * mark, mark, 0.012)[None, None].expand(b.count, 1, -1, -1), 0 * mark + flat[..., None])
     b.solids(
         BOX,
         dashes,
-        b.look("paper", 12, material=Material.MATTE),
+        b.look("paper", 12, material=Material.MATTE, casts=False),
         [(vec(0 * mark, 0.0, 0.0), vec(0.07, 1.5, 0.003 + 0 * mark))],
         b.chance(0.4, 1).expand(-1, 12),
     )

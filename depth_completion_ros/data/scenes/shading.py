@@ -10,8 +10,22 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..scene_batch import Material
-from .casting import TILE, Rays, Shape, Solids, near_segments, nearest
-from .surfaces import COLOURS, COS, EMISSION, GLOSS, LAYER, MATERIAL, PERIOD, SHARPNESS, SHIFT_U, SHIFT_V, SIN, Painter
+from .casting import TILE, Rays, Shape, Solids, first_distance, near_segments
+from .surfaces import (
+    CASTS,
+    COLOURS,
+    COS,
+    EMISSION,
+    GLOSS,
+    LAYER,
+    MATERIAL,
+    PERIOD,
+    SHARPNESS,
+    SHIFT_U,
+    SHIFT_V,
+    SIN,
+    Painter,
+)
 from .textures import atlas, look_up
 
 
@@ -211,17 +225,21 @@ def _soft_shadow(hits: Hits, solids: Solids, lights: Lights) -> Tensor:
     low = torch.where(found, points, torch.inf).amin(1).where(there[:, None], 0)
     high = torch.where(found, points, -torch.inf).amax(1).where(there[:, None], 0)
     radius = torch.maximum((high - low).norm(dim=-1) / 2, lights.radius[scene])
-    casts = (solids.look[..., EMISSION] == 0) & (solids.look[..., MATERIAL] != Material.GLASS)
+    casts = (
+        solids.look[..., CASTS].bool()
+        & (solids.look[..., EMISSION] == 0)
+        & (solids.look[..., MATERIAL] != Material.GLASS)
+    )
     candidates = near_segments(solids, scene, lights.main[scene], (low + high) / 2, radius)
     candidates &= casts[scene] & there[:, None]
-    distance, _ = nearest(solids, rays, candidates)
+    distance = first_distance(solids, rays, candidates)
     length = (direction[0].square() + direction[1].square() + direction[2].square()).sqrt().clamp(min=1e-3)
     lit = (distance > 1 - 0.004 / length - 1e-5).float()
     return _share_with_neighbours(lit, hits.index)
 
 
 def _share_with_neighbours(value: Tensor, index: Tensor) -> Tensor:
-    """value (T, S) averaged over 4 × 4 pixels of the tile, as far as index (T, S) is the same."""
+    """value (T, S) averaged over 4 x 4 pixels of the tile, as far as index (T, S) is the same."""
     side = torch.arange(TILE, device=value.device)
     window = (side - 2).clamp(0, TILE - 4)[:, None] + torch.arange(4, device=value.device)  # (TILE, 4)
     value, index = value.view(-1, TILE, TILE), index.view(-1, TILE, TILE)

@@ -21,7 +21,23 @@ SHARPNESS = 16  # its exponent
 REFLECTANCE = 17  # of infrared light
 MATERIAL = 18
 EMISSION = 19  # own light, in units of the colour
-WIDTH = 20
+CASTS = 20  # whether it throws shadows
+WIDTH = 21
+
+_LIES = (
+    "checker",
+    "stripes",
+    "poster",
+    "poster",
+    "photo",
+    "photo",
+    "text",
+    "tiles",
+    "marble",
+    "dots",
+    "noise",
+    "spines",
+)
 
 LYING = 0.3  # share of surfaces whose pattern has nothing to do with what they are
 CAMOUFLAGED = 0.1  # share of objects that look like what they stand on
@@ -30,7 +46,10 @@ Span = tuple[float, float]
 
 
 class Style(NamedTuple):
-    """Ranges to draw from. value: of the linear colour. contrast: of the pattern. period: metres, drawn in log."""
+    """Ranges to draw from. value: of the linear colour. contrast: of the pattern. period: metres, drawn in log.
+
+    dark, shiny: shares of such material. upright: the pattern has a top.
+    """
 
     hue: Span
     saturation: Span
@@ -39,34 +58,47 @@ class Style(NamedTuple):
     period: Span
     contrast: Span = (0.05, 0.4)
     gloss: Span = (0.0, 0.15)
+    dark: float = 0.06
+    shiny: float = 0.05
+    upright: bool = False
 
 
 STYLES = {
     "wall": Style((0, 1), (0.0, 0.2), (0.35, 0.85), ("flat", "flat", "plaster", "noise"), (0.5, 3.0), (0.02, 0.15)),
-    "wallpaper": Style((0, 1), (0.0, 0.5), (0.2, 0.8), ("stripes", "tiles", "bricks", "noise", "wood"), (0.4, 1.6)),
+    "wallpaper": Style((0, 1), (0.0, 0.5), (0.2, 0.8), ("stripes", "tiles", "bricks", "noise", "wood"), (0.4, 1.6),
+        upright=True),
     "ceiling": Style((0.1, 0.2), (0.0, 0.06), (0.6, 0.9), ("flat", "plaster", "tiles"), (0.6, 2.4), (0.02, 0.12)),
     "floor": Style(
         (0.04, 0.12), (0.0, 0.6), (0.08, 0.6), ("planks", "planks", "tiles", "speckle", "noise"), (0.5, 2.5),
         (0.1, 0.5), (0.0, 0.4),
     ),
-    "rug": Style((0, 1), (0.1, 0.8), (0.05, 0.5), ("weave", "checker", "stripes", "photo", "poster"), (0.2, 1.5), (0.1, 0.9), (0, 0)),
-    "wood": Style((0.05, 0.1), (0.3, 0.75), (0.06, 0.6), ("wood", "wood", "planks", "flat"), (0.4, 1.2), (0.1, 0.5), (0.0, 0.3)),
-    "board": Style((0.05, 0.15), (0.0, 0.3), (0.3, 0.85), ("flat", "flat", "wood", "plaster"), (0.5, 1.5), (0.05, 0.3), (0.0, 0.35)),
-    "plastic": Style((0, 1), (0.0, 0.9), (0.03, 0.85), ("flat", "flat", "poster", "dots"), (0.1, 0.4), (0.0, 0.7), (0.1, 0.5)),
+    "rug": Style((0, 1), (0.1, 0.8), (0.05, 0.5), ("weave", "checker", "stripes", "photo", "poster"), (0.2, 1.5),
+        (0.1, 0.9), (0, 0)),
+    "wood": Style((0.05, 0.1), (0.3, 0.75), (0.06, 0.6), ("wood", "wood", "planks", "flat"), (0.4, 1.2), (0.1, 0.5),
+        (0.0, 0.3)),
+    "board": Style((0.05, 0.15), (0.0, 0.3), (0.3, 0.85), ("flat", "flat", "wood", "plaster"), (0.5, 1.5), (0.05,
+        0.3), (0.0, 0.35)),
+    "plastic": Style((0, 1), (0.0, 0.9), (0.03, 0.85), ("flat", "flat", "poster", "dots"), (0.1, 0.4), (0.0, 0.7),
+        (0.1, 0.5)),
     "neutral": Style((0, 1), (0.0, 0.1), (0.02, 0.8), ("flat", "flat", "plaster"), (0.2, 1.0), (0.0, 0.2), (0.05, 0.5)),
-    "black": Style((0, 1), (0.0, 0.2), (0.01, 0.04), ("flat", "plaster"), (0.2, 0.6), (0.0, 0.4), (0.1, 0.5)),
-    "metal": Style((0.5, 0.7), (0.0, 0.12), (0.15, 0.6), ("flat",), (0.2, 0.6), (0.0, 0.1), (0.4, 1.0)),
-    "fabric": Style((0, 1), (0.0, 0.7), (0.03, 0.6), ("weave", "noise", "flat", "stripes"), (0.1, 0.8), (0.05, 0.4), (0, 0)),
-    "package": Style((0, 1), (0.2, 0.95), (0.1, 0.8), ("poster", "poster", "text", "photo", "stripes"), (0.15, 0.5), (0.6, 1.0), (0.0, 0.4)),
+    "black": Style((0, 1), (0.0, 0.2), (0.01, 0.04), ("flat", "plaster"), (0.2, 0.6), (0.0, 0.4), (0.1, 0.5), dark=0.8),
+    "metal": Style((0.5, 0.7), (0.0, 0.12), (0.15, 0.6), ("flat",), (0.2, 0.6), (0.0, 0.1), (0.4, 1.0), shiny=0.8),
+    "fabric": Style((0, 1), (0.0, 0.7), (0.03, 0.6), ("weave", "noise", "flat", "stripes"), (0.1, 0.8), (0.05, 0.4),
+        (0, 0)),
+    "package": Style((0, 1), (0.2, 0.95), (0.1, 0.8), ("poster", "poster", "text", "photo", "stripes"), (0.15, 0.5),
+        (0.6, 1.0), (0.0, 0.4)),
     "paper": Style((0.1, 0.6), (0.0, 0.08), (0.7, 0.9), ("text", "text", "flat"), (0.2, 0.3), (0.6, 1.0), (0, 0)),
-    "books": Style((0, 1), (0.2, 0.9), (0.05, 0.7), ("spines",), (0.35, 0.6), (0.6, 1.0), (0.0, 0.3)),
-    "picture": Style((0, 1), (0.1, 0.9), (0.1, 0.8), ("poster", "photo", "noise", "text"), (0.5, 1.2), (0.5, 1.0), (0.0, 0.3)),
+    "books": Style((0, 1), (0.2, 0.9), (0.05, 0.7), ("spines",), (0.35, 0.6), (0.6, 1.0), (0.0, 0.3), upright=True),
+    "picture": Style((0, 1), (0.1, 0.9), (0.1, 0.8), ("poster", "photo", "noise", "text"), (0.5, 1.2), (0.5, 1.0),
+        (0.0, 0.3)),
     "plant": Style((0.2, 0.38), (0.4, 0.85), (0.03, 0.3), ("leaves", "flat"), (0.2, 0.8), (0.3, 0.7), (0.0, 0.2)),
     "skin": Style((0.02, 0.07), (0.35, 0.6), (0.15, 0.7), ("flat",), (0.5, 1.0), (0.0, 0.1), (0.0, 0.1)),
     "grass": Style((0.12, 0.3), (0.2, 0.7), (0.05, 0.25), ("leaves", "noise"), (0.6, 4.0), (0.3, 0.7), (0, 0)),
-    "asphalt": Style((0, 1), (0.0, 0.1), (0.06, 0.3), ("speckle", "noise", "plaster", "tiles"), (0.8, 5.0), (0.1, 0.4), (0, 0)),
-    "facade": Style((0.02, 0.15), (0.0, 0.5), (0.15, 0.75), ("windows", "windows", "bricks", "plaster"), (6.0, 14.0), (0.4, 0.9)),
-    "car": Style((0, 1), (0.0, 0.9), (0.02, 0.8), ("flat",), (0.5, 1.0), (0.0, 0.1), (0.4, 1.0)),
+    "asphalt": Style((0, 1), (0.0, 0.1), (0.06, 0.3), ("speckle", "noise", "plaster", "tiles"), (0.8, 5.0), (0.1,
+        0.4), (0, 0)),
+    "facade": Style((0.02, 0.15), (0.0, 0.5), (0.15, 0.75), ("windows", "windows", "bricks", "plaster"), (6.0, 14.0),
+        (0.4, 0.9), upright=True),
+    "car": Style((0, 1), (0.0, 0.9), (0.02, 0.8), ("flat",), (0.5, 1.0), (0.0, 0.1), (0.4, 1.0), shiny=0.8),
     "glass": Style((0.3, 0.6), (0.0, 0.15), (0.02, 0.06), ("flat",), (1.0, 2.0), (0.0, 0.1), (0.6, 1.0)),
 }  # fmt: skip
 
@@ -105,85 +137,62 @@ class Painter:
         like: Tensor | None = None,
         material: Material | None = None,
         emission: float = 0.0,
+        casts: bool = True,
     ) -> Tensor:
-        """(N, *size, WIDTH) looks of a style; a share of them camouflaged as ``like``, of the same shape.
+        """(N, *size, WIDTH) looks of a style; a share of them with the colours of ``like``, of the same shape.
 
-        material: instead of matte with some dark and some shiny.
+        material: instead of matte with some dark and some shiny. casts: whether it throws shadows.
         """
         s = STYLES[style]
-        lying = self.chance(LYING, *size) if material is None else self.chance(0.0, *size)
-        base = _rgb(self.uniform(*s.hue, *size), self.uniform(*s.saturation, *size), self.uniform(*s.value, *size))
-        contrast = torch.where(lying, self.uniform(0.3, 1.0, *size), self.uniform(*s.contrast, *size))[..., None]
-        others = [
-            _rgb(self.uniform(0, 1, *size), self.uniform(0, 0.9, *size), self.uniform(0.02, 0.8, *size)) for _ in "12"
-        ]
-        shade = base * self.log_uniform(0.15, 2.0, *size)[..., None]  # the same hue in a pattern of one material
-        own = torch.tensor(s.contrast[1] < 0.6, device=self.device) & ~lying
-        second = torch.lerp(base, torch.where(own[..., None], shade, others[0]), contrast)
-        third = torch.lerp(base, torch.where(own[..., None], base * 0.4, others[1]), contrast)
-        gloss = self.uniform(*s.gloss, *size)
-        sharpness = self.log_uniform(4, 60, *size)
-        reflectance = (base.mean(-1).sqrt() * self.uniform(0.7, 1.2, *size) + self.uniform(-0.1, 0.25, *size)).clamp(
-            0.12, 1
+        draws = iter(torch.rand(40, self.count, *size, generator=self.generator, device=self.device))
+
+        def span(low: float, high: float) -> Tensor:
+            return low + (high - low) * next(draws)
+
+        def log_span(low: float, high: float) -> Tensor:
+            return low * (high / low) ** next(draws)
+
+        free = material is None
+        lying = next(draws) < (LYING if free else 0)
+        base = _rgb(span(*s.hue), span(*s.saturation), span(*s.value))
+        others = [_rgb(span(0, 1), span(0, 0.9), span(0.02, 0.8)) for _ in range(2)]
+        contrast = torch.where(lying, span(0.3, 1.0), span(*s.contrast))[..., None]
+        plain = (~lying & (s.contrast[1] < 0.6))[..., None]  # shades of one colour
+        second = torch.lerp(base, torch.where(plain, base * log_span(0.15, 2.0)[..., None], others[0]), contrast)
+        third = torch.lerp(base, torch.where(plain, base * 0.4, others[1]), contrast)
+        dark, shiny = next(draws) < s.dark, next(draws) < s.shiny
+        kind = torch.where(dark, int(Material.DARK), torch.where(shiny, int(Material.SHINY), int(Material.MATTE)))
+        kind = kind if free else torch.full_like(kind, int(material))  # type: ignore[arg-type]
+        dark, shiny = kind == Material.DARK, kind == Material.SHINY
+        black = (dark & (next(draws) < 0.8))[..., None]  # some surfaces are dark in infrared only
+        base, second, third = (torch.where(black, c.clamp(max=0.05), c) for c in (base, second, third))
+        bright = (base.mean(-1).sqrt() * span(0.7, 1.2) + span(-0.1, 0.25)).clamp(0.12, 1)
+        gloss = torch.where(shiny, span(0.5, 1.2), span(*s.gloss))
+        period = torch.where(lying, log_span(0.1, 2.5) * max(1.0, s.period[0]), log_span(*s.period))
+        quarter = (next(draws) * 2).floor() * (torch.pi / 2) * (0.0 if s.upright else 1.0)
+        angle = torch.where(lying, span(0, 2 * torch.pi), quarter)
+        layer = torch.where(
+            lying, self._layer(_LIES, next(draws), next(draws)), self._layer(s.patterns, next(draws), next(draws))
         )
-        kind = torch.full(gloss.shape, float(Material.MATTE), device=self.device)
-        if material is None:
-            dark, shiny = self.chance(0.06, *size), self.chance(0.05, *size)
-            if style == "black":
-                dark = self.chance(0.8, *size)
-            if style in ("metal", "car"):
-                shiny = self.chance(0.8, *size)
-            shiny &= ~dark
-            black = (dark & self.chance(0.8, *size))[..., None]
-            base, second, third = (torch.where(black, c.clamp(max=0.05), c) for c in (base, second, third))
-            reflectance = torch.where(dark, self.uniform(0.01, 0.08, *size), reflectance)
-            gloss = torch.where(shiny, self.uniform(0.5, 1.2, *size), gloss)
-            sharpness = torch.where(shiny, self.log_uniform(30, 200, *size), sharpness)
-            kind = torch.where(dark, float(Material.DARK), torch.where(shiny, float(Material.SHINY), kind))
-        else:
-            kind = torch.full_like(kind, float(material))
-        period = torch.where(lying, self.log_uniform(0.1, 2.5, *size), self.log_uniform(*s.period, *size))
-        if s.period[0] >= 5:
-            period = torch.where(lying, period * 5, period)
-        angle = torch.where(lying, self.uniform(0, 6.3, *size), self.integer(2, *size) * (torch.pi / 2))
-        angle = torch.where(self.chance(0.3, *size), angle, 0) if style in ("facade", "books", "wallpaper") else angle
-        columns = [
-            base, second, third,
-            torch.where(lying, self._layer(_LIES, *size), self._layer(s.patterns, *size))[..., None], period[..., None],
-            angle.cos()[..., None], angle.sin()[..., None], self.uniform(0, 1, *size, 2),
-            gloss[..., None], sharpness[..., None], reflectance[..., None], kind[..., None],
-            torch.full_like(gloss, emission)[..., None],
+        numbers = [
+            layer, period, angle.cos(), angle.sin(), next(draws), next(draws), gloss,
+            torch.where(shiny, log_span(30, 200), log_span(4, 60)), torch.where(dark, span(0.01, 0.08), bright),
+            kind.float(), torch.full_like(gloss, emission), torch.full_like(gloss, float(casts)),
         ]  # fmt: skip
-        look = torch.cat(columns, -1)
-        if like is None:
-            return look
-        return torch.where(self.chance(CAMOUFLAGED, *size)[..., None], like.expand_as(look), look)
+        look = torch.cat([base, second, third, torch.stack(numbers, -1)], -1)
+        if like is not None:
+            same = (next(draws) < CAMOUFLAGED)[..., None]
+            look[..., :GLOSS] = torch.where(same, like[..., :GLOSS], look[..., :GLOSS])
+        return look
 
-    def _layer(self, patterns: tuple[str, ...], *size: int) -> Tensor:
-        """A layer of the atlas, of one of the patterns, each as likely."""
+    def _layer(self, patterns: tuple[str, ...], pattern: Tensor, variant: Tensor) -> Tensor:
+        """A layer of the atlas; pattern and variant: where in 0..1 to choose."""
         names = atlas(self.device).names
-        first = torch.tensor([names[p].start for p in patterns], device=self.device)
-        variants = torch.tensor([len(names[p]) for p in patterns], device=self.device)
-        pick = self.integer(len(patterns), *size)
-        return (
-            first[pick] + (self.uniform(0, 1, *size) * variants[pick]).floor().clamp(max=variants[pick] - 1)
-        ).float()
-
-
-_LIES = (
-    "checker",
-    "stripes",
-    "poster",
-    "poster",
-    "photo",
-    "photo",
-    "text",
-    "tiles",
-    "marble",
-    "dots",
-    "noise",
-    "spines",
-)
+        first, many = (
+            torch.tensor([f(names[p]) for p in patterns], device=self.device) for f in (lambda r: r.start, len)
+        )
+        pick = (pattern * len(patterns)).long()
+        return (first[pick] + (variant * many[pick]).long()).float()
 
 
 def _rgb(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
