@@ -41,6 +41,9 @@ def vec(x: Number, y: Number, z: Number) -> Tensor:
     return torch.stack(torch.broadcast_tensors(*parts), -1)
 
 
+CENTRE = vec(0.0, 0.0, 0.0)
+
+
 def yaw(angle: Tensor) -> Tensor:
     """(…, 3, 3) rotation about z [rad]."""
     c, s, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
@@ -63,11 +66,14 @@ class Builder(Painter):
     def __init__(self, count: int, generator: torch.Generator, device: torch.device) -> None:
         super().__init__(count, generator, device)
         self._parts: list[Solids] = []
+        self._one = torch.zeros(count, 1, device=device)
         self.mirror: tuple[Tensor, Tensor] | None = None  # a point on it and its normal, (N, 3) each
 
-    def pose(self, x: Number, y: Number, z: Number, turn: Tensor) -> Pose:
-        """Upright objects at x, y, z (N, K), turned by (N, K) about the vertical."""
-        return Pose(vec(x, y, z + turn * 0), yaw(turn))
+    def pose(self, x: Number, y: Number, z: Number, turn: Number = 0.0) -> Pose:
+        """Upright objects at x, y, z, turned about the vertical [rad]: (N, K) each, or one number for all."""
+        here = [torch.as_tensor(c, device=self.device) for c in (x, y, z, turn)]
+        *origin, angle, _ = torch.broadcast_tensors(*here, self._one)
+        return Pose(torch.stack(origin, -1), yaw(angle))
 
     def solids(
         self,
@@ -129,11 +135,11 @@ class Builder(Painter):
     def hang_mirror(self, pose: Pose, width: Tensor, height: Tensor, where: Tensor) -> None:
         """Add one mirror per scene in the x-z plane of the pose (N, 1), facing its y."""
         look = self.look("neutral", 1, material=Material.MIRROR)
-        self.solids(Shape.BOX, pose, look, [(vec(0 * width, 0.0, 0.0), vec(width / 2, 0.012, height / 2))], where)
+        self.solids(Shape.BOX, pose, look, [(CENTRE, vec(width / 2, 0.012, height / 2))], where)
         frame = self.look("wood", 1)
         b = 0.03
-        edges = [(vec(s * (width / 2 + b), 0.0, 0.0), vec(b + 0 * width, 0.025, height / 2 + 2 * b)) for s in (-1, 1)]
-        edges += [(vec(0 * width, 0.0, s * (height / 2 + b)), vec(width / 2, 0.025, b)) for s in (-1, 1)]
+        edges = [(vec(s * (width / 2 + b), 0.0, 0.0), vec(b + 0.0, 0.025, height / 2 + 2 * b)) for s in (-1, 1)]
+        edges += [(vec(0.0, 0.0, s * (height / 2 + b)), vec(width / 2, 0.025, b)) for s in (-1, 1)]
         self.solids(Shape.BOX, pose, frame, edges, where)
         normal = pose.rotation[:, 0, :, 1]
         self.mirror = (pose.origin[:, 0] + 0.012 * normal, normal)

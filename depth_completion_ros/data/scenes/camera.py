@@ -59,12 +59,12 @@ def expose(p: Painter, light: Tensor) -> Tensor:
     right, with vignetting, a white balance that is off, blur, noise and gamma.
     """
     height, width = light.shape[-2:]
-    level = light.clamp(max=4 * light.mean((1, 2, 3), keepdim=True)).mean((1, 2, 3))
+    level = light.clamp(min=0).sqrt().mean((1, 2, 3)).square()  # small bright areas count little
     luck = p.uniform(0, 1)
     gain = torch.exp(p.normal(0.35)) * torch.where(
-        luck < 0.06, p.uniform(0.03, 0.25), torch.where(luck > 0.93, p.uniform(2.0, 4.0), 1.0)
+        luck < 0.06, p.uniform(0.03, 0.25), torch.where(luck > 0.93, p.uniform(1.8, 3.2), 1.0)
     )
-    target = 0.28 * gain
+    target = 0.32 * gain
     balance = 1 + p.normal(0.06, 3)
     light = light * (target / level.clamp(min=1e-4))[:, None, None, None] * balance[:, :, None, None]
     y, x = torch.meshgrid(
@@ -74,15 +74,15 @@ def expose(p: Painter, light: Tensor) -> Tensor:
     )
     light = light * (1 - p.uniform(0, 0.25)[:, None, None, None] * (x * x + y * y))
     light = _blur(light, p.uniform(0.3, 0.8))
-    read = p.log_uniform(0.0005, 0.006) * torch.where(luck < 0.06, 3.0, 1.0)
-    shot = p.log_uniform(0.0001, 0.002)
+    read = p.log_uniform(0.0003, 0.003) * torch.where(luck < 0.06, 3.0, 1.0)
+    shot = p.log_uniform(0.00003, 0.0008)
     deviation = (read[:, None, None, None].square() + shot[:, None, None, None] * light).sqrt()
     noise = p.normal(1.0, 3, height, width)
     light = light + deviation * noise
     knee = 0.85  # highlights roll off rather than clip
     light = torch.where(light > knee, 1 - (1 - knee) * torch.exp(-(light - knee) / (1 - knee)), light)
     image = light.clamp(min=0) ** (1 / p.uniform(1.9, 2.4)[:, None, None, None])
-    return ((image - 0.5) * p.uniform(0.9, 1.15)[:, None, None, None] + 0.5).clamp(0, 1)
+    return ((image - 0.5) * p.uniform(0.95, 1.3)[:, None, None, None] + 0.5).clamp(0, 1)
 
 
 def _blur(image: Tensor, sigma: Tensor) -> Tensor:

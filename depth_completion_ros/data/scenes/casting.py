@@ -230,11 +230,19 @@ def _ball(o: list[Tensor], d: list[Tensor]) -> tuple[Tensor, Tensor]:
 
     It takes the point closest to the centre first: the usual discriminant loses small far balls in rounding.
     """
-    inverse = 1 / (sum(c * c for c in d) + _TINY * _TINY)  # type: ignore[operator]
-    middle = -inverse * sum(a * b for a, b in zip(o, d, strict=True))  # type: ignore[operator]
-    inside = 1 - sum((a + middle * b) ** 2 for a, b in zip(o, d, strict=True))
-    half = (inside.clamp(min=0) * inverse).sqrt()  # type: ignore[union-attr]
-    return middle, torch.where(inside > 0, half, -torch.inf)  # type: ignore[operator]
+    inverse = 1 / (_product(d, d) + _TINY * _TINY)
+    middle = -inverse * _product(o, d)
+    closest = [a + middle * b for a, b in zip(o, d, strict=True)]
+    inside = 1 - _product(closest, closest)
+    half = (inside.clamp(min=0) * inverse).sqrt()
+    return middle, torch.where(inside > 0, half, -torch.inf)
+
+
+def _product(a: list[Tensor], b: list[Tensor]) -> Tensor:
+    total = a[0] * b[0]
+    for x, y in zip(a[1:], b[1:], strict=True):
+        total = torch.addcmul(total, x, y)
+    return total
 
 
 _ENTER: dict[Shape, Callable[[list[Tensor], list[Tensor]], Tensor]] = {

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..scene_batch import Material
-from .builder import Builder, Number, Pose, vec
+from .builder import CENTRE, Builder, Number, Pose, vec
 from .casting import Shape
 from .objects import clutter
 
@@ -16,7 +16,7 @@ Part = tuple[Tensor, Tensor]
 
 def block(x: Number, y: Number, low: Number, width: Number, depth: Number, high: Number) -> Part:
     """A box over x, y from height low to high, of full width and depth."""
-    return vec(x, y, (low + high) / 2), vec(width / 2, depth / 2, (high - low) / 2)  # type: ignore[operator]
+    return vec(x, y, (low + high) / 2), vec(width / 2, depth / 2, (high - low) / 2)
 
 
 def _legs(b: Builder, at: Pose, width: Tensor, depth: Tensor, height: Tensor, look: Tensor, where: Tensor) -> None:
@@ -46,22 +46,28 @@ def desk(b: Builder, at: Pose, width: Tensor, where: Tensor) -> None:
     k = width.shape[1]
     depth, height = b.uniform(0.6, 0.85, k), b.uniform(0.68, 0.78, k)
     table(b, at, width, depth, height, where)
-    screen = at.at(vec(b.normal(0.15, k), -0.15 + 0 * depth, height), b.normal(0.3, k))
+    workplace(b, at.at(vec(0.0, 0.0, height)), where)
+    drawers = block(width / 2 - 0.28, 0.0, 0.02, 0.42, depth - 0.1, height - 0.05)
+    b.solids(BOX, at, b.look("board", k), [drawers], where & b.chance(0.5, k))
+
+
+def workplace(b: Builder, at: Pose, where: Tensor) -> None:
+    """A screen and a keyboard on the plane of the poses."""
+    k = at.origin.shape[1]
+    screen = at.at(vec(b.normal(0.15, k), -0.15, 0.0), b.normal(0.3, k))
     w, h = b.uniform(0.4, 0.7, k), b.uniform(0.25, 0.4, k)
     there = where & b.chance(0.75, k)
     case = b.look("neutral", k)
     b.solids(BOX, screen, case, [
-        block(0.0, 0.0, 0.0, 0.22 + 0 * w, 0.16, 0.012), block(0.0, -0.03, 0.0, 0.05 + 0 * w, 0.025, 0.2),
+        block(0.0, 0.0, 0.0, 0.22, 0.16, 0.012), block(0.0, -0.03, 0.0, 0.05, 0.025, 0.2),
         (vec(0.0, 0.0, 0.12 + h / 2), vec(w / 2, 0.015, h / 2)),
     ], there)  # fmt: skip
     face = torch.where(
         b.chance(0.5, k, 1), b.look("black", k, material=Material.DARK), b.look("picture", k, emission=0.8)
     )
     b.solids(BOX, screen, face, [(vec(0.0, 0.0145, 0.12 + h / 2), vec(w / 2 - 0.015, 0.002, h / 2 - 0.015))], there)
-    keys = at.at(vec(b.normal(0.15, k), 0.15 + 0 * depth, height), b.normal(0.15, k))
+    keys = at.at(vec(b.normal(0.15, k), 0.15, 0.0), b.normal(0.15, k))
     b.solids(BOX, keys, b.look("plastic", k), [block(0.0, 0.0, 0.0, b.uniform(0.3, 0.45, k), 0.14, 0.018)], there)
-    drawers = block(width / 2 - 0.28, 0.0, 0.02 + 0 * width, 0.42, depth - 0.1, height - 0.05)
-    b.solids(BOX, at, b.look("board", k), [drawers], where & b.chance(0.5, k))
 
 
 def chair(b: Builder, at: Pose, where: Tensor) -> None:
@@ -81,7 +87,7 @@ def chair(b: Builder, at: Pose, where: Tensor) -> None:
     slats = [block(0.0, -depth / 2, seat + back * f, width, 0.02, seat + back * f + 0.06) for f in (0.35, 0.65, 0.95)]
     b.solids(BOX, at, soft, [full], where & upper)
     b.solids(BOX, at, soft, slats, where & ~upper)
-    posts = [block(s * (width / 2 - 0.015), -depth / 2, 0.0 * seat, 0.03, 0.03, seat + back) for s in (-1, 1)]
+    posts = [block(s * (width / 2 - 0.015), -depth / 2, 0.0, 0.03, 0.03, seat + back) for s in (-1, 1)]
     swivel = b.chance(0.4, k)
     b.solids(BOX, at, frame, posts, where & ~swivel)
     _legs(b, at, width, depth, seat - 0.04, frame, where & ~swivel)
@@ -92,7 +98,7 @@ def chair(b: Builder, at: Pose, where: Tensor) -> None:
     b.solids(TUBE, at, frame, column, where & swivel)
     foot = torch.arange(5, device=b.device) * 1.2566
     ends = at.origin[:, :, None] + 0.3 * vec(foot.cos(), foot.sin(), 0.1)
-    hub = (at.origin + vec(0.0, 0.0, 0.08 + 0 * seat))[:, :, None].expand_as(ends)
+    hub = (at.origin + vec(0.0, 0.0, 0.08))[:, :, None].expand_as(ends)
     b.rods(hub, ends, 0.02, frame, where & swivel)
 
 
@@ -104,9 +110,9 @@ def shelf(b: Builder, at: Pose, width: Tensor, where: Tensor) -> None:
     high = floors * pitch
     look = torch.where(b.chance(0.6, k, 1), b.look("wood", k), b.look("board", k))
     open_back = b.chance(0.3, k)
-    sides = [block(s * width / 2, 0.0, 0.0 * width, 0.025, depth, high) for s in (-1, 1)]
+    sides = [block(s * width / 2, 0.0, 0.0, 0.025, depth, high) for s in (-1, 1)]
     b.solids(BOX, at, look, sides, where)
-    b.solids(BOX, at, look, [block(0.0, -depth / 2, 0.0 * width, width, 0.01, high)], where & ~open_back)
+    b.solids(BOX, at, look, [block(0.0, -depth / 2, 0.0, width, 0.01, high)], where & ~open_back)
     level = torch.arange(boards + 1, device=b.device) * pitch[..., None]  # (N, K, boards + 1)
     rows = at.many(vec(0.0, 0.0, level), 0 * level)
     count = torch.arange(boards + 1, device=b.device)
@@ -135,19 +141,19 @@ def cabinet(b: Builder, at: Pose, width: Tensor, where: Tensor) -> None:
     low = b.chance(0.6, k)
     high = torch.where(low, b.uniform(0.5, 1.0, k), b.uniform(1.6, 2.1, k))
     look = torch.where(b.chance(0.5, k, 1), b.look("wood", k), b.look("board", k))
-    b.solids(BOX, at, look, [block(0.0, 0.0, 0.06 + 0 * width, width - 0.02, depth, high)], where)
+    b.solids(BOX, at, look, [block(0.0, 0.0, 0.06, width - 0.02, depth, high)], where)
     b.solids(
         BOX,
         at,
         look,
-        [block(s * width / 4, depth / 2, 0.1 + 0 * width, width / 2 - 0.03, 0.04, high - 0.03) for s in (-1, 1)],
+        [block(s * width / 4, depth / 2, 0.1, width / 2 - 0.03, 0.04, high - 0.03) for s in (-1, 1)],
         where,
     )
     b.solids(
         BOX,
         at,
         b.look("metal", k),
-        [block(s * 0.06, depth / 2 + 0.03, high * 0.55, 0.015 + 0 * width, 0.03, high * 0.55 + 0.12) for s in (-1, 1)],
+        [block(s * 0.06, depth / 2 + 0.03, high * 0.55, 0.015, 0.03, high * 0.55 + 0.12) for s in (-1, 1)],
         where,
     )
     clutter(b, at.at(vec(0.0, 0.0, high)), width / 2 - 0.05, depth / 2 - 0.08, 1, 4, where & low, look)
@@ -160,17 +166,17 @@ def sofa(b: Builder, at: Pose, width: Tensor, where: Tensor) -> None:
     look = b.look("fabric", k)
     arm = b.uniform(0.1, 0.2, k)
     parts = [
-        block(0.0, 0.0, 0.08 + 0 * width, width, depth, seat - 0.12),
-        block(0.0, -depth / 2 + 0.1, 0.08 + 0 * width, width, 0.2, back),
+        block(0.0, 0.0, 0.08, width, depth, seat - 0.12),
+        block(0.0, -depth / 2 + 0.1, 0.08, width, 0.2, back),
     ]
-    parts += [block(s * (width - arm) / 2, 0.05, 0.08 + 0 * width, arm, depth - 0.1, seat + 0.18) for s in (-1, 1)]
+    parts += [block(s * (width - arm) / 2, 0.05, 0.08, arm, depth - 0.1, seat + 0.18) for s in (-1, 1)]
     inner = width - 2 * arm
     parts += [block(s * inner / 4, 0.1, seat - 0.14, inner / 2 - 0.015, depth - 0.2, seat) for s in (-1, 1)]
     b.solids(BOX, at, look, parts, where)
     for s in (-1, 0, 1):
         r = b.uniform(0.16, 0.24, k)
         cushion = at.at(vec(s * inner / 3, -depth / 2 + 0.32, seat + r * 0.85), b.normal(0.3, k))
-        b.solids(BALL, cushion, b.look("rug", k), [(vec(0 * r, 0.0, 0.0), vec(r, 0.09, r))], where & b.chance(0.5, k))
+        b.solids(BALL, cushion, b.look("rug", k), [(CENTRE, vec(r, 0.09, r))], where & b.chance(0.5, k))
 
 
 def bed(b: Builder, at: Pose, width: Tensor, where: Tensor) -> None:
@@ -183,8 +189,8 @@ def bed(b: Builder, at: Pose, width: Tensor, where: Tensor) -> None:
         at,
         frame,
         [
-            block(0.0, 0.0, 0.1 + 0 * width, width, length, high * 0.6),
-            block(0.0, -length / 2, 0.0 * width, width, 0.05, high + b.uniform(0.2, 0.6, k)),
+            block(0.0, 0.0, 0.1, width, length, high * 0.6),
+            block(0.0, -length / 2, 0.0, width, 0.05, high + b.uniform(0.2, 0.6, k)),
         ],
         where,
     )
@@ -200,7 +206,7 @@ def bed(b: Builder, at: Pose, width: Tensor, where: Tensor) -> None:
     for _ in range(4):
         spot = vec(b.uniform(-0.4, 0.4, k) * width, b.uniform(-0.1, 0.4, k) * length, high)
         size = vec(b.uniform(0.15, 0.4, k), b.uniform(0.15, 0.4, k), b.uniform(0.05, 0.12, k))
-        b.solids(BALL, at.at(spot, b.uniform(0, 3, k)), blanket, [(0 * size, size)], where & b.chance(0.6, k))
+        b.solids(BALL, at.at(spot, b.uniform(0, 3, k)), blanket, [(CENTRE, size)], where & b.chance(0.6, k))
 
 
 def floor_lamp(b: Builder, at: Pose, where: Tensor) -> None:
@@ -209,7 +215,7 @@ def floor_lamp(b: Builder, at: Pose, where: Tensor) -> None:
     high, r = b.uniform(1.3, 1.7, k), b.uniform(0.12, 0.22, k)
     metal = b.look("metal", k)
     parts = [
-        (vec(0.0, 0.0, 0.015 + 0 * r), vec(0.14, 0.14, 0.015 + 0 * r)),
+        (vec(0.0, 0.0, 0.015), vec(0.14, 0.14, 0.015)),
         (vec(0.0, 0.0, high / 2), vec(0.012, 0.012, high / 2)),
     ]
     b.solids(TUBE, at, metal, parts, where)
@@ -224,5 +230,5 @@ def stool(b: Builder, at: Pose, where: Tensor) -> None:
     b.solids(TUBE, at, seat, [(vec(0.0, 0.0, high - 0.02), vec(r, r, 0.02))], where & (kind == 0))
     _legs(b, at, 1.3 * r, 1.3 * r, high - 0.03, b.look("metal", k), where & (kind == 0))
     b.solids(TUBE, at, seat, [(vec(0.0, 0.0, high / 2), vec(r * 0.8, r * 0.8, high / 2))], where & (kind == 1))
-    carton = block(0.0, 0.0, 0.0 * r, 2 * r, r * b.uniform(1.2, 2.6, k), high)
+    carton = block(0.0, 0.0, 0.0, 2 * r, r * b.uniform(1.2, 2.6, k), high)
     b.solids(BOX, at, b.look("package", k), [carton], where & (kind == 2))

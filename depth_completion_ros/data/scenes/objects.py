@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..scene_batch import Material
-from .builder import Builder, Pose, vec
+from .builder import CENTRE, Builder, Pose, vec
 from .casting import Shape
 
 BOX, BALL, TUBE = Shape.BOX, Shape.ELLIPSOID, Shape.CYLINDER
@@ -37,13 +37,13 @@ def clutter(
 
 def _package(b: Builder, at: Pose, room: Tensor, where: Tensor, like: Tensor) -> None:
     k = room.shape[1]
-    size = [b.log_uniform(0.02, 0.16, k).minimum(room * 1.1) for _ in "xy"]
+    width, depth = (b.log_uniform(0.02, 0.16, k).minimum(room * 1.1) for _ in range(2))
     height = b.log_uniform(0.015, 0.16, k)
     look = b.look("package", k, like=like)
-    b.solids(BOX, at, look, [(vec(0.0, 0.0, height), vec(*size, height))], where)
+    b.solids(BOX, at, look, [(vec(0.0, 0.0, height), vec(width, depth, height))], where)
     second = at.at(vec(0.0, 0.0, 2 * height), b.uniform(-1.5, 1.5, k))
     top = b.log_uniform(0.01, 0.06, k)
-    half = vec(size[0] * b.uniform(0.4, 1, k), size[1] * b.uniform(0.4, 1, k), top)
+    half = vec(width * b.uniform(0.4, 1, k), depth * b.uniform(0.4, 1, k), top)
     b.solids(BOX, second, b.look("package", k), [(vec(0.0, 0.0, top), half)], where & b.chance(0.3, k))
 
 
@@ -84,7 +84,7 @@ def _books(b: Builder, at: Pose, room: Tensor, where: Tensor, like: Tensor) -> N
         half = vec(b.uniform(0.08, 0.11, k).minimum(room), b.uniform(0.1, 0.15, k).minimum(room * 1.3), thick)
         here = at.at(vec(0.0, 0.0, below + thick), b.normal(0.15, k))
         look = b.look("package", k, like=like if level == 0 else None)
-        b.solids(BOX, here, look, [(vec(0.0 * thick, 0.0, 0.0), half)], where & b.chance(0.7**level, k))
+        b.solids(BOX, here, look, [(CENTRE, half)], where & b.chance(0.7**level, k))
         below = below + 2 * thick
 
 
@@ -93,7 +93,7 @@ def _paper(b: Builder, at: Pose, room: Tensor, where: Tensor, like: Tensor) -> N
     for sheet in range(3):
         half = vec(b.uniform(0.07, 0.105, k), b.uniform(0.1, 0.15, k), 0.0008 * (sheet + 1))
         here = at.at(vec(b.normal(0.05, k), b.normal(0.05, k), 0.0), b.normal(0.4, k))
-        b.solids(BOX, here, b.look("paper", k), [(vec(0.0 * room, 0.0, 0.0), half)], where & b.chance(0.7, k))
+        b.solids(BOX, here, b.look("paper", k), [(CENTRE, half)], where & b.chance(0.7, k))
 
 
 def _mug(b: Builder, at: Pose, room: Tensor, where: Tensor, like: Tensor) -> None:
@@ -126,7 +126,7 @@ def _leaning(b: Builder, at: Pose, room: Tensor, where: Tensor, like: Tensor) ->
     back = vec(0.0, lean.cos(), lean.sin())
     tilt = torch.stack([vec(1 + 0 * lean, 0.0, 0.0), back, slope], -1)
     pose = Pose(at.at(slope * h[..., None]).origin, at.rotation @ tilt)
-    b.solids(BOX, pose, b.look("picture", k, like=like), [(vec(0 * w, 0.0, 0.0), vec(w, 0.005, h))], where)
+    b.solids(BOX, pose, b.look("picture", k, like=like), [(CENTRE, vec(w, 0.005, h))], where)
 
 
 def _pens(b: Builder, at: Pose, room: Tensor, where: Tensor, like: Tensor) -> None:
@@ -167,7 +167,8 @@ def _pot_plant(b: Builder, at: Pose, room: Tensor, where: Tensor, like: Tensor) 
 
 
 _THINGS = (
-    _package, _package, _can, _bottle, _ball, _books, _books, _paper, _mug, _tumbler, _leaning, _pens, _cable, _bowl, _pot_plant,
+    _package, _package, _can, _bottle, _ball, _books, _books, _paper, _mug, _tumbler, _leaning, _pens, _cable,
+    _bowl, _pot_plant,
 )  # fmt: skip
 
 
@@ -189,7 +190,7 @@ def plant(b: Builder, at: Pose, height: Tensor, leaves: int, where: Tensor) -> N
     size = (height[..., None] * b.uniform(0.08, 0.2, k, leaves)).flatten(1)
     each = look[:, :, None].expand(-1, -1, leaves, -1).flatten(1, 2)
     blade = vec(size, size * b.uniform(0.4, 0.9, k * leaves), size * b.uniform(0.15, 0.6, k * leaves))
-    b.solids(BALL, tips, each, [(0 * blade, blade)], where[..., None].expand(-1, -1, leaves).flatten(1))
+    b.solids(BALL, tips, each, [(CENTRE, blade)], where[..., None].expand(-1, -1, leaves).flatten(1))
 
 
 def person(b: Builder, at: Pose, where: Tensor) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..scene_batch import Material
-from .builder import Builder, Pose, vec
+from .builder import CENTRE, Builder, Pose, vec
 from .camera import View
 from .casting import Shape
 from .furniture import block
@@ -20,28 +20,27 @@ RADIUS = 76.0  # of the ground [m]; nothing lies beyond
 
 def outdoor(b: Builder) -> View:
     """A street or a path: y is the way ahead, the camera near the origin."""
-    flat = b.uniform(0, 0, 1)
     lawn = torch.where(b.chance(0.5, 1, 1), b.look("grass", 1, casts=False), b.look("asphalt", 1, casts=False))
-    b.solids(TUBE, b.pose(flat, 0.0, 0.0, flat), lawn, [(vec(flat, 0.0, -0.5), vec(flat + RADIUS, RADIUS, 0.5))])
+    b.solids(TUBE, b.pose(0.0, 0.0, 0.0), lawn, [(vec(0.0, 0.0, -0.5), vec(RADIUS, RADIUS, 0.5))])
     half = b.uniform(1.5, 6.0, 1)
     road = b.pose(b.normal(0.5, 1), 25.0, 0.0, b.normal(0.03, 1))
     b.solids(
         BOX,
         road,
         b.look("asphalt", 1, casts=False),
-        [(vec(flat, 0.0, -0.02), vec(half, 45.0, 0.03))],
+        [(vec(0.0, 0.0, -0.02), vec(half, 45.0, 0.03))],
         b.chance(0.75, 1),
     )
     mark = torch.arange(12, device=b.device) * 6.0 - 36
-    dashes = road.many(vec(0 * mark, mark, 0.012)[None, None].expand(b.count, 1, -1, -1), 0 * mark + flat[..., None])
+    dashes = road.many(vec(0.0, mark, 0.012), 0 * mark)
     b.solids(
         BOX,
         dashes,
         b.look("paper", 12, material=Material.MATTE, casts=False),
-        [(vec(0 * mark, 0.0, 0.0), vec(0.07, 1.5, 0.003 + 0 * mark))],
+        [(CENTRE, vec(0.07, 1.5, 0.003))],
         b.chance(0.4, 1).expand(-1, 12),
     )
-    kerb = [block(s * (half + 0.1), 0.0, 0.0 * half, 0.2, 90.0, 0.12) for s in (-1, 1)]
+    kerb = [block(s * (half + 0.1), 0.0, 0.0, 0.2, 90.0, 0.12) for s in (-1, 1)]
     b.solids(BOX, road, b.look("asphalt", 1), kerb, b.chance(0.5, 1))
     _houses(b, half)
     _cars(b, half)
@@ -57,7 +56,7 @@ def outdoor(b: Builder) -> View:
     b.solids(BOX, bins, b.look("plastic", 8), [(lift, size)], b.chance(0.3, 8))
     eye = torch.stack([b.uniform(-0.6, 0.6) * half[:, 0], b.uniform(-3, 1), b.uniform(0.5, 2.0)], 1)
     aim = eye + torch.stack([b.normal(4.0), b.uniform(8, 16), b.uniform(-2.5, 1.5)], 1)
-    angle, high = b.uniform(0, 6.3), b.uniform(0.25, 1.3)
+    angle, high = b.uniform(0, 6.3), b.uniform(0.4, 1.3)
     sun = 300 * vec(high.cos() * angle.cos(), high.cos() * angle.sin(), high.sin())
     return View(eye, aim, sun, indoors=False)
 
@@ -81,7 +80,7 @@ def _houses(b: Builder, half: Tensor) -> None:
         -side * (math.pi / 2) + b.normal(0.03, count),
     )
     where = b.chance(0.7, count)
-    b.solids(BOX, at, b.look("facade", count), [block(0.0, 0.0, -0.1 + 0 * width, width, depth, high)], where)
+    b.solids(BOX, at, b.look("facade", count), [block(0.0, 0.0, -0.1, width, depth, high)], where)
     b.solids(
         BOX,
         at,
@@ -93,7 +92,7 @@ def _houses(b: Builder, half: Tensor) -> None:
     frame = b.look("board", count)
     for floor in range(2):
         for f in (-0.36, -0.12, 0.12, 0.36):
-            x, low = f * width, 1.0 + 3.0 * floor + 0 * width
+            x, low = f * width, 1.0 + 3.0 * floor
             there = where & (high > 3 + 3.0 * floor) & b.chance(0.7, count)
             b.solids(BOX, at, frame, [block(x, depth / 2, low - 0.1, 0.12 * width + 0.2, 0.2, low + 1.5)], there)
             b.solids(BOX, at, b.look("black", count), [block(x, depth / 2, low, 0.12 * width, 0.24, low + 1.4)], there)
@@ -101,22 +100,22 @@ def _houses(b: Builder, half: Tensor) -> None:
         BOX,
         at,
         pane,
-        [block(0.0, depth / 2 + 0.3, 0.1 + 0 * width, width * 0.6, 0.03, 2.8)],
+        [block(0.0, depth / 2 + 0.3, 0.1, width * 0.6, 0.03, 2.8)],
         where & b.chance(0.15, count),
     )
     b.solids(
         BOX,
         at,
         b.look("wood", count),
-        [block(b.uniform(-0.3, 0.3, count) * width, depth / 2, 0.0 * width, 1.1, 0.3, 2.1)],
+        [block(b.uniform(-0.3, 0.3, count) * width, depth / 2, 0.0, 1.1, 0.3, 2.1)],
         where,
     )
-    end = b.pose(flat := b.normal(8.0, 1), b.uniform(40, 68, 1), 0.0, 0 * flat)
+    end = b.pose(b.normal(8.0, 1), b.uniform(40, 68, 1), 0.0)
     b.solids(
         BOX,
         end,
         b.look("facade", 1),
-        [block(0.0, 0.0, 0.0 * flat, b.uniform(10, 40, 1), 6.0, b.uniform(4, 14, 1))],
+        [block(0.0, 0.0, 0.0, b.uniform(10, 40, 1), 6.0, b.uniform(4, 14, 1))],
         b.chance(0.5, 1),
     )
 
@@ -137,7 +136,7 @@ def car(b: Builder, at: Pose, where: Tensor) -> None:
     cabin, shift = length * b.uniform(0.4, 0.7, k), length * b.uniform(-0.08, 0.04, k)
     paint, tyre = b.look("car", k), b.look("black", k)
     window = torch.where(b.chance(0.5, k, 1), b.look("glass", k, material=Material.GLASS), tyre)
-    b.solids(BOX, at, paint, [block(0.0, 0.0, 0.28 + 0 * width, width, length, waist)], where)
+    b.solids(BOX, at, paint, [block(0.0, 0.0, 0.28, width, length, waist)], where)
     b.solids(BALL, at, paint, [(vec(0.0, 0.0, waist - 0.08), vec(width * 0.5, length * 0.52, 0.22))], where)
     b.solids(BOX, at, paint, [block(0.0, shift, roof - 0.08, width - 0.3, cabin - 0.3, roof)], where)
     b.solids(BOX, at, window, [block(0.0, shift, waist, width - 0.2, cabin, roof - 0.06)], where)
@@ -165,7 +164,7 @@ def _poles(b: Builder, half: Tensor) -> None:
     at, where = b.pose(x, y, 0.0, b.uniform(0, 6.3, count)), b.chance(0.5, count)
     metal = b.look("metal", count)
     b.solids(TUBE, at, metal, [(vec(0.0, 0.0, high / 2), vec(r, r, high / 2))], where)
-    b.solids(BOX, at, metal, [block(0.6 + 0 * r, 0.0, high, 1.4, 0.15, high + 0.1)], where & b.chance(0.4, count))
+    b.solids(BOX, at, metal, [block(0.6, 0.0, high, 1.4, 0.15, high + 0.1)], where & b.chance(0.4, count))
     size = b.uniform(0.2, 0.45, count)
     sign = (vec(0.0, r + 0.02, high - 0.5), vec(size, 0.01, size))
     b.solids(BOX, at, b.look("package", count), [sign], where & b.chance(0.5, count))
@@ -174,7 +173,7 @@ def _poles(b: Builder, half: Tensor) -> None:
 
 
 def _trees(b: Builder, half: Tensor) -> None:
-    count, leaves = 7, 34
+    count, leaves = 7, 56
     at = b.pose(_beside(b, half, count, 0.6), b.log_uniform(3.5, 50, count), 0.0, b.uniform(0, 6.3, count))
     where, bush = b.chance(0.6, count), b.chance(0.35, count)
     trunk = torch.where(bush, 0.1, b.uniform(1.4, 3.5, count))
@@ -190,16 +189,14 @@ def _trees(b: Builder, half: Tensor) -> None:
     fork = (at.origin + vec(0.0, 0.0, trunk))[:, :, None].expand(-1, -1, 8, -1)
     b.rods(fork, ends[:, :, :8], (r * 0.3)[..., None].expand(-1, -1, 8), bark, where & ~bush)
     size = (
-        crown[..., None]
-        * b.uniform(0.12, 0.32, count, leaves)
-        * torch.where(b.chance(0.2, count), 0.25, 1.0)[..., None]
+        crown[..., None] * b.uniform(0.1, 0.24, count, leaves) * torch.where(b.chance(0.2, count), 0.25, 1.0)[..., None]
     ).flatten(1)
     tuft = vec(size, size * b.uniform(0.6, 1.0, count * leaves), size * b.uniform(0.5, 1.0, count * leaves))
     each = green[:, :, None].expand(-1, -1, leaves, -1).flatten(1, 2)
     tone = b.uniform(0.6, 1.3, count * leaves)[..., None]
     each = torch.cat([each[..., :9] * tone, each[..., 9:]], -1)
     spots = Pose(ends.flatten(1, 2), at.rotation[:, :, None].expand(-1, -1, leaves, -1, -1).flatten(1, 2))
-    b.solids(BALL, spots, each, [(0 * tuft, tuft)], where[..., None].expand(-1, -1, leaves).flatten(1))
+    b.solids(BALL, spots, each, [(CENTRE, tuft)], where[..., None].expand(-1, -1, leaves).flatten(1))
 
 
 def _fences(b: Builder, half: Tensor) -> None:

@@ -73,10 +73,10 @@ def draw_lights(p: Painter, lamp: Tensor, rotation: Tensor, indoors: bool) -> Li
 
     ambient = p.uniform(0.25, 0.8) if indoors else p.uniform(0.2, 0.6)
     overcast = p.chance(0.0 if indoors else 0.3)
-    main = torch.where(overcast, p.uniform(0.0, 0.3), p.uniform(0.8, 2.0))[:, None] * tint(0.12)
+    main = torch.where(overcast, p.uniform(0.0, 0.3), p.uniform(0.8, 2.0) * (1 if indoors else 1.8))[:, None] * tint(0.12)
     ambient = ambient[:, None] * tint(0.08)
     if not indoors:
-        ambient = ambient * torch.tensor((0.9, 1.0, 1.15), device=p.device)
+        ambient = ambient * torch.tensor((0.93, 1.0, 1.1), device=p.device)
     blue = p.uniform(0.2, 1.0)[:, None] * torch.tensor((-0.5, -0.2, 0.3), device=p.device)
     return Lights(
         main=lamp,
@@ -88,7 +88,7 @@ def draw_lights(p: Painter, lamp: Tensor, rotation: Tensor, indoors: bool) -> Li
         fill_colour=p.uniform(0.0, 0.4)[:, None] * tint(0.1),
         ambient=ambient,
         sky=p.log_uniform(0.8, 3.0)[:, None] * (1 + blue),
-        haze=p.log_uniform(80, 1500),
+        haze=p.log_uniform(200, 3000),
     )
 
 
@@ -163,7 +163,7 @@ def shade(hits: Hits, solids: Solids, lights: Lights, focal: Tensor, open_to_amb
     height = n[0] * up[0] + n[1] * up[1] + n[2] * up[2]
     around = (0.75 + 0.25 * height) * open_to_ambient
     diffuse = [around * c for c in per_tile(lights.ambient)]
-    mirrored = 2 * height * hits.facing - sum(v * u for v, u in zip(hits.view, up, strict=True))  # type: ignore[operator]
+    mirrored = 2 * height * hits.facing - sum(v * u for v, u in zip(hits.view, up, strict=True))
     shine = look[GLOSS].square() * 0.4 * ((0.35 + 0.65 * mirrored).clamp(0, 1) * open_to_ambient)
     glare = [shine * c for c in per_tile(lights.ambient)]
     open_to_main = _soft_shadow(hits, solids, lights)

@@ -154,8 +154,8 @@ class Painter:
 
         free = material is None
         lying = next(draws) < (LYING if free else 0)
-        base = _rgb(span(*s.hue), span(*s.saturation), span(*s.value))
-        others = [_rgb(span(0, 1), span(0, 0.9), span(0.02, 0.8)) for _ in range(2)]
+        base = _rgb(span(*s.hue), _skewed(next(draws), s.saturation), span(*s.value))
+        others = [_rgb(span(0, 1), _skewed(next(draws), (0, 0.9)), span(0.02, 0.8)) for _ in range(2)]
         contrast = torch.where(lying, span(0.3, 1.0), span(*s.contrast))[..., None]
         plain = (~lying & (s.contrast[1] < 0.6))[..., None]  # shades of one colour
         second = torch.lerp(base, torch.where(plain, base * log_span(0.15, 2.0)[..., None], others[0]), contrast)
@@ -193,6 +193,11 @@ class Painter:
         )
         pick = (pattern * len(patterns)).long()
         return (first[pick] + (variant * many[pick]).long()).float()
+
+
+def _skewed(unit: Tensor, span: Span) -> Tensor:
+    """Draws from a span, most of them in its lower half: few things are vivid."""
+    return span[0] + (span[1] - span[0]) * unit.square()
 
 
 def _rgb(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:

@@ -32,11 +32,12 @@ _LAYER = sum((SIZE >> level) ** 2 for level in range(_LEVELS))
 def atlas(device: torch.device) -> Atlas:
     """The atlas, the same on every machine; it is made once per device."""
     g = torch.Generator().manual_seed(20)
-    layers, names = [], {}
+    layers: list[Weights] = []
+    names = {}
     for name, (make, variants) in _PATTERNS.items():
         names[name] = range(len(layers), len(layers) + variants)
         layers += [make(g) for _ in range(variants)]
-    level = torch.stack([torch.stack(_pair(weights)) for weights in layers]).clamp(0, 1)
+    level = torch.stack([_pair(weights) for weights in layers]).clamp(0, 1)
     pyramid = []
     for _ in range(_LEVELS):
         pyramid.append(level.flatten(2))
@@ -46,7 +47,7 @@ def atlas(device: torch.device) -> Atlas:
 
 
 def look_up(device: torch.device, layer: Tensor, u: Tensor, v: Tensor, footprint: Tensor) -> tuple[Tensor, Tensor]:
-    """Two weights, each of u's shape, at texture coordinates u, v (period 1), filtered over a footprint of that unit."""
+    """Two weights, each of u's shape, at u, v (period 1), filtered over a footprint in that unit."""
     texels = atlas(device).texels
     level = torch.log2(footprint * SIZE + 1e-6).round().clamp(0, _LEVELS - 1)
     size = torch.exp2(math.log2(SIZE) - level)
@@ -67,14 +68,15 @@ def look_up(device: torch.device, layer: Tensor, u: Tensor, v: Tensor, footprint
 Weights = Tensor | tuple[Tensor, Tensor]
 
 
-def _pair(weights: Weights) -> tuple[Tensor, Tensor]:
-    return (weights, torch.zeros_like(weights)) if isinstance(weights, Tensor) else weights
+def _pair(weights: Weights) -> Tensor:
+    """(2, SIZE, SIZE); the second weight is 0 where there is only one."""
+    return torch.stack((weights, torch.zeros_like(weights)) if isinstance(weights, Tensor) else weights)
 
 
 def _grid() -> tuple[Tensor, Tensor]:
     """v and u (SIZE, SIZE), 0..1, at the texels' centres."""
-    t = (torch.arange(SIZE) + 0.5) / SIZE
-    return torch.meshgrid(t, t, indexing="ij")
+    t = ((torch.arange(SIZE) + 0.5) / SIZE).expand(SIZE, SIZE)
+    return t.T, t
 
 
 def _rand(g: torch.Generator, low: float, high: float) -> float:
