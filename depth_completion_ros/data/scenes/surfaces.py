@@ -24,7 +24,7 @@ EMISSION = 19  # own light, in units of the colour
 CASTS = 20  # whether it throws shadows
 WIDTH = 21
 
-_LIES = (
+LIES = (
     "checker",
     "stripes",
     "poster",
@@ -172,7 +172,7 @@ class Painter:
         quarter = (next(draws) * 2).floor() * (torch.pi / 2) * (0.0 if s.upright else 1.0)
         angle = torch.where(lying, span(0, 2 * torch.pi), quarter)
         layer = torch.where(
-            lying, self._layer(_LIES, next(draws), next(draws)), self._layer(s.patterns, next(draws), next(draws))
+            lying, self._layer(LIES, next(draws), next(draws)), self._layer(s.patterns, next(draws), next(draws))
         )
         numbers = [
             layer, period, angle.cos(), angle.sin(), next(draws), next(draws), gloss,
