@@ -130,9 +130,7 @@ def test_normals_are_the_surfaces(kind: str, batches: dict[str, SceneBatch]) -> 
     down, up = points[..., 2:, 1:-1], points[..., :-2, 1:-1]
     drawn = torch.nn.functional.normalize(torch.linalg.cross(down - up, right - left, dim=1), dim=1)
     inner = normals[..., 1:-1, 1:-1]
-    around = torch.stack(
-        [normals[..., 1:-1, 2:], normals[..., 1:-1, :-2], normals[..., 2:, 1:-1], normals[..., :-2, 1:-1]]
-    )
+    beside = [normals[..., 1:-1, 2:], normals[..., 1:-1, :-2], normals[..., 2:, 1:-1], normals[..., :-2, 1:-1]]
     steps = torch.stack([right, left, down, up]) - points[..., 1:-1, 1:-1]
     in_plane = ((steps * inner).sum(2).abs() < 0.1 * steps.norm(dim=2)).all(0)
     smooth = in_plane & ((torch.stack(beside) * inner).sum(2) > 0.999).all(0) & there[:, 1:-1, 1:-1]
@@ -180,17 +178,11 @@ def test_a_share_of_surfaces_lies() -> None:
     """About LYING of the looks have a pattern that is not of their style."""
     painter = surfaces.Painter(64, generator(), torch.device("cpu"))
     look = painter.look("wall", 200)
-    own = {
-        float(layer)
-        for name in surfaces.STYLES["wall"].patterns
-        for layer in surfaces.atlas(torch.device("cpu")).names[name]
-    }
-    strange = torch.tensor([[float(v) not in own for v in row] for row in look[..., surfaces.LAYER]])
-    lies = (
-        surfaces.LYING
-        * sum(name not in surfaces.STYLES["wall"].patterns for name in surfaces.LIES)
-        / len(surfaces.LIES)
-    )
+    style = surfaces.STYLES["wall"].patterns
+    layers = surfaces.atlas(torch.device("cpu")).names
+    own = torch.tensor([float(layer) for name in style for layer in layers[name]])
+    strange = ~torch.isin(look[..., surfaces.LAYER], own)
+    lies = surfaces.LYING * sum(name not in style for name in surfaces.LIES) / len(surfaces.LIES)
     assert abs(strange.float().mean() - lies) < 0.02
 
 

@@ -34,7 +34,7 @@ def table(
     """A table or desk with things on it, in a grid of rows x columns."""
     k = width.shape[1]
     wood = torch.where(b.chance(0.5, k, 1), b.look("wood", k), b.look("board", k))
-    glass = b.chance(0.06, k)
+    glass = b.chance(0.04, k)
     top = torch.where(glass[..., None], b.look("glass", k, material=Material.GLASS), wood)
     b.solids(BOX, at, top, [block(0.0, 0.0, height - b.uniform(0.01, 0.05, k), width, depth, height)], where)
     _legs(b, at, width, depth, height - 0.01, torch.where(b.chance(0.5, k, 1), b.look("metal", k), wood), where)

@@ -73,9 +73,8 @@ def draw_lights(p: Painter, lamp: Tensor, rotation: Tensor, indoors: bool) -> Li
 
     ambient = p.uniform(0.25, 0.8) if indoors else p.uniform(0.2, 0.6)
     overcast = p.chance(0.0 if indoors else 0.3)
-    main = torch.where(overcast, p.uniform(0.0, 0.3), p.uniform(0.8, 2.0) * (1 if indoors else 1.8))[:, None] * tint(
-        0.12
-    )
+    bright = p.uniform(0.8, 2.0) if indoors else p.uniform(1.5, 3.5)
+    main = torch.where(overcast, p.uniform(0.0, 0.3), bright)[:, None] * tint(0.12)
     ambient = ambient[:, None] * tint(0.08)
     if not indoors:
         ambient = ambient * torch.tensor((0.93, 1.0, 1.1), device=p.device)

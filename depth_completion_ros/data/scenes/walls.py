@@ -126,8 +126,8 @@ def _hangings(b: Builder, walls: Pose, length: Tensor, hole: Tensor) -> None:
     index = one.long().argmax(1)[:, None]
     rows = torch.arange(b.count, device=b.device)[:, None]
     pose = Pose(walls.origin[rows, index], walls.rotation[rows, index])
-    free = ~hole[rows, index] & b.chance(0.35, 1)
-    size = b.uniform(0.5, 1.2, 1), b.uniform(0.8, 1.5, 1)
+    free = ~hole[rows, index] & b.chance(0.6, 1)
+    size = b.uniform(0.5, 1.6, 1), b.uniform(0.8, 1.7, 1)
     b.hang_mirror(pose.at(vec(b.normal(0.3, 1), 0.03, 1.3)), *size, free)
 
 
