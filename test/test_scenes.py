@@ -208,6 +208,19 @@ def test_pictures_are_lit() -> None:
     assert step[edge].mean() > 2 * step[~edge].mean()
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that PyTorch can use")
+def test_a_gpu_renders_the_same_way() -> None:
+    """Batches made on the card are whole and stay there."""
+    batch = render_scenes(KINDS, 20, HEIGHT, WIDTH, generator=torch.Generator("cuda").manual_seed(0))
+    for field in fields(batch):
+        values = getattr(batch, field.name)
+        assert values.is_cuda
+        assert torch.isfinite(values.float()).all(), field.name
+    assert ((batch.depth == 0) == (batch.material == Material.SKY)).all()
+    assert (batch.depth > 0).float().mean() > 0.8
+
+
 def test_unknown_kind_is_named() -> None:
     with pytest.raises(ConfigurationError, match="attic"):
         render_scenes(("room", "attic"), 1, 32, 32, generator=generator())

@@ -138,7 +138,7 @@ class Builder(Painter):
         self.solids(Shape.BOX, pose, look, [(CENTRE, vec(width / 2, 0.012, height / 2))], where)
         frame = self.look("wood", 1)
         b = 0.03
-        edges = [(vec(s * (width / 2 + b), 0.0, 0.0), vec(b + 0.0, 0.025, height / 2 + 2 * b)) for s in (-1, 1)]
+        edges = [(vec(s * (width / 2 + b), 0.0, 0.0), vec(b, 0.025, height / 2 + 2 * b)) for s in (-1, 1)]
         edges += [(vec(0.0, 0.0, s * (height / 2 + b)), vec(width / 2, 0.025, b)) for s in (-1, 1)]
         self.solids(Shape.BOX, pose, frame, edges, where)
         normal = pose.rotation[:, 0, :, 1]

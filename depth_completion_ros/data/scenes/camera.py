@@ -64,7 +64,7 @@ def expose(p: Painter, light: Tensor) -> Tensor:
     gain = torch.exp(p.normal(0.35)) * torch.where(
         luck < 0.06, p.uniform(0.03, 0.25), torch.where(luck > 0.93, p.uniform(1.8, 3.2), 1.0)
     )
-    target = 0.32 * gain
+    target = 0.27 * gain
     balance = 1 + p.normal(0.06, 3)
     light = light * (target / level.clamp(min=1e-4))[:, None, None, None] * balance[:, :, None, None]
     y, x = torch.meshgrid(

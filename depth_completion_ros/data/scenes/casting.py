@@ -12,7 +12,7 @@ from torch import Tensor
 
 TILE = 16  # pixels
 _TINY = 1e-9
-_PAIRS = {"cpu": 1024, "cuda": 1 << 16}  # of a tile and a solid, at once: what fits the cache
+_PAIRS = {"cpu": 512, "cuda": 1 << 16}  # of a tile and a solid, at once: what fits the cache
 
 
 class Shape(IntEnum):

@@ -23,7 +23,7 @@ _DTYPES = {
     "intrinsics": np.float32,
 }
 _STEPS = {"image": 255, "normals": 127, "reflectance": 255}  # to 1
-_AT_ONCE = 64
+_AT_ONCE = 48
 
 
 class ScenePool:

@@ -12,7 +12,7 @@ from ..scene_batch import Material, SceneBatch
 from . import camera, indoor, outdoor
 from .builder import Builder
 from .camera import View
-from .casting import TILE, Rays, Solids, camera_rays, in_view, nearest, to_image, to_tiles
+from .casting import TILE, Solids, camera_rays, in_view, nearest, to_image, to_tiles
 from .shading import Hits, Lights, ambient_openness, draw_lights, shade
 from .surfaces import MATERIAL, REFLECTANCE
 
@@ -24,7 +24,8 @@ _MAKERS: dict[str, Callable[[Builder], View]] = {
     "outdoor": outdoor.outdoor,
 }
 KINDS = tuple(_MAKERS)
-_PIXELS_AT_ONCE = {"cpu": 1 << 18, "cuda": 1 << 24}
+_PIXELS_AT_ONCE = {"cpu": 1 << 18, "cuda": 1 << 22}
+_OPEN = 0.9  # ambient light in what glass and mirrors show: its occlusion is not computed
 
 
 def render_scenes(
@@ -32,7 +33,9 @@ def render_scenes(
 ) -> SceneBatch:
     """Make and render ``count`` scenes of the kinds, each as likely, on the generator's device.
 
-    The same state of the generator gives the same scenes. Raises ConfigurationError for an unknown kind.
+    The same state of the generator gives the same scenes. Every call sets up its scenes anew, which pays from some
+    ten scenes of a kind on. behind is 0 where glass or a mirror shows the sky. Raises ConfigurationError for an unknown
+    kind.
     """
     kinds = (kinds,) if isinstance(kinds, str) else tuple(kinds)
     if unknown := set(kinds) - set(KINDS):
@@ -99,45 +102,26 @@ def _look(
     light = shade(first, solids, lights, focal, to_tiles(openness)[..., 0])
     behind = first.distance.clone()
     material = torch.where(first.found, first.look[MATERIAL], float(Material.SKY))
-    clear = (1 - first.facing) ** 5
 
     tiles = glazed.any(1).nonzero()[:, 0]
     if len(tiles):
         through = Hits(solids, rays.of(tiles), wall[tiles], wall_index[tiles])
-        seen = shade(through, solids, lights, focal[tiles], 0.9)
-        here = glazed[tiles]
-        passed = (0.88 * (1 - clear[tiles]))[..., None]
-        light[tiles] = torch.where(here[..., None], seen * passed + light[tiles], light[tiles])
-        behind[tiles] = torch.where(here, through.distance, behind[tiles])
+        passed = 0.88 * (1 - (1 - first.facing[tiles]) ** 5)  # less at grazing angles
+        seen = light[tiles] + passed[..., None] * shade(through, solids, lights, focal[tiles], _OPEN)
+        light[tiles] = torch.where(glazed[tiles][..., None], seen, light[tiles])
+        behind[tiles] = torch.where(glazed[tiles], through.distance, behind[tiles])
     reflecting = (material == Material.MIRROR) & ~glazed
     tiles = reflecting.any(1).nonzero()[:, 0]
     if mirror is not None and len(tiles):
-        _reflect(
-            solids.reflected(*mirror),
-            lights.reflected(*mirror),
-            lens,
-            rays,
-            focal,
-            tiles,
-            reflecting,
-            light,
-            behind,
-            (rows, columns),
-        )
+        # What a mirror shows is the mirror image of the world, seen through it as through a window.
+        solids, lights = solids.reflected(*mirror), lights.reflected(*mirror)
+        part, here = rays.of(tiles), reflecting[tiles]
+        opaque = (solids.look[..., MATERIAL] != Material.MIRROR) & (solids.look[..., MATERIAL] != Material.GLASS)
+        candidates = in_view(solids, lens, rows, columns)[tiles] & opaque[part.scene]
+        image_of = Hits(solids, part, *nearest(solids, part, candidates, behind[tiles] + 1e-3))
+        seen = 0.9 * shade(image_of, solids, lights, focal[tiles], _OPEN) + 0.01
+        light[tiles] = torch.where(here[..., None], seen, light[tiles])
+        behind[tiles] = torch.where(here, image_of.distance, behind[tiles])
     values = torch.stack([behind, first.look[REFLECTANCE] * first.found, material], -1)
     results = [image(light), depth, image(values[..., :1]), normals, image(values[..., 1:2]), image(values[..., 2:])]
     return tuple(r[..., :height, :width] for r in results)
-
-
-def _reflect(
-    solids: Solids, lights: Lights, lens: Tensor, rays: Rays, focal: Tensor, tiles: Tensor, reflecting: Tensor,
-    light: Tensor, behind: Tensor, grid: tuple[int, int],
-) -> None:  # fmt: skip
-    """Fill light and behind where the mirror shows: its world is the mirror image of this one, seen through it."""
-    some, here = rays.of(tiles), reflecting[tiles]
-    candidates = in_view(solids, lens, *grid)[tiles] & (solids.look[..., MATERIAL] != Material.MIRROR)[some.scene]
-    distance, index = nearest(solids, some, candidates, torch.where(here, behind[tiles] + 1e-3, torch.inf))
-    hits = Hits(solids, some, distance, index)
-    seen = shade(hits, solids, lights, focal[tiles], 0.9)
-    light[tiles] = torch.where(here[..., None], 0.9 * seen + 0.01, light[tiles])
-    behind[tiles] = torch.where(here, hits.distance, behind[tiles])

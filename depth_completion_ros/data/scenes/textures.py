@@ -49,7 +49,7 @@ def atlas(device: torch.device) -> Atlas:
 def look_up(device: torch.device, layer: Tensor, u: Tensor, v: Tensor, footprint: Tensor) -> tuple[Tensor, Tensor]:
     """Two weights, each of u's shape, at u, v (period 1), filtered over a footprint in that unit."""
     texels = atlas(device).texels
-    level = torch.log2(footprint * SIZE + 1e-6).round().clamp(0, _LEVELS - 1)
+    level = torch.log2(footprint * SIZE + 1e-6).ceil().clamp(0, _LEVELS - 1)
     size = torch.exp2(math.log2(SIZE) - level)
     x, y = (u - u.floor()) * size - 0.5, (v - v.floor()) * size - 0.5
     x0, y0 = x.floor(), y.floor()

@@ -6,6 +6,7 @@ A room spans -X/2..X/2, -Y/2..Y/2 and 0..Z.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +18,19 @@ from .furniture import block
 from .objects import clutter
 
 BOX, TUBE = Shape.BOX, Shape.CYLINDER
+_THICK = 0.15  # of the walls [m]
+_OUTSIDE = 3.0  # how far the ceiling goes on over the next room [m]
+
+
+class Opening(NamedTuple):
+    """One opening per wall, (N, 4) each: middle along the wall, width, sill and top [m]; a window, a doorway or none."""
+
+    middle: Tensor
+    width: Tensor
+    low: Tensor
+    high: Tensor
+    glazed: Tensor
+    opened: Tensor
 
 
 def build_walls(b: Builder, size: Tensor, window: float, door: float) -> Pose:
@@ -27,9 +41,8 @@ def build_walls(b: Builder, size: Tensor, window: float, door: float) -> Pose:
     x, y, z = (c[:, None] for c in size.unbind(1))
     middle = b.pose(0.0, 0.0, 0.0)
     floor, ceiling = b.look("floor", 1, casts=False), b.look("ceiling", 1, casts=False)
-    outside = 3.0
     b.solids(BOX, middle, floor, [block(0.0, 0.0, -0.3, x + 60, y + 60, 0.0)])
-    b.solids(BOX, middle, ceiling, [block(0.0, 0.0, z, x + 2 * outside, y + 2 * outside, z + 0.2)])
+    b.solids(BOX, middle, ceiling, [block(0.0, 0.0, z, x + 2 * _OUTSIDE, y + 2 * _OUTSIDE, z + 0.2)])
     rug = (vec(0.0, 0.0, 0.004), vec(x * b.uniform(0.15, 0.35, 1), y * b.uniform(0.15, 0.35, 1), 0.006))
     b.solids(BOX, middle.at(vec(b.normal(0.3, 1), b.normal(0.3, 1), 0.0)), b.look("rug", 1), [rug], b.chance(0.4, 1))
 
@@ -49,17 +62,27 @@ def build_walls(b: Builder, size: Tensor, window: float, door: float) -> Pose:
     high = torch.where(glazed, b.uniform(1.9, 2.3, 4), b.uniform(1.95, 2.15, 4)).minimum(z - 0.1)
     hole = glazed | opened
     width, u = torch.where(hole, width, 0.0), torch.where(hole, u, 0.0)
-    thick = 0.15
     left, right = u - width / 2, u + width / 2
     b.solids(BOX, walls, look, [
-        block((left - length / 2) / 2, -thick / 2, 0.0, left + length / 2, thick, z),
-        block((right + length / 2) / 2, -thick / 2, 0.0, length / 2 - right, thick, z),
-        block(u, -thick / 2, 0.0, width, thick, low), block(u, -thick / 2, high, width, thick, z),
+        block((left - length / 2) / 2, -_THICK / 2, 0.0, left + length / 2, _THICK, z),
+        block((right + length / 2) / 2, -_THICK / 2, 0.0, length / 2 - right, _THICK, z),
+        block(u, -_THICK / 2, 0.0, width, _THICK, low), block(u, -_THICK / 2, high, width, _THICK, z),
     ])  # fmt: skip
+    b.solids(BOX, walls, look, [block(0.0, 0.0, 0.0, length, 0.03, 0.08)], ~opened & b.chance(0.5, 4))
+    opening = Opening(u, width, low, high, glazed, opened)
+    _fit(b, walls, opening)
+    _surround(b, walls, opening, length, z)
+    _hangings(b, walls, length, hole)
+    return walls
+
+
+def _fit(b: Builder, walls: Pose, opening: Opening) -> None:
+    """Frames, panes, doors and curtains."""
+    u, width, low, high, glazed, opened = opening
     trim = b.look("board", 4, casts=False)
-    frame = [block(e, 0.0, low, 0.07, thick + 0.05, high) for e in (left, right)]
-    frame += [block(u, 0.0, high, width + 0.07, thick + 0.05, high + 0.07)]
-    b.solids(BOX, walls, trim, frame, hole)
+    frame = [block(u + s * width / 2, 0.0, low, 0.07, _THICK + 0.05, high) for s in (-1, 1)]
+    frame += [block(u, 0.0, high, width + 0.07, _THICK + 0.05, high + 0.07)]
+    b.solids(BOX, walls, trim, frame, glazed | opened)
     b.solids(
         BOX,
         walls,
@@ -67,9 +90,8 @@ def build_walls(b: Builder, size: Tensor, window: float, door: float) -> Pose:
         [block(u, -0.05, low, 0.05, 0.05, high), block(u, 0.05, low - 0.03, width + 0.1, 0.25, low)],
         glazed,
     )
-    b.solids(BOX, walls, trim, [block(0.0, 0.0, 0.0, length, 0.03, 0.08)], ~opened & b.chance(0.5, 4))
     pane = b.look("glass", 4, material=Material.GLASS)
-    b.solids(BOX, walls, pane, [block(u, -0.06, low, width, 0.012, high)], hole & (glazed | b.chance(0.15, 4)))
+    b.solids(BOX, walls, pane, [block(u, -0.06, low, width, 0.012, high)], glazed | (opened & b.chance(0.15, 4)))
     closed = opened & b.chance(0.4, 4)
     door_look = torch.where(b.chance(0.5, 4, 1), b.look("wood", 4), b.look("board", 4))
     b.solids(BOX, walls, door_look, [block(u, -0.08, 0.0, width, 0.04, high)], closed)
@@ -80,19 +102,22 @@ def build_walls(b: Builder, size: Tensor, window: float, door: float) -> Pose:
             vec((u + s * (width / 2 + 0.1))[..., None] + (fold - 3) * 0.055, 0.13, 0.1), 0 * u[..., None] + fold * 0
         )
         top = foot.origin.unflatten(1, (4, 7)) + vec(0 * fold.float(), 0.0, 1.0) * (high + 0.05)[..., None, None]
-        b.rods(foot.origin.unflatten(1, (4, 7)), top, 0.035, b.look("fabric", 4), glazed & b.chance(0.4, 4)[:, :])
+        b.rods(foot.origin.unflatten(1, (4, 7)), top, 0.035, b.look("fabric", 4), glazed & b.chance(0.4, 4))
 
-    far = torch.where(
-        glazed, b.uniform(6, 25, 4), b.uniform(1.5, 3.0, 4)
-    )  # the street's other side, the next room's wall
+
+def _surround(b: Builder, walls: Pose, opening: Opening, length: Tensor, height: Tensor) -> None:
+    """What is seen through the openings: a house across the street, or the next room."""
+    u, _, _, _, glazed, opened = opening
+    # the other side of the street, or the wall of the next room
+    far = torch.where(glazed, b.uniform(6, 25, 4), b.uniform(1.5, 3.0, 4))
     beyond = torch.where(glazed[..., None], b.look("facade", 4, casts=False), b.look("wall", 4, casts=False))
-    tall = torch.where(glazed, b.uniform(2, 12, 4), z)
+    tall = torch.where(glazed, b.uniform(2, 12, 4), height)
     b.solids(
         BOX,
         walls,
         beyond,
-        [block(0.0, -far - 0.1, -0.1, length + 2 * outside + far, 0.1, tall)],
-        hole & (opened | b.chance(0.6, 4)),
+        [block(0.0, -far - 0.1, -0.1, length + 2 * _OUTSIDE + far, 0.1, tall)],
+        opened | (glazed & b.chance(0.6, 4)),
     )
     b.solids(
         BOX,
@@ -101,12 +126,10 @@ def build_walls(b: Builder, size: Tensor, window: float, door: float) -> Pose:
         [block(u + b.normal(0.5, 4), -far + 0.3, 0.0, b.uniform(0.4, 1.0, 4), 0.4, b.uniform(0.5, 2.0, 4))],
         opened,
     )
-    _hangings(b, walls, length, hole)
-    return walls
 
 
 def _hangings(b: Builder, walls: Pose, length: Tensor, hole: Tensor) -> None:
-    """Pictures, a clock, sockets, and wall shelves; one mirror per scene at most."""
+    """Pictures, shelves, sockets and pipes; one mirror per scene at most."""
     for s in (-1, 1):
         where = b.chance(0.5, 4) & ~hole
         w, h, at = b.uniform(0.15, 0.7, 4), b.uniform(0.15, 0.5, 4), s * length * b.uniform(0.12, 0.35, 4)
