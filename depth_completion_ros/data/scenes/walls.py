@@ -23,7 +23,7 @@ _OUTSIDE = 3.0  # how far the ceiling goes on over the next room [m]
 
 
 class Opening(NamedTuple):
-    """One opening per wall, (N, 4) each: middle along the wall, width, sill and top [m]; a window, a doorway or none."""
+    """One opening per wall, (N, 4) each: middle along the wall, width, sill and top [m]; window, doorway or none."""
 
     middle: Tensor
     width: Tensor
@@ -145,8 +145,7 @@ def _hangings(b: Builder, walls: Pose, length: Tensor, hole: Tensor) -> None:
     b.solids(
         TUBE, walls, b.look("board", 4), [(vec(length * -0.45, 0.12, 0.5), vec(0.02, 0.02, 0.5))], b.chance(0.2, 4)
     )
-    one = torch.arange(4, device=b.device) == b.integer(4, 1)
-    index = one.long().argmax(1)[:, None]
+    index = (b.uniform(0, 1, 4) - hole.float()).argmax(1, keepdim=True)  # a wall without a hole, if there is one
     rows = torch.arange(b.count, device=b.device)[:, None]
     pose = Pose(walls.origin[rows, index], walls.rotation[rows, index])
     free = ~hole[rows, index] & b.chance(0.6, 1)
