@@ -21,6 +21,7 @@ COMMANDS = {
     "bag info": ("data.bag_info", "say what a rosbag2 holds"),
     "bag play": ("node.play", "publish a rosbag2 into the ROS graph"),
     "bag record": ("node.record", "record topics of the ROS graph into a rosbag2"),
+    "scenes": ("data.scenes.command", "render a page of the procedural scenes that networks train on"),
     "models": ("networks.command", "list the networks: parameters, cost, inputs, paper, weights"),
     "export": ("networks.export_command", "write a network as an ONNX file that engines run"),
     "build-engine": ("engines.build_command", "build a network's TensorRT engine ahead of time"),

@@ -1,0 +1,6 @@
+"""Procedural RGB-D scenes: rooms, tabletops, corridors, halls and streets, ray cast in batches on CPU or GPU."""
+
+from .pool import ScenePool
+from .render import KINDS, render_scenes
+
+__all__ = ["KINDS", "ScenePool", "render_scenes"]

@@ -1,0 +1,252 @@
+"""Which solid each ray meets first: batched analytic ray casting, with a list of candidate solids per image tile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+TILE = 16  # pixels
+_TINY = 1e-9
+_PAIRS = {"cpu": 512, "cuda": 1 << 16}  # of a tile and a solid, at once: what fits the cache
+
+
+class Shape(IntEnum):
+    """A solid: what its unit form is."""
+
+    BOX = 0  # |x|, |y|, |z| <= 1
+    ELLIPSOID = 1  # x² + y² + z² <= 1
+    CYLINDER = 2  # x² + y² <= 1, |z| <= 1
+
+
+@dataclass(frozen=True)
+class Solids:
+    """P convex solids in each of N scenes, in one frame per scene.
+
+    shape (N, P) int64, a ``Shape``, or -1 for none. centre (N, P, 3) metres. axes (N, P, 3, 3): row i is the
+    semi-axis i in metres; the three are orthogonal. look (N, P, F): see ``surfaces``.
+    """
+
+    shape: Tensor
+    centre: Tensor
+    axes: Tensor
+    look: Tensor
+
+    def to_unit(self) -> tuple[Tensor, Tensor]:
+        """Matrix (N, P, 3, 3) and offset (N, P, 3) that map a point of the scene to the solid's unit form."""
+        matrix = self.axes / self.axes.square().sum(-1, keepdim=True)
+        return matrix, -(matrix @ self.centre[..., None])[..., 0]
+
+    def extent(self, normals: Tensor) -> Tensor:
+        """Half the width (N, P, K) along directions (N, K, 3): metres per length of the direction."""
+        along = (self.axes @ normals[:, None].transpose(-1, -2)).abs()  # (N, P, 3, K)
+        box = along.sum(-2)
+        ellipsoid = along.square().sum(-2).sqrt()
+        cylinder = along[..., :2, :].square().sum(-2).sqrt() + along[..., 2, :]
+        shape = self.shape[..., None]
+        return torch.where(shape == Shape.BOX, box, torch.where(shape == Shape.ELLIPSOID, ellipsoid, cylinder))
+
+    def reflected(self, normal: Tensor, distance: Tensor) -> Solids:
+        """Their mirror images in the planes normal · x = distance; normal (N, 3) of length 1, distance (N,)."""
+        n = normal[:, None]
+        height = (self.centre * n).sum(-1, keepdim=True) - distance[:, None, None]
+        axes = self.axes - 2 * (self.axes @ n[..., None]) * n[:, None]
+        return Solids(self.shape, self.centre - 2 * height * n, axes, self.look)
+
+
+Components = tuple[Tensor, Tensor, Tensor]
+
+
+class Rays(NamedTuple):
+    """Rays of T tiles with S pixels each.
+
+    scene (T,): the scene of each tile. origin and direction: three components, each (T, S) or (T, 1); no origin means
+    the frame's.
+    """
+
+    scene: Tensor
+    origin: Components | None
+    direction: Components
+
+    def of(self, tiles: Tensor) -> Rays:
+        """The rays of some tiles."""
+
+        def some(v: Components) -> Components:
+            return v[0].index_select(0, tiles), v[1].index_select(0, tiles), v[2].index_select(0, tiles)
+
+        return Rays(self.scene[tiles], None if self.origin is None else some(self.origin), some(self.direction))
+
+
+def camera_rays(intrinsics: Tensor, rows: int, columns: int) -> Rays:
+    """Rays through the pixels of N images of rows x columns tiles; direction z is 1, so distances along it are depths.
+
+    Tiles are ordered by image, row, column; pixels likewise within a tile.
+    """
+    count, device = len(intrinsics), intrinsics.device
+    v, u = torch.meshgrid(
+        torch.arange(rows * TILE, device=device), torch.arange(columns * TILE, device=device), indexing="ij"
+    )
+    fx, fy, cx, cy = (k[:, None, None] for k in intrinsics.unbind(1))
+    x, y = to_tiles(((u - cx) / fx)[:, None]), to_tiles(((v - cy) / fy)[:, None])
+    scene = torch.arange(count, device=device).repeat_interleave(rows * columns)
+    return Rays(scene, None, (x[..., 0], y[..., 0], x.new_ones(len(x), 1)))
+
+
+def to_tiles(image: Tensor) -> Tensor:
+    """(N, C, H, W) as (T, S, C); H and W are multiples of TILE."""
+    n, c, h, w = image.shape
+    tiled = image.view(n, c, h // TILE, TILE, w // TILE, TILE)
+    return tiled.permute(0, 2, 4, 3, 5, 1).reshape(-1, TILE * TILE, c)
+
+
+def to_image(tiles: Tensor, rows: int, columns: int) -> Tensor:
+    """(T, S, C) as (N, C, H, W): what ``to_tiles`` undoes."""
+    c = tiles.shape[-1]
+    image = tiles.view(-1, rows, columns, TILE, TILE, c).permute(0, 5, 1, 3, 2, 4)
+    return image.reshape(-1, c, rows * TILE, columns * TILE)
+
+
+def in_view(solids: Solids, intrinsics: Tensor, rows: int, columns: int) -> Tensor:
+    """(T, P): which solids' screen rectangles reach into which tiles; solids around the camera are handled too."""
+    fx, fy, cx, cy = (k[:, None] for k in intrinsics.unbind(1))
+
+    def between(tiles: int, focal: Tensor, centre: Tensor, axis: int) -> Tensor:
+        edge = (torch.arange(tiles + 1, device=focal.device) * TILE - 0.5 - centre) / focal  # (N, tiles + 1)
+        normals = torch.zeros(*edge.shape, 3, device=edge.device)
+        normals[..., axis], normals[..., 2] = 1.0, -edge
+        height = solids.centre @ normals.transpose(-1, -2)
+        extent = solids.extent(normals)
+        return (height + extent >= 0)[..., :-1] & (height - extent <= 0)[..., 1:]
+
+    forward = torch.tensor((0.0, 0.0, 1.0), device=fx.device).expand(len(fx), 1, 3)
+    front = solids.centre[..., 2] + solids.extent(forward)[..., 0] > 0
+    seen = (solids.shape >= 0) & front
+    across = between(columns, fx, cx, 0) & seen[..., None]
+    mask = between(rows, fy, cy, 1)[:, :, :, None] & across[:, :, None, :]  # (N, P, rows, columns)
+    return mask.permute(0, 2, 3, 1).flatten(0, 2)
+
+
+def near_segments(solids: Solids, scene: Tensor, start: Tensor, end: Tensor, radius: Tensor) -> Tensor:
+    """(T, P): which solids come within radius (T,) of the segments from start to end, both (T, 3); may say too many."""
+    matrix, offset = solids.to_unit()
+    half = solids.axes.square().sum(-1).sqrt()[scene]
+    matrix, offset = matrix[scene], offset[scene]
+    along = torch.einsum("tpij,tj->tpi", matrix, end - start)
+    inverse = 1 / (along + _TINY)
+    middle = -(torch.einsum("tpij,tj->tpi", matrix, start) + offset) * inverse
+    slack = (1 + radius[:, None, None] / half) * inverse.abs()
+    near, far = (middle - slack).amax(-1), (middle + slack).amin(-1)
+    return (near <= far) & (near <= 1) & (far >= 0) & (solids.shape >= 0)[scene]
+
+
+def nearest(solids: Solids, rays: Rays, candidates: Tensor, start: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Distance (T, S), inf for none, and index (T, S), -1 for none, of the first solid that each ray enters.
+
+    candidates (T, P): the solids to try in each tile. start (T, S): only what lies further along counts.
+    """
+    tried = list(_entries(solids, rays, candidates, start))
+    best = _least(tried, rays, torch.inf)
+    index = torch.full_like(best, -1)
+    for tile, solid, distance in tried:
+        won = torch.isfinite(distance) & (distance == best.index_select(0, tile))
+        index.scatter_reduce_(0, tile[:, None].expand_as(distance), torch.where(won, solid[:, None], -1.0), "amax")
+    return best, index.long()
+
+
+def first_distance(solids: Solids, rays: Rays, candidates: Tensor) -> Tensor:
+    """The distance (T, S) alone that ``nearest`` finds."""
+    return _least(_entries(solids, rays, candidates, None), rays, torch.inf)
+
+
+Entry = tuple[Tensor, Tensor, Tensor]
+
+
+def _least(entries: Iterable[Entry], rays: Rays, none: float) -> Tensor:
+    size = max(c.shape[-1] for c in rays.direction)
+    best = torch.full((len(rays.scene), size), none, device=rays.scene.device)
+    for tile, _, distance in entries:
+        best.scatter_reduce_(0, tile[:, None].expand_as(distance), distance, "amin")
+    return best
+
+
+def _entries(solids: Solids, rays: Rays, candidates: Tensor, start: Tensor | None) -> Iterator[Entry]:
+    """Yield tile (B,), solid (B,) and distance (B, S), inf for none, for blocks of pairs of a tile and a candidate."""
+    matrix, offset = solids.to_unit()
+    table = torch.cat([matrix.flatten(2), offset], -1).flatten(0, 1)
+    places, block = solids.shape.shape[1], _PAIRS[table.device.type]
+    for shape, enter in _ENTER.items():
+        tiles, several = (candidates & (solids.shape == shape)[rays.scene]).nonzero(as_tuple=True)
+        for tile, solid in zip(tiles.split(block), several.split(block), strict=True):
+            part = rays.of(tile)
+            row = table.index_select(0, part.scene * places + solid)[..., None]
+            direction = [_dot(row[:, 3 * i : 3 * i + 3], part.direction) for i in range(3)]
+            origin = [row[:, 9 + i] for i in range(3)]
+            if part.origin is not None:
+                origin = [_dot(row[:, 3 * i : 3 * i + 3], part.origin) + origin[i] for i in range(3)]
+            distance = enter(origin, direction)
+            ahead = distance > (0 if start is None else start.index_select(0, tile))
+            yield tile, solid, torch.where(ahead, distance, torch.inf)
+
+
+def _dot(a: Tensor, v: Components) -> Tensor:
+    return torch.addcmul(torch.addcmul(a[:, 0] * v[0], a[:, 1], v[1]), a[:, 2], v[2])
+
+
+# Entering distances: inf where the ray misses, negative where it starts inside or looks away.
+
+
+def _enter_box(o: list[Tensor], d: list[Tensor]) -> Tensor:
+    near, far = _slab(o[0], d[0])
+    for i in (1, 2):
+        low, high = _slab(o[i], d[i])
+        near, far = torch.maximum(near, low), torch.minimum(far, high)
+    return torch.where(near <= far, near, torch.inf)
+
+
+def _slab(o: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
+    inverse = 1 / (d + _TINY)
+    middle, half = -o * inverse, inverse.abs()
+    return middle - half, middle + half
+
+
+def _enter_ellipsoid(o: list[Tensor], d: list[Tensor]) -> Tensor:
+    middle, half = _ball(o, d)
+    return middle - half
+
+
+def _enter_cylinder(o: list[Tensor], d: list[Tensor]) -> Tensor:
+    middle, half = _ball(o[:2], d[:2])
+    low, high = _slab(o[2], d[2])
+    near = torch.maximum(middle - half, low)
+    return torch.where(near <= torch.minimum(middle + half, high), near, torch.inf)
+
+
+def _ball(o: list[Tensor], d: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Middle and half length of a ray's stretch in the unit ball or disc.
+
+    It takes the point closest to the centre first: the usual discriminant loses small far balls in rounding.
+    """
+    inverse = 1 / (_product(d, d) + _TINY * _TINY)
+    middle = -inverse * _product(o, d)
+    closest = [a + middle * b for a, b in zip(o, d, strict=True)]
+    inside = 1 - _product(closest, closest)
+    half = (inside.clamp(min=0) * inverse).sqrt()
+    return middle, torch.where(inside > 0, half, -torch.inf)
+
+
+def _product(a: list[Tensor], b: list[Tensor]) -> Tensor:
+    total = a[0] * b[0]
+    for x, y in zip(a[1:], b[1:], strict=True):
+        total = torch.addcmul(total, x, y)
+    return total
+
+
+_ENTER: dict[Shape, Callable[[list[Tensor], list[Tensor]], Tensor]] = {
+    Shape.BOX: _enter_box,
+    Shape.ELLIPSOID: _enter_ellipsoid,
+    Shape.CYLINDER: _enter_cylinder,
+}

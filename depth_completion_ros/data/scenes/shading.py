@@ -1,0 +1,275 @@
+"""Light on surfaces: Lambert and Phong terms, soft cast shadows, ambient occlusion, haze and sky."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..scene_batch import Material
+from .casting import TILE, Rays, Shape, Solids, first_distance, near_segments
+from .surfaces import (
+    CASTS,
+    COLOURS,
+    COS,
+    EMISSION,
+    GLOSS,
+    LAYER,
+    MATERIAL,
+    PERIOD,
+    SHARPNESS,
+    SHIFT_U,
+    SHIFT_V,
+    SIN,
+    Painter,
+)
+from .textures import atlas, look_up
+
+
+@dataclass(frozen=True)
+class Lights:
+    """Light in N scenes, in the optical frame. A main light that casts shadows, a fill light that does not, and light
+    from all around.
+
+    main, fill, up (N, 3): positions [m], and the direction upwards. radius (N,): of the main light [m]. reach (N,):
+    distance [m] at which lights have lost half. main_colour, fill_colour, ambient, sky (N, 3). haze (N,): metres.
+    """
+
+    main: Tensor
+    fill: Tensor
+    up: Tensor
+    radius: Tensor
+    reach: Tensor
+    main_colour: Tensor
+    fill_colour: Tensor
+    ambient: Tensor
+    sky: Tensor
+    haze: Tensor
+
+    def of(self, scenes: slice) -> Lights:
+        """The lights of some scenes."""
+        return Lights(*(getattr(self, name)[scenes] for name in self.__dataclass_fields__))
+
+    def reflected(self, normal: Tensor, distance: Tensor) -> Lights:
+        """Their mirror images, as ``Solids.reflected``."""
+
+        def mirrored(p: Tensor, d: Tensor | float) -> Tensor:
+            return p - 2 * ((p * normal).sum(-1) - d)[:, None] * normal
+
+        return replace(
+            self, main=mirrored(self.main, distance), fill=mirrored(self.fill, distance), up=mirrored(self.up, 0.0)
+        )
+
+
+def draw_lights(p: Painter, lamp: Tensor, rotation: Tensor, indoors: bool) -> Lights:
+    """Random lights; lamp (N, 3) is the main light in the optical frame, rotation (N, 3, 3) from the world into it."""
+
+    def tint(strength: float) -> Tensor:
+        warm = p.normal(strength)[:, None]
+        return torch.cat([1 + warm, torch.ones_like(warm), 1 - warm], 1).clamp(min=0.3)
+
+    ambient = p.uniform(0.25, 0.8) if indoors else p.uniform(0.2, 0.6)
+    overcast = p.chance(0.0 if indoors else 0.3)
+    bright = p.uniform(0.8, 2.0) if indoors else p.uniform(1.5, 3.5)
+    main = torch.where(overcast, p.uniform(0.0, 0.3), bright)[:, None] * tint(0.12)
+    ambient = ambient[:, None] * tint(0.08)
+    if not indoors:
+        ambient = ambient * torch.tensor((0.93, 1.0, 1.1), device=p.device)
+    blue = p.uniform(0.2, 1.0)[:, None] * torch.tensor((-0.5, -0.2, 0.3), device=p.device)
+    return Lights(
+        main=lamp,
+        fill=p.normal(1.5, 3),
+        up=rotation[:, :, 2],
+        radius=p.uniform(0.02, 0.25) if indoors else p.uniform(1.0, 6.0),
+        reach=p.log_uniform(1.5, 6.0) if indoors else p.uniform(1e4, 1e4),
+        main_colour=main,
+        fill_colour=p.uniform(0.0, 0.4)[:, None] * tint(0.1),
+        ambient=ambient,
+        sky=p.log_uniform(0.8, 3.0)[:, None] * (1 + blue),
+        haze=p.log_uniform(200, 3000),
+    )
+
+
+class Hits:
+    """What rays of T tiles with S pixels meet: distance (T, S), index (T, S) of the solid, -1 for none.
+
+    normal: three (T, S) components, facing the camera. look: its columns, (WIDTH, T, S).
+    """
+
+    def __init__(self, solids: Solids, rays: Rays, distance: Tensor, index: Tensor) -> None:
+        self.rays, self.index, self.found = rays, index, index >= 0
+        places = solids.shape.shape[1]
+        row = index.clamp(min=0) + rays.scene[:, None] * places
+        matrix, offset = solids.to_unit()
+        half = solids.axes.square().sum(-1).sqrt()
+        table = torch.cat([matrix.flatten(2), offset, half, solids.shape[..., None].float()], -1).flatten(0, 1).T
+        a = table.contiguous()[:, row.flatten()].view(16, *row.shape)
+        self.look = solids.look.flatten(0, 1).T.contiguous()[:, row.flatten()].view(-1, *row.shape)
+        self.distance = torch.where(self.found, distance, 0)
+        d = rays.direction
+        self.point = [self.distance * c for c in d]
+        q = [
+            a[3 * i] * self.point[0] + a[3 * i + 1] * self.point[1] + a[3 * i + 2] * self.point[2] + a[9 + i]
+            for i in range(3)
+        ]
+        box, tube = a[15] == Shape.BOX, a[15] == Shape.CYLINDER
+        size = [c.abs() for c in q]
+        radial = torch.where(tube, (q[0] * q[0] + q[1] * q[1]).sqrt(), torch.maximum(size[0], size[1]))
+        on_z = size[2] >= radial
+        on_x = (size[0] >= size[1]) & ~on_z
+        flat = box | (tube & on_z)  # on a plane face
+        zero = torch.zeros_like(radial)
+        m = [
+            torch.where(box & ~on_x | flat & on_z, zero, q[0]),
+            torch.where(box & (on_x | on_z) | flat & on_z, zero, q[1]),
+            torch.where((box | tube) & ~on_z, zero, q[2]),
+        ]
+        normal = [a[i] * m[0] + a[3 + i] * m[1] + a[6 + i] * m[2] for i in range(3)]
+        facing = normal[0] * d[0] + normal[1] * d[1] + normal[2] * d[2]
+        length = (normal[0].square() + normal[1].square() + normal[2].square()).sqrt().clamp(min=1e-12)
+        scale = torch.where(self.found, -facing.sign() / length, 0)
+        self.normal = [c * scale for c in normal]
+        ray_length = (d[0].square() + d[1].square() + d[2].square()).sqrt()
+        self.view = [-c / ray_length for c in d]
+        self.facing = (facing / length).abs() / ray_length
+        metres = [q[i] * a[12 + i] for i in range(3)]
+        around = torch.atan2(q[1], q[0]) * a[12]
+        self.u = torch.where(flat, torch.where(box & on_x, metres[1], metres[0]), around)
+        self.v = torch.where(flat & on_z, metres[1], metres[2])
+
+    def albedo(self, focal: Tensor) -> list[Tensor]:
+        """Three (T, S) colours from the solids' patterns; focal (T, 1) [px]."""
+        look = self.look
+        u = (self.u * look[COS] + self.v * look[SIN]) / look[PERIOD] + look[SHIFT_U]
+        v = (self.v * look[COS] - self.u * look[SIN]) / look[PERIOD] + look[SHIFT_V]
+        footprint = self.distance / (focal * look[PERIOD] * self.facing.clamp(min=0.1).sqrt())
+        first, second = look_up(u.device, look[LAYER].long(), u, v, footprint)
+        c = look[COLOURS]
+        return [(c[i] + first * (c[3 + i] - c[i]) + second * (c[6 + i] - c[i])).clamp(min=0.004) for i in range(3)]
+
+
+def shade(hits: Hits, solids: Solids, lights: Lights, focal: Tensor, open_to_ambient: Tensor | float) -> Tensor:
+    """Light (T, S, 3) that reaches the camera. open_to_ambient (T, S): 1 where nothing shuts out ambient light."""
+    scene = hits.rays.scene
+    colour = hits.albedo(focal)
+    look, n = hits.look, hits.normal
+
+    def per_tile(value: Tensor) -> list[Tensor]:
+        return [value[scene, i, None] for i in range(3)]
+
+    up = per_tile(lights.up)
+    height = n[0] * up[0] + n[1] * up[1] + n[2] * up[2]
+    around = (0.75 + 0.25 * height) * open_to_ambient
+    diffuse = [around * c for c in per_tile(lights.ambient)]
+    mirrored = 2 * height * hits.facing - sum(v * u for v, u in zip(hits.view, up, strict=True))
+    shine = look[GLOSS].square() * 0.4 * ((0.35 + 0.65 * mirrored).clamp(0, 1) * open_to_ambient)
+    glare = [shine * c for c in per_tile(lights.ambient)]
+    open_to_main = _soft_shadow(hits, solids, lights)
+    for position, tone, reached in (
+        (lights.main, lights.main_colour, open_to_main), (lights.fill, lights.fill_colour, open_to_ambient),
+    ):  # fmt: skip
+        to = [p - c for p, c in zip(per_tile(position), hits.point, strict=True)]
+        squared = to[0].square() + to[1].square() + to[2].square()
+        inverse = squared.clamp(min=1e-6).rsqrt()
+        to = [c * inverse for c in to]
+        lambert = (n[0] * to[0] + n[1] * to[1] + n[2] * to[2]).clamp(min=0)
+        half = [a + b for a, b in zip(to, hits.view, strict=True)]
+        slant = n[0] * half[0] + n[1] * half[1] + n[2] * half[2]
+        slant = slant * (half[0].square() + half[1].square() + half[2].square()).clamp(min=1e-6).rsqrt()
+        fall = reached / (1 + squared / lights.reach[scene, None].square())
+        spot = look[GLOSS] * torch.exp(look[SHARPNESS] * torch.log(slant.clamp(min=1e-4))) * fall * (lambert > 0)
+        for i, t in enumerate(per_tile(tone)):
+            diffuse[i] = diffuse[i] + t * fall * lambert
+            glare[i] = glare[i] + t * spot
+    clear = torch.exp(-hits.distance / lights.haze[scene, None])
+    sky = _sky(hits, lights)
+    own = look[EMISSION]
+    light = []
+    for i, hazy in enumerate(per_tile(lights.sky)):
+        c = colour[i] * (diffuse[i] + own) + glare[i]
+        light.append(torch.where(hits.found, torch.lerp(hazy * 0.7, c, clear), sky[i]))
+    return torch.stack(light, -1)
+
+
+def _sky(hits: Hits, lights: Lights) -> list[Tensor]:
+    """Three (T, S): brighter and whiter towards the horizon, with clouds."""
+    scene = hits.rays.scene
+    up = [lights.up[scene, i, None] for i in range(3)]
+    d = [-c for c in hits.view]
+    height = (d[0] * up[0] + d[1] * up[1] + d[2] * up[2]).clamp(min=0.02)
+    scale = 0.1 / height
+    cloud_layer = torch.full(
+        d[0].shape, atlas(d[0].device).names["clouds"].start, device=d[0].device, dtype=torch.int64
+    )
+    cloud, _ = look_up(d[0].device, cloud_layer, d[0] * scale, d[2] * scale, 0.02 * scale)
+    white = (cloud + torch.exp(-6 * height)).clamp(0, 1)
+    tone = [lights.sky[scene, i, None] for i in range(3)]
+    pale = torch.stack(torch.broadcast_tensors(*tone)).mean(0)
+    return [torch.lerp(c * 0.7, pale, white) for c in tone]
+
+
+def _soft_shadow(hits: Hits, solids: Solids, lights: Lights) -> Tensor:
+    """(T, S): the share of the main light that arrives. Sixteen points of it take turns, and neighbours share."""
+    scene, device = hits.rays.scene, hits.distance.device
+    pixel = torch.arange(TILE * TILE, device=device)
+    turn = (pixel % TILE % 4) * 4 + pixel // TILE % 4
+    angle, out = turn * 2.4, ((turn + 0.5) / 16).sqrt()
+    disc = torch.stack([out * angle.cos(), out * angle.sin(), (turn * 0.618) % 1 - 0.5])
+    origin = [lights.main[scene, i, None] + lights.radius[scene, None] * disc[i] for i in range(3)]
+    direction = [p - o for p, o in zip(hits.point, origin, strict=True)]
+    rays = Rays(scene, tuple(origin), tuple(direction))  # type: ignore[arg-type]
+    points, found = torch.stack(hits.point, -1), hits.found[..., None]
+    there = hits.found.any(1)
+    low = torch.where(found, points, torch.inf).amin(1).where(there[:, None], 0)
+    high = torch.where(found, points, -torch.inf).amax(1).where(there[:, None], 0)
+    radius = torch.maximum((high - low).norm(dim=-1) / 2, lights.radius[scene])
+    casts = (
+        solids.look[..., CASTS].bool()
+        & (solids.look[..., EMISSION] == 0)
+        & (solids.look[..., MATERIAL] != Material.GLASS)
+    )
+    candidates = near_segments(solids, scene, lights.main[scene], (low + high) / 2, radius)
+    candidates &= casts[scene] & there[:, None]
+    distance = first_distance(solids, rays, candidates)
+    length = (direction[0].square() + direction[1].square() + direction[2].square()).sqrt().clamp(min=1e-3)
+    lit = (distance > 1 - 0.004 / length - 1e-5).float()
+    return _share_with_neighbours(lit, hits.index)
+
+
+def _share_with_neighbours(value: Tensor, index: Tensor) -> Tensor:
+    """value (T, S) averaged over 4 x 4 pixels of the tile, as far as index (T, S) is the same."""
+    side = torch.arange(TILE, device=value.device)
+    window = (side - 2).clamp(0, TILE - 4)[:, None] + torch.arange(4, device=value.device)  # (TILE, 4)
+    value, index = value.view(-1, TILE, TILE), index.view(-1, TILE, TILE)
+    for _ in range(2):  # along columns, then along rows
+        same = (index[:, window] == index[:, :, None]).float()
+        value = (same * value[:, window]).sum(2) / same.sum(2)
+        value, index = value.transpose(1, 2), index.transpose(1, 2)
+    return value.flatten(1)
+
+
+def ambient_openness(depth: Tensor, normal: Tensor, intrinsics: Tensor) -> Tensor:
+    """(N, 1, H, W) 0..1: how little the surroundings seen in the image shut out ambient light; at half resolution.
+
+    Ambient occlusion from the depth image, with depth (N, 1, H, W) [m] and normal (N, 3, H, W).
+    """
+    d, n = depth[..., ::2, ::2], normal[..., ::2, ::2]
+    height, width = d.shape[-2:]
+    fx, fy, cx, cy = (k[:, None, None, None] for k in intrinsics.unbind(1))
+    x = (torch.arange(width, device=d.device) * 2 - cx) / fx
+    y = (torch.arange(height, device=d.device)[:, None] * 2 - cy) / fy
+    points = torch.cat([x * d, y * d, d], 1)
+    shut = torch.zeros_like(d)
+    around = 16
+    for i in range(around):
+        radius = 1.5 * 1.22**i
+        step = round(radius * math.cos(2.4 * i)), round(radius * math.sin(2.4 * i))
+        to = points.roll(step, (2, 3)) - points
+        squared = to.square().sum(1, keepdim=True)
+        rise = (to * n).sum(1, keepdim=True) * (squared + 1e-6).rsqrt()
+        near = 1 / (1 + squared / (0.12 * d + 0.1).square())
+        shut += (rise - 0.1).clamp(min=0) * near
+    return F.interpolate(1 - (2.2 / around * shut).clamp(max=0.8), scale_factor=2, mode="bilinear")

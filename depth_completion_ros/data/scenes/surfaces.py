@@ -1,0 +1,207 @@
+"""What surfaces look like: colours, pattern, gloss and how they answer infrared light, as one row of numbers each."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..scene_batch import Material
+from .textures import atlas
+
+# Columns of a look (…, WIDTH).
+COLOURS = slice(0, 9)  # three linear RGB colours
+LAYER = 9  # of the atlas
+PERIOD = 10  # metres per repetition of the pattern
+COS, SIN = 11, 12  # its direction
+SHIFT_U, SHIFT_V = 13, 14  # in periods
+GLOSS = 15  # strength of the highlight
+SHARPNESS = 16  # its exponent
+REFLECTANCE = 17  # of infrared light
+MATERIAL = 18
+EMISSION = 19  # own light, in units of the colour
+CASTS = 20  # whether it throws shadows
+WIDTH = 21
+
+LIES = (
+    "checker",
+    "stripes",
+    "poster",
+    "poster",
+    "photo",
+    "photo",
+    "text",
+    "tiles",
+    "marble",
+    "dots",
+    "noise",
+    "spines",
+)
+
+LYING = 0.3  # share of surfaces whose pattern has nothing to do with what they are
+CAMOUFLAGED = 0.1  # share of objects that look like what they stand on
+
+Span = tuple[float, float]
+
+
+class Style(NamedTuple):
+    """Ranges to draw from. value: of the linear colour. contrast: of the pattern. period: metres, drawn in log.
+
+    dark, shiny: shares of such material. upright: the pattern has a top.
+    """
+
+    hue: Span
+    saturation: Span
+    value: Span
+    patterns: tuple[str, ...]
+    period: Span
+    contrast: Span = (0.05, 0.4)
+    gloss: Span = (0.0, 0.15)
+    dark: float = 0.06
+    shiny: float = 0.05
+    upright: bool = False
+
+
+STYLES = {
+    "wall": Style((0, 1), (0.0, 0.2), (0.35, 0.85), ("flat", "flat", "plaster", "noise"), (0.5, 3.0), (0.02, 0.15)),
+    "wallpaper": Style((0, 1), (0.0, 0.5), (0.2, 0.8), ("stripes", "tiles", "bricks", "noise", "wood"), (0.4, 1.6),
+        upright=True),
+    "ceiling": Style((0.1, 0.2), (0.0, 0.06), (0.6, 0.9), ("flat", "plaster", "tiles"), (0.6, 2.4), (0.02, 0.12)),
+    "floor": Style(
+        (0.04, 0.12), (0.0, 0.6), (0.08, 0.6), ("planks", "planks", "tiles", "speckle", "noise"), (0.5, 2.5),
+        (0.1, 0.5), (0.0, 0.4),
+    ),
+    "rug": Style((0, 1), (0.1, 0.8), (0.05, 0.5), ("weave", "checker", "stripes", "photo", "poster"), (0.2, 1.5),
+        (0.1, 0.9), (0, 0)),
+    "wood": Style((0.05, 0.1), (0.3, 0.75), (0.06, 0.6), ("wood", "wood", "planks", "flat"), (0.4, 1.2), (0.1, 0.5),
+        (0.0, 0.3)),
+    "board": Style((0.05, 0.15), (0.0, 0.3), (0.3, 0.85), ("flat", "flat", "wood", "plaster"), (0.5, 1.5), (0.05,
+        0.3), (0.0, 0.35)),
+    "plastic": Style((0, 1), (0.0, 0.9), (0.03, 0.85), ("flat", "flat", "poster", "dots"), (0.1, 0.4), (0.0, 0.7),
+        (0.1, 0.5)),
+    "neutral": Style((0, 1), (0.0, 0.1), (0.02, 0.8), ("flat", "flat", "plaster"), (0.2, 1.0), (0.0, 0.2), (0.05, 0.5)),
+    "black": Style((0, 1), (0.0, 0.2), (0.01, 0.04), ("flat", "plaster"), (0.2, 0.6), (0.0, 0.4), (0.1, 0.5), dark=0.8),
+    "metal": Style((0.5, 0.7), (0.0, 0.12), (0.15, 0.6), ("flat",), (0.2, 0.6), (0.0, 0.1), (0.4, 1.0), shiny=0.8),
+    "fabric": Style((0, 1), (0.0, 0.7), (0.03, 0.6), ("weave", "noise", "flat", "stripes"), (0.1, 0.8), (0.05, 0.4),
+        (0, 0)),
+    "package": Style((0, 1), (0.2, 0.95), (0.1, 0.8), ("poster", "poster", "text", "photo", "stripes"), (0.15, 0.5),
+        (0.6, 1.0), (0.0, 0.4)),
+    "paper": Style((0.1, 0.6), (0.0, 0.08), (0.7, 0.9), ("text", "text", "flat"), (0.2, 0.3), (0.6, 1.0), (0, 0)),
+    "books": Style((0, 1), (0.2, 0.9), (0.05, 0.7), ("spines",), (0.35, 0.6), (0.6, 1.0), (0.0, 0.3), upright=True),
+    "picture": Style((0, 1), (0.1, 0.9), (0.1, 0.8), ("poster", "photo", "noise", "text"), (0.5, 1.2), (0.5, 1.0),
+        (0.0, 0.3)),
+    "plant": Style((0.2, 0.38), (0.4, 0.85), (0.03, 0.3), ("leaves", "flat"), (0.2, 0.8), (0.3, 0.7), (0.0, 0.2)),
+    "skin": Style((0.02, 0.07), (0.35, 0.6), (0.15, 0.7), ("flat",), (0.5, 1.0), (0.0, 0.1), (0.0, 0.1)),
+    "grass": Style((0.12, 0.3), (0.2, 0.7), (0.05, 0.25), ("leaves", "noise"), (0.6, 4.0), (0.3, 0.7), (0, 0)),
+    "asphalt": Style((0, 1), (0.0, 0.1), (0.06, 0.3), ("speckle", "noise", "plaster", "tiles"), (0.8, 5.0), (0.1,
+        0.4), (0, 0)),
+    "facade": Style((0.02, 0.15), (0.0, 0.5), (0.15, 0.75), ("windows", "windows", "bricks", "plaster"), (6.0, 14.0),
+        (0.4, 0.9), upright=True),
+    "car": Style((0, 1), (0.0, 0.9), (0.02, 0.8), ("flat",), (0.5, 1.0), (0.0, 0.1), (0.4, 1.0), shiny=0.8),
+    "glass": Style((0.3, 0.6), (0.0, 0.15), (0.02, 0.06), ("flat",), (1.0, 2.0), (0.0, 0.1), (0.6, 1.0)),
+}  # fmt: skip
+
+
+class Painter:
+    """Draws looks for N scenes at a time."""
+
+    def __init__(self, count: int, generator: torch.Generator, device: torch.device) -> None:
+        self.count, self.generator, self.device = count, generator, device
+
+    def uniform(self, low: float, high: float, *size: int) -> Tensor:
+        """(N, *size) uniform in low..high."""
+        unit = torch.rand(self.count, *size, generator=self.generator, device=self.device)
+        return low + (high - low) * unit
+
+    def normal(self, deviation: float, *size: int) -> Tensor:
+        """(N, *size) normal around 0."""
+        return deviation * torch.randn(self.count, *size, generator=self.generator, device=self.device)
+
+    def chance(self, probability: float, *size: int) -> Tensor:
+        """(N, *size) bool."""
+        return self.uniform(0, 1, *size) < probability
+
+    def integer(self, end: int, *size: int) -> Tensor:
+        """(N, *size) int64 in 0..end - 1."""
+        return (self.uniform(0, end, *size)).long().clamp(max=end - 1)
+
+    def log_uniform(self, low: float, high: float, *size: int) -> Tensor:
+        """(N, *size), uniform in the logarithm."""
+        return low * (high / low) ** self.uniform(0, 1, *size)
+
+    def look(
+        self,
+        style: str,
+        *size: int,
+        like: Tensor | None = None,
+        material: Material | None = None,
+        emission: float = 0.0,
+        casts: bool = True,
+    ) -> Tensor:
+        """(N, *size, WIDTH) looks of a style; a share of them with the colours of ``like``, of the same shape.
+
+        material: instead of matte with some dark and some shiny. casts: whether it throws shadows.
+        """
+        s = STYLES[style]
+        draws = iter(torch.rand(40, self.count, *size, generator=self.generator, device=self.device))
+
+        def span(low: float, high: float) -> Tensor:
+            return low + (high - low) * next(draws)
+
+        def log_span(low: float, high: float) -> Tensor:
+            return low * (high / low) ** next(draws)
+
+        free = material is None
+        lying = next(draws) < (LYING if free else 0)
+        base = _rgb(span(*s.hue), _skewed(next(draws), s.saturation), span(*s.value))
+        others = [_rgb(span(0, 1), _skewed(next(draws), (0, 0.9)), span(0.02, 0.8)) for _ in range(2)]
+        contrast = torch.where(lying, span(0.3, 1.0), span(*s.contrast))[..., None]
+        plain = (~lying & (s.contrast[1] < 0.6))[..., None]  # shades of one colour
+        second = torch.lerp(base, torch.where(plain, base * log_span(0.15, 2.0)[..., None], others[0]), contrast)
+        third = torch.lerp(base, torch.where(plain, base * 0.4, others[1]), contrast)
+        dark, shiny = next(draws) < s.dark, next(draws) < s.shiny
+        kind = torch.where(dark, int(Material.DARK), torch.where(shiny, int(Material.SHINY), int(Material.MATTE)))
+        kind = kind if free else torch.full_like(kind, int(material))  # type: ignore[arg-type]
+        dark, shiny = kind == Material.DARK, kind == Material.SHINY
+        black = (dark & (next(draws) < 0.8))[..., None]  # some surfaces are dark in infrared only
+        base, second, third = (torch.where(black, c.clamp(max=0.05), c) for c in (base, second, third))
+        bright = (base.mean(-1).sqrt() * span(0.7, 1.2) + span(-0.1, 0.25)).clamp(0.12, 1)
+        gloss = torch.where(shiny, span(0.5, 1.2), span(*s.gloss))
+        period = torch.where(lying, log_span(0.1, 2.5) * max(1.0, s.period[0]), log_span(*s.period))
+        quarter = (next(draws) * 2).floor() * (torch.pi / 2) * (0.0 if s.upright else 1.0)
+        angle = torch.where(lying, span(0, 2 * torch.pi), quarter)
+        layer = torch.where(
+            lying, self._layer(LIES, next(draws), next(draws)), self._layer(s.patterns, next(draws), next(draws))
+        )
+        numbers = [
+            layer, period, angle.cos(), angle.sin(), next(draws), next(draws), gloss,
+            torch.where(shiny, log_span(30, 200), log_span(4, 60)), torch.where(dark, span(0.01, 0.08), bright),
+            kind.float(), torch.full_like(gloss, emission), torch.full_like(gloss, float(casts)),
+        ]  # fmt: skip
+        look = torch.cat([base, second, third, torch.stack(numbers, -1)], -1)
+        if like is not None:
+            same = (next(draws) < CAMOUFLAGED)[..., None]
+            look[..., :GLOSS] = torch.where(same, like[..., :GLOSS], look[..., :GLOSS])
+        return look
+
+    def _layer(self, patterns: tuple[str, ...], pattern: Tensor, variant: Tensor) -> Tensor:
+        """A layer of the atlas; pattern and variant: where in 0..1 to choose."""
+        names = atlas(self.device).names
+        first, many = (
+            torch.tensor([f(names[p]) for p in patterns], device=self.device) for f in (lambda r: r.start, len)
+        )
+        pick = (pattern * len(patterns)).long()
+        return (first[pick] + (variant * many[pick]).long()).float()
+
+
+def _skewed(unit: Tensor, span: Span) -> Tensor:
+    """Draws from a span, most of them in its lower half: few things are vivid."""
+    return span[0] + (span[1] - span[0]) * unit.square()
+
+
+def _rgb(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
+    """(…, 3) of hue, saturation and value, each 0..1."""
+    offset = torch.tensor((0.0, 4.0, 2.0), device=hue.device)
+    wheel = (((6 * hue[..., None] + offset) % 6 - 3).abs() - 1).clamp(0, 1)
+    return value[..., None] * (1 - saturation[..., None] * (1 - wheel))

@@ -1,0 +1,300 @@
+"""Procedural scenes: what the labels of a pixel promise, against an independent ray caster and against the pictures."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from depth_completion_ros.data.scene_batch import Material, SceneBatch  # noqa: E402
+from depth_completion_ros.data.scenes import KINDS, ScenePool, casting, render, render_scenes, surfaces  # noqa: E402
+from depth_completion_ros.errors import ConfigurationError  # noqa: E402
+
+HEIGHT, WIDTH = 60, 84  # not whole tiles
+MIRRORS = 24  # rooms enough for a mirror to be seen
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def batches() -> dict[str, SceneBatch]:
+    return {kind: render_scenes(kind, 6, HEIGHT, WIDTH, generator=generator(3)) for kind in KINDS}
+
+
+@pytest.fixture(scope="module")
+def rooms() -> SceneBatch:
+    return render_scenes(("room", "outdoor"), MIRRORS, HEIGHT, WIDTH, generator=generator(8))
+
+
+def of_material(solids: casting.Solids, scene: int, *materials: Material) -> set[int]:
+    return {i for i, m in enumerate(solids.look[scene, :, surfaces.MATERIAL].tolist()) if m in materials}
+
+
+@pytest.fixture
+def traced(monkeypatch: pytest.MonkeyPatch) -> list[casting.Solids]:
+    """The solids, in the optical frame, of what is rendered in the test."""
+    seen: list[casting.Solids] = []
+    look = render._look
+
+    def keep(solids: casting.Solids, *rest: object) -> object:
+        seen.append(solids)
+        return look(solids, *rest)
+
+    monkeypatch.setattr(render, "_look", keep)
+    return seen
+
+
+def reference_depth(
+    solids: casting.Solids, scene: int, origin: np.ndarray, direction: np.ndarray, skipped: set[int]
+) -> float:
+    """Nearest entry along a ray, solid by solid, from the textbook formulas in float64; inf for none."""
+    best = np.inf
+    for i, shape in enumerate(solids.shape[scene].tolist()):
+        if shape < 0 or i in skipped:
+            continue
+        axes, centre = solids.axes[scene, i].double().numpy(), solids.centre[scene, i].double().numpy()
+        half = np.linalg.norm(axes, axis=1)
+        frame = axes / half[:, None]
+        o, d = frame @ (origin - centre), frame @ direction  # metres along the solid's own axes
+        entries = []
+        flats = {casting.Shape.BOX: (0, 1, 2), casting.Shape.ELLIPSOID: (), casting.Shape.CYLINDER: (2,)}[shape]
+        rounds = [k for k in range(3) if k not in flats]
+        for k in flats:
+            entries += [(side * half[k] - o[k]) / d[k] for side in (-1, 1)]
+        if rounds:
+            a = sum((d[k] / half[k]) ** 2 for k in rounds)
+            b = sum(o[k] * d[k] / half[k] ** 2 for k in rounds)
+            c = sum((o[k] / half[k]) ** 2 for k in rounds) - 1
+            if b * b > a * c:
+                entries += [(-b + side * np.sqrt(b * b - a * c)) / a for side in (-1, 1)]
+        on_surface = []
+        for t in entries:
+            p = o + t * d
+            within = all(abs(p[k]) <= half[k] * (1 + 1e-9) + 1e-12 for k in flats)
+            if within and (not rounds or sum((p[k] / half[k]) ** 2 for k in rounds) <= 1 + 1e-9):
+                on_surface.append(t)
+        if on_surface and min(on_surface) > 0:
+            best = min(best, min(on_surface))
+    return best
+
+
+def close(depth: float, expected: float) -> bool:
+    return bool(np.isclose(depth, expected if np.isfinite(expected) else 0, rtol=3e-4))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_depth_is_that_of_a_scalar_ray_caster(kind: str, traced: list[casting.Solids]) -> None:
+    """Depth and, through glass, the depth behind agree with one solid after the other, one ray after the other."""
+    batch = render_scenes(kind, 1, HEIGHT, WIDTH, generator=generator(11))
+    (solids,) = traced
+    glass = of_material(solids, 0, Material.GLASS)
+    fx, fy, cx, cy = batch.intrinsics[0].double().tolist()
+    rng = np.random.default_rng(0)
+    agreed = 0
+    for v, u in zip(rng.integers(0, HEIGHT, 40), rng.integers(0, WIDTH, 40), strict=True):
+        direction = np.array(((u - cx) / fx, (v - cy) / fy, 1.0))
+        expected = reference_depth(solids, 0, np.zeros(3), direction, set())
+        right = close(float(batch.depth[0, 0, v, u]), expected)
+        if batch.material[0, 0, v, u] == Material.GLASS:
+            behind = reference_depth(solids, 0, np.zeros(3), direction, glass)
+            right &= close(float(batch.behind[0, 0, v, u]), behind)
+        agreed += right
+    assert agreed >= 39  # a ray along an edge may fall to either side
+
+
+def test_a_mirror_folds_the_path(traced: list[casting.Solids]) -> None:
+    """Behind a mirror is the mirror's depth and the way from there along the reflected ray, traced one by one."""
+    batch = render_scenes("room", MIRRORS, HEIGHT, WIDTH, generator=generator(8))
+    (solids,) = traced
+    pixels = (batch.material[:, 0] == Material.MIRROR).nonzero()
+    assert len(pixels) > 20
+    agreed = 0
+    for scene, v, u in pixels[:: len(pixels) // 20].tolist():
+        fx, fy, cx, cy = batch.intrinsics[scene].double().tolist()
+        direction = np.array(((u - cx) / fx, (v - cy) / fy, 1.0))
+        normal = batch.normals[scene, :, v, u].double().numpy()
+        depth = float(batch.depth[scene, 0, v, u])
+        onwards = direction - 2 * (direction @ normal) * normal
+        unseen = of_material(solids, scene, Material.GLASS, Material.MIRROR)
+        way = reference_depth(solids, scene, depth * direction + 1e-3 * normal, onwards, unseen)
+        agreed += close(float(batch.behind[scene, 0, v, u]), depth + way)
+    assert agreed >= 18
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_is_whole(kind: str, batches: dict[str, SceneBatch]) -> None:
+    """Sizes, types and ranges are those of the contract, with nothing undefined."""
+    batch = batches[kind]
+    shape = (6, 1, HEIGHT, WIDTH)
+    assert batch.image.shape == batch.normals.shape == (6, 3, HEIGHT, WIDTH)
+    assert batch.depth.shape == batch.behind.shape == batch.reflectance.shape == batch.material.shape == shape
+    assert batch.material.dtype == torch.uint8
+    for field in fields(batch):
+        assert torch.isfinite(getattr(batch, field.name).float()).all(), field.name
+    for unit in (batch.image, batch.reflectance):
+        assert unit.min() >= 0
+        assert unit.max() <= 1
+    nothing = batch.material == Material.SKY
+    assert ((batch.depth == 0) == nothing).all()
+    clear = (batch.material == Material.GLASS) | (batch.material == Material.MIRROR)
+    assert (batch.behind == batch.depth)[~clear].all()
+    assert ((batch.behind >= batch.depth) | (batch.behind == 0))[clear].all()
+    field_of_view = 2 * torch.rad2deg(torch.atan(WIDTH / 2 / batch.intrinsics[:, 0]))
+    assert ((field_of_view > 44) & (field_of_view < 101)).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_normals_are_the_surfaces(kind: str, batches: dict[str, SceneBatch]) -> None:
+    """Unit, towards the camera, and at right angles to the surface that the depth draws."""
+    batch = batches[kind]
+    there = (batch.depth > 0)[:, 0]
+    fx, fy, cx, cy = (k[:, None, None] for k in batch.intrinsics.unbind(1))
+    x, y = (torch.arange(WIDTH) - cx) / fx, (torch.arange(HEIGHT)[:, None] - cy) / fy
+    points = batch.depth * torch.stack(torch.broadcast_tensors(x, y, torch.ones(())), 1)
+    normals = batch.normals
+    torch.testing.assert_close(normals.norm(dim=1)[there], torch.ones(int(there.sum())), atol=1e-4, rtol=0)
+    assert ((normals * points).sum(1)[there] <= 1e-5).all()
+    right, left = points[..., 1:-1, 2:], points[..., 1:-1, :-2]
+    down, up = points[..., 2:, 1:-1], points[..., :-2, 1:-1]
+    drawn = torch.nn.functional.normalize(torch.linalg.cross(down - up, right - left, dim=1), dim=1)
+    inner = normals[..., 1:-1, 1:-1]
+    beside = [normals[..., 1:-1, 2:], normals[..., 1:-1, :-2], normals[..., 2:, 1:-1], normals[..., :-2, 1:-1]]
+    steps = torch.stack([right, left, down, up]) - points[..., 1:-1, 1:-1]
+    in_plane = ((steps * inner).sum(2).abs() < 0.1 * steps.norm(dim=2)).all(0)
+    smooth = in_plane & ((torch.stack(beside) * inner).sum(2) > 0.999).all(0) & there[:, 1:-1, 1:-1]
+    assert smooth.float().mean() > 0.2
+    assert ((drawn * inner).sum(1)[smooth] > 0.98).float().mean() > 0.99
+
+
+def test_same_seed_same_scenes() -> None:
+    """Training can be repeated."""
+    first, again = (render_scenes(KINDS, 4, 32, 48, generator=generator(5)) for _ in range(2))
+    other = render_scenes(KINDS, 4, 32, 48, generator=generator(6))
+    for field in fields(first):
+        assert torch.equal(getattr(first, field.name), getattr(again, field.name))
+    assert not torch.equal(first.depth, other.depth)
+
+
+def test_kinds_cover_the_ranges_of_sensors(batches: dict[str, SceneBatch]) -> None:
+    """Tabletops are near, streets far, and nothing lies beyond 80 m or before 0.1 m."""
+    median = {kind: float(b.depth[b.depth > 0].median()) for kind, b in batches.items()}
+    assert median["tabletop"] < 2 < median["hall"] < median["outdoor"] * 2
+    everything = torch.cat([b.depth.flatten() for b in batches.values()])
+    assert 0.1 < everything[everything > 0].min() < 0.6
+    assert 40 < everything.max() <= 80
+
+
+def test_every_material_is_seen(rooms: SceneBatch) -> None:
+    """A sensor model meets all that it must know."""
+    assert set(rooms.material.unique().tolist()) == set(Material)
+    reflectance = [rooms.reflectance[rooms.material == m].mean() for m in (Material.DARK, Material.MATTE)]
+    assert reflectance[0] < 0.1 < reflectance[1]
+
+
+def test_a_share_of_surfaces_lies() -> None:
+    """About LYING of the looks have a pattern that is not of their style."""
+    painter = surfaces.Painter(64, generator(), torch.device("cpu"))
+    look = painter.look("wall", 200)
+    style = surfaces.STYLES["wall"].patterns
+    layers = surfaces.atlas(torch.device("cpu")).names
+    own = torch.tensor([float(layer) for name in style for layer in layers[name]])
+    strange = ~torch.isin(look[..., surfaces.LAYER], own)
+    lies = surfaces.LYING * sum(name not in style for name in surfaces.LIES) / len(surfaces.LIES)
+    assert abs(strange.float().mean() - lies) < 0.02
+
+
+def test_camouflage_takes_colours_and_keeps_the_material() -> None:
+    """Some objects look like what they stand on, and still answer the sensor as what they are."""
+    painter = surfaces.Painter(64, generator(), torch.device("cpu"))
+    ground = painter.look("glass", 100, material=Material.GLASS)
+    look = painter.look("plastic", 100, like=ground)
+    same = (look[..., surfaces.COLOURS] == ground[..., surfaces.COLOURS]).all(-1)
+    assert abs(same.float().mean() - surfaces.CAMOUFLAGED) < 0.02
+    assert (look[..., surfaces.MATERIAL] != Material.GLASS).all()
+
+
+def test_pictures_are_lit() -> None:
+    """Most pictures are neither black nor white, and show the depth edges: brightness changes more there."""
+    batch = render_scenes(KINDS, 12, HEIGHT, WIDTH, generator=generator(2))
+    mean = batch.image.mean((1, 2, 3))
+    assert ((mean > 0.2) & (mean < 0.85)).float().mean() > 0.7
+    grey = batch.image.mean(1)
+    step = (grey[..., 1:] - grey[..., :-1]).abs()
+    depth = batch.depth[:, 0].clamp(min=0.1).log()
+    edge = (depth[..., 1:] - depth[..., :-1]).abs() > 0.1
+    assert step[edge].mean() > 2 * step[~edge].mean()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that PyTorch can use")
+def test_a_gpu_renders_the_same_way() -> None:
+    """Batches made on the card are whole and stay there."""
+    batch = render_scenes(KINDS, 20, HEIGHT, WIDTH, generator=torch.Generator("cuda").manual_seed(0))
+    for field in fields(batch):
+        values = getattr(batch, field.name)
+        assert values.is_cuda
+        assert torch.isfinite(values.float()).all(), field.name
+    assert ((batch.depth == 0) == (batch.material == Material.SKY)).all()
+    assert (batch.depth > 0).float().mean() > 0.8
+
+
+def test_unknown_kind_is_named() -> None:
+    with pytest.raises(ConfigurationError, match="attic"):
+        render_scenes(("room", "attic"), 1, 32, 32, generator=generator())
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> ScenePool:
+    return ScenePool.create(tmp_path_factory.mktemp("pools") / "pool", 5, 48, 64, seed=1, kinds=("room",))
+
+
+def test_a_pool_keeps_what_was_rendered(pool: ScenePool) -> None:
+    """A crop of the whole size is the scene, up to the rounding of 8 bits; depth is exact."""
+    scenes = render_scenes("room", 5, 48, 64, generator=generator(1))
+    drawn = pool.sample(20, 48, 64, generator(0))
+    for i in range(20):
+        match = None
+        for j in range(5):
+            for flipped in (False, True):
+                depth = scenes.depth[j].flip(-1) if flipped else scenes.depth[j]
+                if torch.equal(depth, drawn.depth[i]):
+                    match = j, flipped
+        assert match is not None
+        j, flipped = match
+
+        def as_drawn(values: torch.Tensor, flipped: bool = flipped) -> torch.Tensor:
+            return values.flip(-1) if flipped else values
+
+        torch.testing.assert_close(drawn.image[i], as_drawn(scenes.image[j]), atol=0.6 / 255, rtol=0)
+        torch.testing.assert_close(drawn.behind[i], as_drawn(scenes.behind[j]), atol=0, rtol=1e-3)
+        assert torch.equal(drawn.material[i], as_drawn(scenes.material[j]))
+        normals = as_drawn(scenes.normals[j]) * torch.tensor((-1.0 if flipped else 1.0, 1.0, 1.0))[:, None, None]
+        torch.testing.assert_close(drawn.normals[i], normals, atol=0.02, rtol=0)
+
+
+def test_crops_of_a_pool_keep_their_geometry(pool: ScenePool) -> None:
+    """Intrinsics follow crop and flip: back-projected points lie in the planes that their normals say."""
+    crop = pool.sample(16, 32, 40, generator(4))
+    fx, fy, cx, cy = (k[:, None, None] for k in crop.intrinsics.unbind(1))
+    x, y = (torch.arange(40) - cx) / fx, (torch.arange(32)[:, None] - cy) / fy
+    points = crop.depth * torch.stack(torch.broadcast_tensors(x, y, torch.ones(())), 1)
+    step = points[..., 1:] - points[..., :-1]
+    normals = crop.normals
+    same = (normals[..., 1:] * normals[..., :-1]).sum(1) > 0.9999
+    off = (step * normals[..., 1:]).sum(1).abs() / step.norm(dim=1).clamp(min=1e-6)
+    assert (off[same] < 0.05).float().mean() > 0.9
+
+
+def test_a_pool_says_what_is_wrong(pool: ScenePool, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="48 x 64"):
+        pool.sample(1, 64, 64, generator())
+    with pytest.raises(ConfigurationError, match="no scene pool"):
+        ScenePool(tmp_path)
+    with pytest.raises(ConfigurationError, match="exists"):
+        ScenePool.create(tmp_path, 1, 32, 32, seed=0)
