@@ -1,0 +1,196 @@
+"""An evaluation as tables for people and files for programs."""
+
+from __future__ import annotations
+
+import csv
+import json
+from itertools import groupby
+from math import isnan
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from .metrics import FIGURES
+from .runs import Evaluation, Key
+from .summary import ERRORS, Comparison, Estimate
+
+Scores = dict[Key, dict[str, dict[str, float]]]  # what each metric computes: by stratum and figure
+Row = dict[str, Any]
+
+_STRATA = ("measured", "near", "far", "edges")  # that the printed tables show beside all
+_SHARES = {"conf.": "confidence", "within": "within", "ECE": "ece", "AUSE": "ause"}
+_WIDTH = 130  # of tables that do not go to a terminal
+
+
+def print_tables(evaluation: Evaluation, scores: Scores, by_set: list[Comparison], totals: list[Comparison]) -> None:
+    """One table for each set and protocol, then one for each protocol in total, then what went wrong."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDTH)
+    for (name, protocol), group in groupby(by_set, key=lambda one: (one.set, one.protocol)):
+        comparisons = list(group)
+        table = _table(f"{name}, {protocol}, {_frames(comparisons[0].frames)}", (*_STRATA, *_SHARES))
+        for one in comparisons:
+            strata = scores[Key(one.set, one.protocol, one.model)]
+            changes = [_percent(one.changes[error]) if one.changes else "-" for error in ERRORS]
+            parts = [_pair(strata[stratum]) for stratum in _STRATA]
+            table.add_row(*_errors(one), *changes, *parts, *(_share(strata["all"][name]) for name in _SHARES.values()))
+        table.caption = evaluation.notes[name] or None
+        console.print(table)
+    for protocol, group in groupby(totals, key=lambda one: one.protocol):
+        table = _table(f"{protocol}, means over sets", ("scored on",))
+        for one in group:
+            changes = [_percent_with_interval(one.changes[error]) if one.changes else "-" for error in ERRORS]
+            table.add_row(*_errors(one), *changes, one.set)
+        console.print(table)
+    for line in _failures(evaluation):
+        console.print(line, markup=False)
+
+
+def write_files(
+    evaluation: Evaluation, scores: Scores, by_set: list[Comparison], totals: list[Comparison], out: Path
+) -> None:
+    """evaluation.csv (all figures by stratum), totals.csv, evaluation.json (both) and evaluation.md."""
+    out.mkdir(parents=True, exist_ok=True)
+    figures = [row for one in by_set for row in _figure_rows(one, scores[Key(one.set, one.protocol, one.model)])]
+    sums = [_row(one) for one in totals]
+    _write_csv(figures, out / "evaluation.csv")
+    _write_csv(sums, out / "totals.csv")
+    content = {
+        "complete": evaluation.complete,
+        "figures": FIGURES,
+        "engines": evaluation.engines,
+        "notes": evaluation.notes,
+        "failures": list(_failures(evaluation)),
+        "scores": _without_nan(figures),
+        "totals": _without_nan(sums),
+    }
+    (out / "evaluation.json").write_text(json.dumps(content, indent=1))
+    (out / "evaluation.md").write_text(markdown(evaluation, by_set, totals))
+
+
+def markdown(evaluation: Evaluation, by_set: list[Comparison], totals: list[Comparison]) -> str:
+    """Two tables: changes against the best classical baseline by model and protocol; RMSE / MAE of all by set."""
+    models = list(dict.fromkeys(one.model for one in by_set))
+    lines = [
+        "RMSE / MAE against the best classical baseline of each set, in % (geometric mean over sets, 95 % interval):",
+        "",
+        *_markdown_table(
+            ["model", *dict.fromkeys(one.protocol for one in totals)],
+            [[model, *_by_protocol(model, totals)] for model in models],
+        ),
+        "",
+        "RMSE / MAE in mm; the best of each row in bold:",
+        "",
+    ]
+    rows = []
+    for (name, protocol), group in groupby(by_set, key=lambda one: (one.set, one.protocol)):
+        comparisons = {one.model: one for one in group}
+        frames = _frames(next(iter(comparisons.values())).frames)
+        marked = f"{name} \\*" if evaluation.notes[name] else name
+        best = {error: min(one.errors[error].value for one in comparisons.values()) for error in ERRORS}
+        cells = [_bold_pair(comparisons[model], best) if model in comparisons else "-" for model in models]
+        rows.append([f"{marked}, {protocol}, {frames}", *cells])
+    lines += _markdown_table(["set, protocol", *models], rows)
+    notes = {note for note in evaluation.notes.values() if note}
+    return "\n".join([*lines, *(f"\n\\* {note}" for note in sorted(notes)), ""])
+
+
+def _table(title: str, columns: tuple[str, ...]) -> Table:
+    title = f"{title}; RMSE / MAE in mm, to the best classical in %"
+    table = Table(title=title, title_justify="left", caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("model")
+    for column in ("RMSE [95 %]", "MAE [95 %]", "RMSE %", "MAE %", *columns):
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _errors(one: Comparison) -> list[str]:
+    return [one.model, *(_millimetres(one.errors[error]) for error in ERRORS)]
+
+
+def _millimetres(estimate: Estimate) -> str:
+    interval = "" if isnan(estimate.low) else f" [{estimate.low * 1e3:.0f} {estimate.high * 1e3:.0f}]"
+    return f"{estimate.value * 1e3:.1f}{interval}"
+
+
+def _percent(estimate: Estimate) -> str:
+    return f"{estimate.value * 100:+.0f}"
+
+
+def _percent_with_interval(estimate: Estimate) -> str:
+    interval = "" if isnan(estimate.low) else f" [{estimate.low * 100:+.0f} {estimate.high * 100:+.0f}]"
+    return _percent(estimate) + interval
+
+
+def _pair(figures: dict[str, float]) -> str:
+    return f"{figures['rmse'] * 1e3:.0f} / {figures['mae'] * 1e3:.1f}" if figures["pixels"] else "-"
+
+
+def _bold_pair(one: Comparison, best: dict[str, float]) -> str:
+    cells = []
+    for error, digits in zip(ERRORS, (0, 1), strict=True):
+        text = f"{one.errors[error].value * 1e3:.{digits}f}"
+        cells.append(f"**{text}**" if one.errors[error].value == best[error] else text)
+    return " / ".join(cells)
+
+
+def _by_protocol(model: str, totals: list[Comparison]) -> list[str]:
+    cells = []
+    for _, group in groupby(totals, key=lambda one: one.protocol):
+        changes = next((one.changes for one in group if one.model == model), {})
+        cells.append(" / ".join(_percent_with_interval(changes[error]) for error in ERRORS if changes) or "-")
+    return cells
+
+
+def _share(value: float) -> str:
+    return "-" if isnan(value) else f"{value:.3f}"
+
+
+def _frames(number: int) -> str:
+    return f"{number} frame{'s' if number > 1 else ''}"
+
+
+def _failures(evaluation: Evaluation) -> list[str]:
+    lines = [f"{name}, {what}: left out: {why}" for (name, what), why in evaluation.failures.items()]
+    return lines if evaluation.complete else [*lines, "interrupted: figures are of the frames up to here"]
+
+
+def _row(one: Comparison) -> Row:
+    row: Row = {"set": one.set, "protocol": one.protocol, "model": one.model, "frames": one.frames}
+    for kind, estimates in (("", one.errors), ("_change", one.changes)):
+        for error, estimate in estimates.items():
+            name = f"{error}{kind}"
+            row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    return row | {f"best_by_{error}": model for error, model in one.best.items()}
+
+
+def _figure_rows(one: Comparison, strata: dict[str, dict[str, float]]) -> list[Row]:
+    """A row for each stratum that has pixels; intervals and changes stand with "all"."""
+    keys = {"set": one.set, "protocol": one.protocol, "model": one.model, "frames": one.frames}
+    rows = [{**keys, "stratum": name, **figures} for name, figures in strata.items() if figures["pixels"]]
+    rows[0] |= _row(one)
+    return rows
+
+
+def _write_csv(rows: list[Row], path: Path) -> None:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _without_nan(rows: list[Row]) -> list[Row]:
+    """JSON has no NaN: null stands for it."""
+    return [
+        {name: None if isinstance(value, float) and isnan(value) else value for name, value in row.items()}
+        for row in rows
+    ]
+
+
+def _markdown_table(header: list[str], rows: list[list[str]]) -> list[str]:
+    return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]
