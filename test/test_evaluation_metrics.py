@@ -235,11 +235,11 @@ def metric_of(errors: np.ndarray) -> Metric:
 def test_intervals_cover_the_error_of_the_population_about_as_often_as_they_say():
     rng = np.random.default_rng(8)
     covered = 0
-    for repetition in range(100):
-        errors = rng.gamma(4, 0.02, (30, 1)) * np.ones((30, 20))
+    for repetition in range(60):
+        errors = rng.gamma(4, 0.02, (20, 1)) * np.ones((20, 9))
         (one,), _ = summarise({Key("set", "raw", "nearest"): metric_of(errors)}, ("nearest",), seed=repetition)
         covered += one.errors["mae"].low <= 0.08 <= one.errors["mae"].high
-    assert 85 <= covered <= 100
+    assert 50 <= covered <= 60
 
 
 def test_changes_are_to_the_best_baseline_of_each_set_and_total_by_the_geometric_mean():

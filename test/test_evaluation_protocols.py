@@ -13,7 +13,7 @@ from depth_completion_ros.data.messages import header, image
 from depth_completion_ros.errors import ConfigurationError, InputError
 from depth_completion_ros.evaluation.protocols import PROTOCOLS, make_trial
 from depth_completion_ros.evaluation.samples import Sample, SampleSet, make_sample, open_bag, open_folder, profile_of
-from depth_completion_ros.frame import RgbdFrame
+from depth_completion_ros.frame import Intrinsics, RgbdFrame
 from depth_completion_ros.profiles import load_profile
 
 KINECT = load_profile("kinect")
@@ -74,12 +74,26 @@ def test_raw_shows_the_sensors_depth_and_scores_against_ground_truth_where_there
     np.testing.assert_array_equal(trial.truth, np.where(np.isnan(holed), exact, NAN))
 
 
-def test_lidar_rings_keeps_every_fourth_ring(tmp_path):
+def test_lidar_rings_keeps_every_fourth_ring():
     rings = np.arange(24 * 32, dtype=np.uint8).reshape(24, 32) % 65
     depth = np.full((24, 32), 2, np.float32)
     trial = make_trial("lidar-rings", set_of(sample(depth, rings=rings)), 0)
     np.testing.assert_array_equal(np.isfinite(trial.frame.depth), np.isin(rings, np.arange(1, 65, 4)))
     np.testing.assert_array_equal(np.isfinite(trial.truth), ~np.isin(rings, np.arange(1, 65, 4)))
+
+
+def test_without_rings_every_fourth_band_of_elevation_stands_for_them_with_a_lidar_only():
+    intrinsics = Intrinsics(fx=700, fy=710, cx=300, cy=60, width=600, height=200)
+    frame = RgbdFrame(np.zeros((200, 600, 3), np.uint8), np.full((200, 600), 9, np.float32), intrinsics)
+    lidar = load_profile("lidar")
+    samples = SampleSet("made up", lidar, "", 1, (make_sample(lidar, frame),).__getitem__)
+    shown = np.isfinite(make_trial("lidar-rings", samples, 0).frame.depth)
+    for u, v in ((300, 60), (0, 199), (599, 120), (450, 0), (300, 69)):
+        direction = np.array([(u - 300) / 700, (v - 60) / 710, 1])
+        depression = np.degrees(np.arcsin(direction[1] / np.linalg.norm(direction)))
+        assert shown[v, u] == (int(depression // 0.4) % 4 == 1)
+    assert 0.2 < shown.mean() < 0.3
+    assert make_trial("lidar-rings", set_of(make_sample(KINECT, frame)), 0) is None
 
 
 @pytest.mark.parametrize("factor", [4, 8])
@@ -189,3 +203,31 @@ def test_a_bag_without_the_reference_asked_for_says_which_topics_it_has(tmp_path
     write_bag(tmp_path / "bag", [])
     with pytest.raises(InputError, match=DEPTH_TOPIC):
         open_bag(tmp_path / "bag", 10, truth_topic="/reference")
+
+
+def test_synthetic_scenes_have_exact_truth_and_are_the_same_every_time():
+    synthetic = pytest.importorskip("depth_completion_ros.evaluation.synthetic")
+    samples, again = (synthetic.open_synthetic("tabletop", count) for count in (2, 1))
+    np.testing.assert_array_equal(samples[0].frame.depth, again[0].frame.depth)
+    np.testing.assert_array_equal(samples[0].frame.rgb, again[0].frame.rgb)
+    assert not np.array_equal(samples[0].frame.rgb, samples[1].frame.rgb)
+    trial = make_trial("given", samples, 0)
+    both = np.isfinite(trial.frame.depth) & np.isfinite(trial.truth)
+    error = np.abs(trial.frame.depth[both] - trial.truth[both]) / trial.truth[both]
+    assert 0 < np.median(error) < 0.02, "a Kinect's noise"
+    assert np.isfinite(samples[0].ground_truth).sum() > np.isfinite(samples[0].frame.depth).sum()
+
+
+def test_synthetic_scenes_outdoors_are_seen_by_a_lidar():
+    synthetic = pytest.importorskip("depth_completion_ros.evaluation.synthetic")
+    samples = synthetic.open_synthetic("outdoor", 1)
+    assert samples.profile.name == "lidar"
+    assert np.isfinite(samples[0].frame.depth).mean() < 0.1 < np.isfinite(samples[0].ground_truth).mean()
+
+
+def test_synthetic_scenes_need_a_known_kind_and_a_modelled_sensor():
+    synthetic = pytest.importorskip("depth_completion_ros.evaluation.synthetic")
+    with pytest.raises(ConfigurationError, match="tabletop"):
+        synthetic.open_synthetic("moon", 1)
+    with pytest.raises(ConfigurationError, match="kinect"):
+        synthetic.open_synthetic("tabletop", 1, "sonar")

@@ -17,11 +17,18 @@ from .runs import evaluate
 from .samples import SampleSet, open_bag, open_folder
 from .summary import summarise
 
+SYNTHETIC = "synthetic:"  # begins the name of procedural scenes
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``depth-completion evaluate``."""
     add = parser.add_argument
-    add("sources", nargs="+", metavar="SOURCE", help="folder of frames with a meta.json, or bag")
+    add(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help=f"folder of frames with a meta.json, bag, or {SYNTHETIC}KIND[:PROFILE]",
+    )
     add("--protocol", default="raw,sparse5", help=f"of {', '.join(PROTOCOLS)}, with commas (default raw,sparse5)")
     add("--models", default="", help="with commas (default all classical ones and every trained network)")
     add("--profile", help="of the sensor (default told by the name of each set)")
@@ -57,13 +64,13 @@ def run(args: argparse.Namespace) -> int:
         write_files(evaluation, scores, by_set, totals, args.out)
     if not evaluation.complete:
         return 130
-    return 0 if len(sets) == len(args.sources) else 1
+    return 0 if len(sets) == len(set(args.sources)) else 1
 
 
 def _open(args: argparse.Namespace) -> list[SampleSet]:
     """The sources that can be used, under names that differ; a line for each of the others."""
     opened = []
-    for source in map(Path, args.sources):
+    for source in dict.fromkeys(args.sources):
         try:
             opened.append((source, _open_one(source, args)))
         except InputError as error:
@@ -74,13 +81,23 @@ def _open(args: argparse.Namespace) -> list[SampleSet]:
         raise InputError("folder", "none of the sources can be used: give folders with a meta.json, or bags")
     names = Counter(samples.name for _, samples in opened)
     return [
-        replace(samples, name=f"{source.resolve().parent.name}/{samples.name}") if names[samples.name] > 1 else samples
+        replace(samples, name=f"{Path(source).resolve().parent.name}/{samples.name}")
+        if names[samples.name] > 1
+        else samples
         for source, samples in opened
     ]
 
 
-def _open_one(source: Path, args: argparse.Namespace) -> SampleSet:
-    if (source / "meta.json").is_file() or not source.exists():
-        return open_folder(source, args.profile)
+def _open_one(source: str, args: argparse.Namespace) -> SampleSet:
+    if source.startswith(SYNTHETIC):
+        try:
+            from .synthetic import open_synthetic
+        except ImportError as error:
+            raise ConfigurationError(f"{source} needs PyTorch ({error}): pip install torch") from error
+        kind, _, profile = source.removeprefix(SYNTHETIC).partition(":")
+        return open_synthetic(kind, args.frames, profile or args.profile)
+    path = Path(source)
+    if (path / "meta.json").is_file() or not path.exists():
+        return open_folder(path, args.profile)
     topics = {"rgb_topic": args.rgb_topic, "depth_topic": args.depth_topic, "truth_topic": args.truth_topic}
-    return open_bag(source, args.frames, args.profile, **topics)
+    return open_bag(path, args.frames, args.profile, **topics)

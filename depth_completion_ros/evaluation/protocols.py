@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ConfigurationError
-from ..frame import RgbdFrame
+from ..frame import Intrinsics, RgbdFrame
 from .samples import Sample, SampleSet
 
+RING_DEG = 0.4  # between two rings of a 64-beam LiDAR: the HDL-64E has 26.9 degrees for its 64
 _MISSING = np.float32(np.nan)
 
 
@@ -81,12 +82,25 @@ def _sparse(count: int | None = None, share: float = 0.0) -> Protocol:
 
 
 def _lidar_rings(samples: SampleSet, index: int, rng: np.random.Generator) -> Trial | None:
-    """Keeps every 4th ring of a LiDAR and scores the others; the value of a pixel is its ring + 1."""
+    """Keeps every 4th ring of a LiDAR and scores the others.
+
+    Where a LiDAR's rings are not known, bands of elevation stand for them, seen from the camera.
+    """
     sample = samples[index]
-    if sample.rings is None:
+    rings = sample.rings
+    if rings is None and samples.profile.name == "lidar" and sample.frame.intrinsics is not None:
+        rings = _elevation_bands(sample.frame.intrinsics)
+    if rings is None:
         return None
-    shown = np.where(sample.rings % 4 == 1, sample.frame.depth, _MISSING)
+    shown = np.where(rings % 4 == 1, sample.frame.depth, _MISSING)
     return _trial(sample, shown, sample.known_depth)
+
+
+def _elevation_bands(intrinsics: Intrinsics) -> np.ndarray:
+    """(H, W): the number of the band of elevation that each pixel looks into."""
+    x = (np.arange(intrinsics.width) - intrinsics.cx) / intrinsics.fx
+    y = (np.arange(intrinsics.height)[:, None] - intrinsics.cy) / intrinsics.fy
+    return np.floor(np.degrees(np.arctan2(y, np.hypot(1, x))) / RING_DEG).astype(int)
 
 
 def _rows(samples: SampleSet, index: int, rng: np.random.Generator) -> Trial | None:

@@ -22,7 +22,7 @@ Row = dict[str, Any]
 
 _STRATA = ("measured", "near", "far", "edges")  # that the printed tables show beside all
 _SHARES = {"conf.": "confidence", "within": "within", "ECE": "ece", "AUSE": "ause"}
-_WIDTH = 130  # of tables that do not go to a terminal
+_WIDTH = 150  # of tables that do not go to a terminal
 
 
 def print_tables(evaluation: Evaluation, scores: Scores, by_set: list[Comparison], totals: list[Comparison]) -> None:
@@ -102,7 +102,7 @@ def markdown(evaluation: Evaluation, by_set: list[Comparison], totals: list[Comp
 def _table(title: str, columns: tuple[str, ...]) -> Table:
     title = f"{title}; RMSE / MAE in mm, to the best classical in %"
     table = Table(title=title, title_justify="left", caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("model")
+    table.add_column("model", no_wrap=True)
     for column in ("RMSE [95 %]", "MAE [95 %]", "RMSE %", "MAE %", *columns):
         table.add_column(column, justify="right", no_wrap=True)
     return table
@@ -114,7 +114,7 @@ def _errors(one: Comparison) -> list[str]:
 
 def _millimetres(estimate: Estimate) -> str:
     interval = "" if isnan(estimate.low) else f" [{estimate.low * 1e3:.0f} {estimate.high * 1e3:.0f}]"
-    return f"{estimate.value * 1e3:.1f}{interval}"
+    return _number(estimate.value) + interval
 
 
 def _percent(estimate: Estimate) -> str:
@@ -127,13 +127,18 @@ def _percent_with_interval(estimate: Estimate) -> str:
 
 
 def _pair(figures: dict[str, float]) -> str:
-    return f"{figures['rmse'] * 1e3:.0f} / {figures['mae'] * 1e3:.1f}" if figures["pixels"] else "-"
+    return " / ".join(_number(figures[error]) for error in ERRORS) if figures["pixels"] else "-"
+
+
+def _number(metres: float) -> str:
+    """In millimetres, below 100 to a tenth."""
+    return f"{metres * 1e3:.0f}" if metres >= 0.1 else f"{metres * 1e3:.1f}"
 
 
 def _bold_pair(one: Comparison, best: dict[str, float]) -> str:
     cells = []
-    for error, digits in zip(ERRORS, (0, 1), strict=True):
-        text = f"{one.errors[error].value * 1e3:.{digits}f}"
+    for error in ERRORS:
+        text = _number(one.errors[error].value)
         cells.append(f"**{text}**" if one.errors[error].value == best[error] else text)
     return " / ".join(cells)
 
