@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from frame_sets import edit_meta, write_set
 
 from depth_completion_ros.cli import main
@@ -22,9 +23,10 @@ from depth_completion_ros.evaluation import command, runs
 from depth_completion_ros.evaluation.models import BASELINES, default_models, open_model
 from depth_completion_ros.evaluation.protocols import make_trial
 from depth_completion_ros.evaluation.runs import Key, evaluate
-from depth_completion_ros.evaluation.samples import Sample, open_folder
+from depth_completion_ros.evaluation.samples import OVERLAP, Sample, open_folder
 from depth_completion_ros.evaluation.strata import STRATA
 from depth_completion_ros.profiles import load_profile
+from depth_completion_ros.resources import share_directory
 
 
 @pytest.fixture
@@ -150,8 +152,8 @@ def test_a_model_that_fails_on_a_set_is_left_out_there_and_the_others_go_on(two_
 def test_each_set_has_its_own_profile(tmp_path):
     for name, sensor in (("far", "Velodyne"), ("near", "Kinect")):
         write_set(tmp_path / name, name=name, sensor=sensor, depth={"scale_to_m": 0.001})  # up to 65 m
-    evaluation = evaluate([open_folder(tmp_path / name) for name in ("far", "near")], ["rows"], ["nearest"], 1)
-    far, near = (evaluation.metrics[Key(name, "rows", "nearest")].compute() for name in ("far", "near"))
+    evaluation = evaluate([open_folder(tmp_path / name) for name in ("far", "near")], ["sparse5"], ["nearest"], 1)
+    far, near = (evaluation.metrics[Key(name, "sparse5", "nearest")].compute() for name in ("far", "near"))
     assert far["over 32 m"]["pixels"] > 0
     assert near["8-16 m"]["pixels"] > 0
     assert near["16-32 m"]["pixels"] == near["over 32 m"]["pixels"] == 0
@@ -176,6 +178,27 @@ def test_an_interrupted_run_prints_and_writes_what_there_is(two_sets, tmp_path, 
     content = json.loads((out / "evaluation.json").read_text())
     assert not content["complete"]
     assert {(score["set"], score["frames"]) for score in content["scores"]} == {("one", 2)}
+
+
+def test_a_set_whose_rooms_are_trained_on_is_marked_in_every_table(two_sets, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "open_folder", lambda *_: replace(open_folder(Path(two_sets[0])), note=OVERLAP))
+    out = tmp_path / "out"
+    assert main(["evaluate", two_sets[0], "--protocol", "rows", "--models", "nearest", "--out", str(out)]) == 0
+    assert OVERLAP in capsys.readouterr().out
+    marked = (out / "evaluation.md").read_text()
+    assert "| one \\*, rows, 3 frames |" in marked and f"\\* {OVERLAP}" in marked
+    assert json.loads((out / "evaluation.json").read_text())["notes"] == {"one": OVERLAP}
+
+
+def test_sets_that_the_training_splits_name_carry_the_note(tmp_path):
+    splits = share_directory() / "config" / "training" / "splits.yaml"
+    if not splits.is_file():
+        pytest.skip("no training splits")
+    trained = yaml.safe_load(splits.read_text())["train"][0]
+    for name in (trained, "elsewhere"):
+        write_set(tmp_path / name, name=name)
+    assert open_folder(tmp_path / trained).note == OVERLAP
+    assert open_folder(tmp_path / "elsewhere").note == ""
 
 
 def test_prefill_is_what_an_untrained_network_returns(two_sets):

@@ -65,6 +65,15 @@ def test_raw_hides_the_other_frames_holes():
     assert make_trial("raw", pair, 1) is None, "the other frame has no holes: nothing to score"
 
 
+@pytest.mark.parametrize("protocol", ["raw", "rows", "sr4"])
+def test_sparse_depth_has_no_holes_to_imitate_and_is_no_dense_sensor(protocol):
+    sparse, other = (np.full((24, 32), 2, np.float32) for _ in range(2))
+    sparse[np.random.default_rng(0).random(sparse.shape) > 0.1] = NAN
+    other[5:9] = NAN
+    assert make_trial(protocol, set_of(sample(sparse), sample(other)), 0) is None
+    assert make_trial(protocol, set_of(sample(np.full((24, 32), 3, np.float32)), sample(other)), 0) is not None
+
+
 def test_raw_shows_the_sensors_depth_and_scores_against_ground_truth_where_there_is_one():
     exact, noisy = np.full((24, 32), 2, np.float32), np.full((24, 32), 2.01, np.float32)
     holed = noisy.copy()

@@ -13,6 +13,7 @@ from ..frame import Intrinsics, RgbdFrame
 from .samples import Sample, SampleSet
 
 RING_DEG = 0.4  # between two rings of a 64-beam LiDAR: the HDL-64E has 26.9 degrees for its 64
+DENSE = 0.25  # share of pixels that must be known for holes to be holes, and for a coarser sensor to be imitated
 _MISSING = np.float32(np.nan)
 
 
@@ -59,7 +60,7 @@ def _raw(samples: SampleSet, index: int, rng: np.random.Generator) -> Trial | No
     """Hides what the sensor missed in another frame, half the set away: holes of real shape and place."""
     sample = samples[index]
     donor = samples[(index + len(samples) // 2) % len(samples)].frame.depth
-    if donor.shape != sample.frame.depth.shape:
+    if donor.shape != sample.frame.depth.shape or not (_is_dense(donor) and _is_dense(sample.frame.depth)):
         return None
     hidden = np.isnan(donor) & np.isfinite(sample.frame.depth)
     return _trial(
@@ -106,6 +107,8 @@ def _elevation_bands(intrinsics: Intrinsics) -> np.ndarray:
 def _rows(samples: SampleSet, index: int, rng: np.random.Generator) -> Trial | None:
     """Keeps every 8th row: what a LiDAR of some 60 beams leaves of a dense image."""
     sample = samples[index]
+    if not _is_dense(sample.known_depth):
+        return None
     keep = np.zeros(sample.known_depth.shape, bool)
     keep[4::8] = True
     return _keep(sample, keep)
@@ -121,12 +124,18 @@ def _super_resolution(factor: int) -> Protocol:
     def protocol(samples: SampleSet, index: int, rng: np.random.Generator) -> Trial | None:
         sample = samples[index]
         known = sample.known_depth
+        if not _is_dense(known):
+            return None
         keep = np.zeros(known.shape, bool)
         keep[factor // 2 :: factor, factor // 2 :: factor] = True
         noise = rng.standard_normal(known.shape, np.float32) * samples.profile.measurement_sigma(known)
         return _trial(sample, np.where(keep, np.maximum(known + noise, samples.profile.min_range), _MISSING), known)
 
     return protocol
+
+
+def _is_dense(depth: np.ndarray) -> bool:
+    return bool(np.isfinite(depth).mean() >= DENSE)
 
 
 def _keep(sample: Sample, keep: np.ndarray) -> Trial | None:

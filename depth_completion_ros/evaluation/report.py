@@ -22,6 +22,7 @@ Row = dict[str, Any]
 
 _STRATA = ("measured", "near", "far", "edges")  # that the printed tables show beside all
 _SHARES = {"conf.": "confidence", "within": "within", "ECE": "ece", "AUSE": "ause"}
+_UNITS = ": RMSE / MAE in mm, and in % to those of the best classical"
 _WIDTH = 150  # of tables that do not go to a terminal
 
 
@@ -32,22 +33,25 @@ def print_tables(evaluation: Evaluation, scores: Scores, by_set: list[Comparison
         console = Console(width=_WIDTH)
     for (name, protocol), group in groupby(by_set, key=lambda one: (one.set, one.protocol)):
         comparisons = list(group)
-        table = _table(f"{name}, {protocol}, {_frames(comparisons[0].frames)}", (*_STRATA, *_SHARES))
+        console.print(f"{name}, {protocol}, {_frames(comparisons[0].frames)}{_UNITS}", style="bold", soft_wrap=True)
+        if note := evaluation.notes[name]:
+            console.print(note, style="yellow", soft_wrap=True)
+        table = _table(*_STRATA, *_SHARES)
         for one in comparisons:
             strata = scores[Key(one.set, one.protocol, one.model)]
             changes = [_percent(one.changes[error]) if one.changes else "-" for error in ERRORS]
             parts = [_pair(strata[stratum]) for stratum in _STRATA]
             table.add_row(*_errors(one), *changes, *parts, *(_share(strata["all"][name]) for name in _SHARES.values()))
-        table.caption = evaluation.notes[name] or None
         console.print(table)
     for protocol, group in groupby(totals, key=lambda one: one.protocol):
-        table = _table(f"{protocol}, means over sets", ("scored on",))
+        console.print(f"{protocol}, means over sets{_UNITS}", style="bold", soft_wrap=True)
+        table = _table("scored on")
         for one in group:
             changes = [_percent_with_interval(one.changes[error]) if one.changes else "-" for error in ERRORS]
             table.add_row(*_errors(one), *changes, one.set)
         console.print(table)
     for line in _failures(evaluation):
-        console.print(line, markup=False)
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def write_files(
@@ -99,9 +103,8 @@ def markdown(evaluation: Evaluation, by_set: list[Comparison], totals: list[Comp
     return "\n".join([*lines, *(f"\n\\* {note}" for note in sorted(notes)), ""])
 
 
-def _table(title: str, columns: tuple[str, ...]) -> Table:
-    title = f"{title}; RMSE / MAE in mm, to the best classical in %"
-    table = Table(title=title, title_justify="left", caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+def _table(*columns: str) -> Table:
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("model", no_wrap=True)
     for column in ("RMSE [95 %]", "MAE [95 %]", "RMSE %", "MAE %", *columns):
         table.add_column(column, justify="right", no_wrap=True)
