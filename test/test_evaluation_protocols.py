@@ -158,6 +158,7 @@ def test_depth_beyond_the_range_of_the_profile_is_neither_shown_nor_scored(folde
 def test_the_profile_follows_the_name_or_the_sensor_unless_one_is_asked_for(tmp_path):
     assert profile_of("lidar64_pjlab 64-beam spinning LiDAR") == "lidar"
     assert profile_of("street Velodyne HDL-64E") == "lidar"
+    assert profile_of("street camera + accumulated LiDAR") == "lidar"
     assert profile_of("tof_arkit iPhone dToF LiDAR through ARKit") == "tof"
     assert profile_of("office Microsoft Kinect v2 (ToF)") == "tof"
     assert profile_of("desk Microsoft Kinect v1 (structured light)") == "kinect"

@@ -75,7 +75,8 @@ class Metric:
         with np.errstate(invalid="ignore", divide="ignore"):
             figures = _figures(self._sums)
         return {
-            stratum: {name: float(figures[name][position]) for name in FIGURES}
+            stratum: {"pixels": int(figures["pixels"][position])}
+            | {name: float(figures[name][position]) for name in list(FIGURES)[1:]}
             for position, stratum in enumerate(STRATA)
         }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from itertools import groupby
-from math import isnan
+from math import isfinite, isnan
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +69,8 @@ def write_files(
         "engines": evaluation.engines,
         "notes": evaluation.notes,
         "failures": list(_failures(evaluation)),
-        "scores": _without_nan(figures),
-        "totals": _without_nan(sums),
+        "scores": _for_json(figures),
+        "totals": _for_json(sums),
     }
     (out / "evaluation.json").write_text(json.dumps(content, indent=1))
     (out / "evaluation.md").write_text(markdown(evaluation, by_set, totals))
@@ -192,10 +192,10 @@ def _write_csv(rows: list[Row], path: Path) -> None:
         writer.writerows(rows)
 
 
-def _without_nan(rows: list[Row]) -> list[Row]:
-    """JSON has no NaN: null stands for it."""
+def _for_json(rows: list[Row]) -> list[Row]:
+    """JSON has no NaN and no infinity: null stands for them."""
     return [
-        {name: None if isinstance(value, float) and isnan(value) else value for name, value in row.items()}
+        {name: None if isinstance(value, float) and not isfinite(value) else value for name, value in row.items()}
         for row in rows
     ]
 

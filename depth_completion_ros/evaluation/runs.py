@@ -29,9 +29,10 @@ class Key(NamedTuple):
 
 @dataclass
 class Evaluation:
-    """metrics: one for each set, protocol and model; none where no sample of the set has what the protocol needs, or
-    the model failed on the set. notes: what must be said of a set, by its name. engines: what runs each model.
-    failures: by set and model, or by set and frame, what went wrong. complete: False where it was interrupted.
+    """metrics: one for each set, protocol and model, in the order asked for; none where no sample of the set has what
+    the protocol needs, or the model failed on the set. notes: what must be said of a set, by its name. engines: what
+    runs each model. failures: by set and model, or by set and frame, what went wrong. complete: False where it was
+    interrupted.
     """
 
     metrics: dict[Key, Metric] = field(default_factory=dict)
@@ -69,8 +70,11 @@ def evaluate(sets: list[SampleSet], protocols: list[str], models: list[str], fra
         evaluation.complete = False
     finally:
         _close(completers)
+    keys = [Key(samples.name, protocol, model) for samples in sets for protocol in protocols for model in models]
     evaluation.metrics = {
-        key: metric for key, metric in evaluation.metrics.items() if (key.set, key.model) not in evaluation.failures
+        key: evaluation.metrics[key]
+        for key in keys
+        if key in evaluation.metrics and (key.set, key.model) not in evaluation.failures
     }
     return evaluation
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
@@ -20,9 +19,10 @@ from ..resources import share_directory
 
 OVERLAP = "rooms of this set are trained on: its figures show fitting, not generalisation"
 # Words by which a set's name and sensor tell its profile; what names none of them is taken for a Kinect.
+# The order matters: makers of phones call their time-of-flight cameras LiDAR.
 _PROFILE_WORDS = {
-    "lidar": ("lidar64", "beam", "velodyne", "hdl", "ouster", "hesai", "livox"),
     "tof": ("tof", "time-of-flight", "kinect v2", "azure"),
+    "lidar": ("lidar", "beam", "velodyne", "ouster", "hesai", "livox"),
 }
 
 
@@ -47,7 +47,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class SampleSet(Sequence[Sample]):
+class SampleSet:
     """Samples of one sensor; each is read when it is asked for. note: what must be said beside its figures, or ""."""
 
     name: str
@@ -59,9 +59,7 @@ class SampleSet(Sequence[Sample]):
     def __len__(self) -> int:
         return self.size
 
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[position] for position in range(*index.indices(len(self)))]
+    def __getitem__(self, index: int) -> Sample:
         return self.read(range(self.size)[index])
 
 

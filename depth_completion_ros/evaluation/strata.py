@@ -44,8 +44,8 @@ class ScoredPixels:
     shown, truth: (H, W) float32 [m], NaN missing; at least one pixel of truth. measured: (H, W) bool, what the model
     takes as measured. seed: of the pixels drawn for rank statistics.
 
-    truth, distance: (N,) float64 [m] and [px, to the nearest measurement] of the scored pixels, row by row. drawn:
-    positions in them for rank statistics.
+    Of the scored pixels, row by row: truth (N,) float64 [m]; distance (N,) float32 to the nearest measurement [px];
+    drawn, positions in them that rank statistics look at. where: (H, W) bool, the scored pixels.
     """
 
     def __init__(self, shown: np.ndarray, truth: np.ndarray, measured: np.ndarray, seed: int = 0):

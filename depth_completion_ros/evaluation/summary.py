@@ -18,7 +18,7 @@ ALL = "all protocols"
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value and its 95 % interval; low and high are NaN where the sets have one frame each."""
+    """A value and its 95 % interval; low and high are NaN where all draws are equal, as those of a single frame."""
 
     value: float
     low: float
