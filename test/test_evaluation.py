@@ -127,7 +127,9 @@ def test_a_frame_that_cannot_be_read_is_left_out_and_told_of(two_sets, tmp_path,
     assert content["scores"][0]["frames"] == 2
 
 
-class FailingOnSecondFrame(Engine):
+class FailingOnce(Engine):
+    """Fails on its second frame."""
+
     engine, model = "classical", "failing"
 
     def __init__(self) -> None:
@@ -135,18 +137,23 @@ class FailingOnSecondFrame(Engine):
 
     def run(self, image: np.ndarray, depth: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
         self.frames += 1
-        return np.full_like(depth, scale if self.frames == 1 else np.nan), np.ones_like(depth)
+        return np.full_like(depth, np.nan if self.frames == 2 else scale), np.ones_like(depth)
 
 
-def test_a_model_that_fails_on_a_set_is_left_out_there_and_the_others_go_on(two_sets, monkeypatch):
+def test_a_model_that_fails_on_a_set_is_left_out_there_and_said_so(two_sets, tmp_path, monkeypatch):
     def with_failing(name, profile):
-        return DepthCompleter(profile, FailingOnSecondFrame()) if name == "failing" else open_model(name, profile)
+        return DepthCompleter(profile, FailingOnce()) if name == "failing" else open_model(name, profile)
 
     monkeypatch.setattr(runs, "open_model", with_failing)
-    evaluation = evaluate([open_folder(Path(two_sets[0]))], ["rows"], ["failing", "nearest"], 3)
-    assert list(evaluation.metrics) == [Key("one", "rows", "nearest")]
-    assert evaluation.metrics[Key("one", "rows", "nearest")].frames == 3
-    assert "not finite" in evaluation.failures["one", "failing"]
+    out = tmp_path / "out"
+    arguments = ["evaluate", *two_sets, "--protocol", "rows", "--models", "failing,nearest", "--out", str(out)]
+    assert main(arguments) == 0
+    whole = {(row["set"], row["model"], row["frames"]) for row in read_csv(out / "evaluation.csv")}
+    assert whole == {("one", "nearest", "3"), ("two", "nearest", "3"), ("two", "failing", "3")}
+    told = (out / "evaluation.md").read_text()
+    assert "one, failing: left out" in told and "not finite" in told
+    assert next(line for line in told.splitlines() if line.startswith("| failing |")).endswith("(1 set) |")
+    assert next(line for line in told.splitlines() if line.startswith("| one, rows")).split(" | ")[1] == "-"
 
 
 def test_each_set_has_its_own_profile(tmp_path):

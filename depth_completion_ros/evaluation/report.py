@@ -68,7 +68,7 @@ def write_files(
         "figures": FIGURES,
         "engines": evaluation.engines,
         "notes": evaluation.notes,
-        "failures": list(_failures(evaluation)),
+        "failures": _failures(evaluation),
         "scores": _for_json(figures),
         "totals": _for_json(sums),
     }
@@ -78,7 +78,8 @@ def write_files(
 
 def markdown(evaluation: Evaluation, by_set: list[Comparison], totals: list[Comparison]) -> str:
     """Two tables: changes against the best classical baseline by model and protocol; RMSE / MAE of all by set."""
-    models = list(dict.fromkeys(one.model for one in by_set))
+    scored = {one.model for one in by_set}
+    models = [model for model in evaluation.engines if model in scored]
     lines = [
         "RMSE / MAE against the best classical baseline of each set, in % (geometric mean over sets, 95 % interval):",
         "",
@@ -99,8 +100,8 @@ def markdown(evaluation: Evaluation, by_set: list[Comparison], totals: list[Comp
         cells = [_bold_pair(comparisons[model], best) if model in comparisons else "-" for model in models]
         rows.append([f"{marked}, {protocol}, {frames}", *cells])
     lines += _markdown_table(["set, protocol", *models], rows)
-    notes = {note for note in evaluation.notes.values() if note}
-    return "\n".join([*lines, *(f"\n\\* {note}" for note in sorted(notes)), ""])
+    notes = sorted({f"\\* {note}" for note in evaluation.notes.values() if note})
+    return "\n".join([*lines, *(f"\n{line}" for line in [*notes, *_failures(evaluation)]), ""])
 
 
 def _table(*columns: str) -> Table:
@@ -147,10 +148,17 @@ def _bold_pair(one: Comparison, best: dict[str, float]) -> str:
 
 
 def _by_protocol(model: str, totals: list[Comparison]) -> list[str]:
+    """The model's changes under each protocol; with their number where it lacks sets that others were scored on."""
     cells = []
     for _, group in groupby(totals, key=lambda one: one.protocol):
-        changes = next((one.changes for one in group if one.model == model), {})
-        cells.append(" / ".join(_percent_with_interval(changes[error]) for error in ERRORS if changes) or "-")
+        comparisons = {one.model: one for one in group}
+        one = comparisons.get(model)
+        if one is None or not one.changes:
+            cells.append("-")
+            continue
+        lacks = one.frames < max(other.frames for other in comparisons.values())
+        changes = " / ".join(_percent_with_interval(one.changes[error]) for error in ERRORS)
+        cells.append(f"{changes} ({one.set})" if lacks else changes)
     return cells
 
 
