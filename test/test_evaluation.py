@@ -217,6 +217,12 @@ def test_prefill_is_what_an_untrained_network_returns(two_sets):
         np.testing.assert_allclose(start.depth, untrained.depth, rtol=1e-5)
 
 
+def test_random_weights_are_named_so_in_every_table(two_sets):
+    pytest.importorskip("torch")
+    evaluation = evaluate([open_folder(Path(two_sets[0]))], ["sparse5"], ["torch:lite-full", "nearest"], 1)
+    assert [key.model for key in evaluation.metrics] == ["torch:lite-full (untrained)", "nearest"]
+
+
 def test_trained_weights_run_by_default_and_by_name_untrained_ones_only_when_asked_for(two_sets, tmp_path, monkeypatch):
     pytest.importorskip("safetensors")
     weights = pytest.importorskip("depth_completion_ros.networks.weights")

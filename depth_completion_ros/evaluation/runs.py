@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ..completer import DepthCompleter
 from ..errors import EngineError, InputError
 from ..frame import CompletedDepth, RgbdFrame
+from ..profiles import Profile
 from .metrics import Metric, frame_sums
 from .models import open_model
 from .protocols import make_trial
@@ -31,7 +32,7 @@ class Key(NamedTuple):
 class Evaluation:
     """metrics: one for each set, protocol and model, in the order asked for; none where no sample of the set has what
     the protocol needs, or the model failed on the set. notes: what must be said of a set, by its name. engines: what
-    runs each model. failures: by set and model, or by set and frame, what went wrong. complete: False where it was
+    runs each model, by its name in all tables. failures: by set and model, or by set and frame, what went wrong. complete: False where it was
     interrupted.
     """
 
@@ -60,8 +61,10 @@ def evaluate(sets: list[SampleSet], protocols: list[str], models: list[str], fra
             for samples, index in picks:
                 if samples.profile != profile:
                     _close(completers)
-                    profile, completers = samples.profile, {name: open_model(name, samples.profile) for name in models}
-                    evaluation.engines.update({name: _described(model) for name, model in completers.items()})
+                    profile, completers = samples.profile, _open(models, samples.profile)
+                    evaluation.engines.update(
+                        {name: f"{model.engine.engine} {model.engine.model}" for name, model in completers.items()}
+                    )
                 for protocol in protocols:
                     progress.update(task, description=f"{samples.name} {protocol}")
                     _score(evaluation, completers, samples, index, protocol, seed)
@@ -70,7 +73,8 @@ def evaluate(sets: list[SampleSet], protocols: list[str], models: list[str], fra
         evaluation.complete = False
     finally:
         _close(completers)
-    keys = [Key(samples.name, protocol, model) for samples in sets for protocol in protocols for model in models]
+    names = list(evaluation.engines)
+    keys = [Key(samples.name, protocol, name) for samples in sets for protocol in protocols for name in names]
     evaluation.metrics = {
         key: evaluation.metrics[key]
         for key in keys
@@ -124,8 +128,10 @@ def _completed(completer: DepthCompleter, frame: RgbdFrame) -> CompletedDepth:
     return completed
 
 
-def _described(completer: DepthCompleter) -> str:
-    return f"{completer.engine.engine} {completer.engine.model}" + ("" if completer.engine.trained else ", untrained")
+def _open(models: list[str], profile: Profile) -> dict[str, DepthCompleter]:
+    """By the models' names; those with random weights say so."""
+    completers = {name: open_model(name, profile) for name in models}
+    return {name + ("" if one.engine.trained else " (untrained)"): one for name, one in completers.items()}
 
 
 def _close(completers: dict[str, DepthCompleter]) -> None:
