@@ -32,8 +32,8 @@ class Key(NamedTuple):
 class Evaluation:
     """metrics: one for each set, protocol and model, in the order asked for; none where no sample of the set has what
     the protocol needs, or the model failed on the set. notes: what must be said of a set, by its name. engines: what
-    runs each model, by its name in all tables. failures: by set and model, or by set and frame, what went wrong. complete: False where it was
-    interrupted.
+    runs each model, by its name in all tables. failures: by set and model, or by set and frame, what went wrong.
+    complete: False where it was interrupted.
     """
 
     metrics: dict[Key, Metric] = field(default_factory=dict)
