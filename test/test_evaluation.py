@@ -1,161 +1,98 @@
-"""Metrics against plain formulas, protocols that hide what they say, and the two commands on small folders."""
+"""``depth-completion evaluate`` from sources to files, and ``bench engines``."""
 
 from __future__ import annotations
 
 import csv
 import json
+import signal
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-from frame_sets import write_set
+import yaml
+from frame_sets import edit_meta, write_set
 
 from depth_completion_ros.cli import main
+from depth_completion_ros.completer import DepthCompleter
 from depth_completion_ros.data.folders import read_folder
-from depth_completion_ros.errors import ConfigurationError
-from depth_completion_ros.evaluation.metrics import Metric
-from depth_completion_ros.evaluation.protocols import PROTOCOLS, make_trial
-from depth_completion_ros.frame import CompletedDepth
-from depth_completion_ros.geometry import depth_on_rgb_grid
-
-
-def completed(seed: int) -> tuple[CompletedDepth, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    shape = (40, 50)
-    truth = rng.uniform(0.5, 6, shape).astype(np.float32)
-    depth = (truth + rng.laplace(0, 0.1, shape)).clip(0.1).astype(np.float32)
-    truth[rng.random(shape) < 0.3] = np.nan
-    depth[rng.random(shape) < 0.1] = np.nan
-    measured = np.zeros(shape, bool)
-    measured[20, 25] = True
-    confidence = rng.random(shape).astype(np.float32)
-    return CompletedDepth(depth, np.ones(shape, np.float32), confidence, measured), truth
-
-
-def test_metrics_are_the_plain_formulas_over_all_frames():
-    frames = [completed(seed) for seed in range(3)]
-    metric = Metric()
-    for result, truth in frames:
-        metric.update(result, truth)
-    scores = metric.compute()
-    rows, columns = np.mgrid[:40, :50]
-    distance = np.hypot(rows - 20, columns - 25)
-    for name, where in (("all", distance >= 0), ("near", distance <= 8), ("far", distance > 8)):
-        depth, truth, confidence = (
-            np.concatenate([array[where & np.isfinite(t) & np.isfinite(r.depth)] for r, t, array in arrays])
-            for arrays in (
-                [(r, t, r.depth) for r, t in frames],
-                [(r, t, t) for r, t in frames],
-                [(r, t, r.confidence) for r, t in frames],
-            )
-        )
-        error = depth.astype(float) - truth
-        within = np.abs(error) < np.maximum(0.05, 0.02 * depth)
-        deciles = np.floor(confidence * 10)
-        expected = {
-            "pixels": depth.size,
-            "rmse": np.sqrt(np.mean(error**2)),
-            "mae": np.mean(np.abs(error)),
-            "rel": np.mean(np.abs(error) / truth),
-            "delta1": np.mean(np.maximum(depth / truth, truth / depth) < 1.25),
-            "within": np.mean(within),
-            "confidence": np.mean(confidence),
-            "ece": sum(abs(np.sum(confidence[deciles == d]) - np.sum(within[deciles == d])) for d in range(10))
-            / depth.size,
-        }
-        for figure, value in expected.items():
-            # the chamfer distance puts a few pixels of the rim at 8 px on the other side
-            assert scores[name][figure] == pytest.approx(value, rel=1e-5 if name == "all" else 0.1), (name, figure)
-
-
-def test_a_reset_metric_knows_nothing_and_says_nan():
-    metric = Metric()
-    metric.update(*completed(0))
-    metric.reset()
-    assert metric.compute()["all"]["pixels"] == 0
-    assert np.isnan(metric.compute()["all"]["rmse"])
+from depth_completion_ros.data.make_bag import BagOptions, make_bag
+from depth_completion_ros.engines import Engine
+from depth_completion_ros.engines.model_file import DIRECTORY_VARIABLE
+from depth_completion_ros.evaluation import command, runs
+from depth_completion_ros.evaluation.models import BASELINES, default_models, open_model
+from depth_completion_ros.evaluation.protocols import make_trial
+from depth_completion_ros.evaluation.runs import Key, evaluate
+from depth_completion_ros.evaluation.samples import OVERLAP, Sample, open_folder
+from depth_completion_ros.evaluation.strata import STRATA
+from depth_completion_ros.profiles import load_profile
+from depth_completion_ros.resources import share_directory
 
 
 @pytest.fixture
-def frames(tmp_path):
-    write_set(tmp_path / "small")
-    return read_folder(tmp_path / "small")
+def two_sets(tmp_path):
+    """Two folders of 3 frames, under names of their own."""
+    for name in ("one", "two"):
+        write_set(tmp_path / name, name=name)
+    return [str(tmp_path / name) for name in ("one", "two")]
 
 
-@pytest.mark.parametrize("protocol", [name for name in PROTOCOLS if name != "raw"])
-def test_no_protocol_shows_what_it_scores_and_a_seed_gives_the_same_trial(frames, protocol):
-    trial, again = make_trial(protocol, frames, 1), make_trial(protocol, frames, 1)
-    shown, scored = np.isfinite(depth_on_rgb_grid(trial.frame)), np.isfinite(trial.truth)
-    assert shown.any() and scored.any()
-    assert not (shown & scored).any()
-    np.testing.assert_array_equal(trial.truth, again.truth)
-    np.testing.assert_array_equal(trial.frame.depth, again.frame.depth)
+def read_csv(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
 
 
-def test_random_pixels_change_with_seed_and_frame(frames):
-    trials = [make_trial("sparse5", frames, index, seed) for index, seed in ((0, 0), (1, 0), (0, 1))]
-    shown = [np.isfinite(trial.frame.depth) for trial in trials]
-    assert not np.array_equal(shown[0], shown[1])
-    assert not np.array_equal(shown[0], shown[2])
-    assert all(pixels.sum() == round(0.05 * 24 * 32) for pixels in shown)
-
-
-class TwoFrames(list):
-    name = "two"
-
-
-def test_raw_hides_the_other_frames_holes(frames):
-    first, second = frames[0], frames[1]
-    depth = np.full((24, 32), 2.0, np.float32)
-    holed = depth.copy()
-    holed[5:9, 4:20] = np.nan
-    pair = TwoFrames(
-        replace(sample, frame=replace(sample.frame, depth=values), ground_truth=None)
-        for sample, values in ((first, depth), (second, holed))
-    )
-    trial = make_trial("raw", pair, 0)
-    np.testing.assert_array_equal(np.isfinite(trial.truth), np.isnan(holed))
-    np.testing.assert_array_equal(trial.frame.depth, holed)
-    assert make_trial("raw", pair, 1) is None, "the other frame has no holes: nothing to score"
-
-
-def test_lidar_rings_keeps_every_fourth_ring_and_low_resolution_one_pixel_a_block(frames):
-    sample = frames[0]
-    shown = np.isfinite(make_trial("lidar-rings", frames, 0).frame.depth)
-    np.testing.assert_array_equal(shown, np.isin(sample.rings, np.arange(1, 65, 4)))
-    shown = np.isfinite(make_trial("sr8", frames, 0).frame.depth)
-    assert shown.sum() == 3 * 4
-    assert shown.reshape(3, 8, 4, 8).any(axis=(1, 3)).all()
-
-
-def test_given_needs_ground_truth_and_scores_only_the_sensors_holes(frames):
-    sample = frames[0]
-    trial = make_trial("given", frames, 0)
-    np.testing.assert_array_equal(np.isfinite(trial.truth), np.isnan(sample.frame.depth))
-    without = TwoFrames(replace(frame, ground_truth=None, rings=None) for frame in frames)
-    assert make_trial("given", without, 0) is None
-    assert make_trial("lidar-rings", without, 0) is None
-
-
-def test_an_unknown_protocol_is_answered_with_the_choices(frames):
-    with pytest.raises(ConfigurationError, match="sparse500"):
-        make_trial("guess", frames, 0)
-
-
-def test_evaluate_scores_all_models_on_the_same_pixels_and_writes_both_files(tmp_path, capsys):
-    write_set(tmp_path / "small")
-    arguments = ["evaluate", str(tmp_path / "small"), "--protocol", "rows,sr8", "--models", "guided,nearest"]
-    assert main([*arguments, "--frames", "2", "--out", str(tmp_path / "out")]) == 0
-    assert "guided" in capsys.readouterr().out
-    with (tmp_path / "out" / "evaluation.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 2 * 2 * 3
-    pixels = {(row["protocol"], row["stratum"]): set() for row in rows}
+def test_evaluate_writes_the_same_figures_to_csv_json_and_markdown(two_sets, tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = ["evaluate", *two_sets, "--protocol", "rows,sr8", "--models", "guided,nearest"]
+    assert main([*arguments, "--frames", "2", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert all(f"{name}, {protocol}, 2 frames" in printed for name in ("one", "two") for protocol in ("rows", "sr8"))
+    rows, content = read_csv(out / "evaluation.csv"), json.loads((out / "evaluation.json").read_text())
+    assert content["complete"] and content["engines"]["guided"] == "classical guided"
+    assert [row["stratum"] for row in rows] == [score["stratum"] for score in content["scores"]]
+    for row, score in zip(rows, content["scores"], strict=True):
+        assert row["stratum"] in STRATA
+        for figure in ("pixels", "rmse", "mae", "ause", "nll"):
+            assert float(row[figure] or "nan") == pytest.approx(float(score[figure] or "nan"), nan_ok=True)
+    pixels = {(row["set"], row["protocol"], row["stratum"]): set() for row in rows}
     for row in rows:
-        pixels[row["protocol"], row["stratum"]].add(row["pixels"])
-    assert all(len(counts) == 1 for counts in pixels.values())
-    scores = json.loads((tmp_path / "out" / "evaluation.json").read_text())["scores"]
-    assert [score["model"] for score in scores] == [row["model"] for row in rows]
+        pixels[row["set"], row["protocol"], row["stratum"]].add(row["pixels"])
+    assert all(len(counts) == 1 for counts in pixels.values()), "all models are scored on the same pixels"
+
+    lines = (out / "evaluation.md").read_text().splitlines()
+    whole = {(row["set"], row["protocol"], row["model"]): row for row in rows if row["stratum"] == "all"}
+    for (name, protocol, model), row in whole.items():
+        line = next(line for line in lines if line.startswith(f"| {name}, {protocol}, 2 frames |"))
+        cell = line.replace("*", "").split(" | ")[1 if model == "guided" else 2].rstrip(" |")
+        assert [float(number) / 1e3 for number in cell.split(" / ")] == [
+            pytest.approx(float(row[error]), abs=0.0005) for error in ("rmse", "mae")
+        ]
+    totals = read_csv(out / "totals.csv")
+    assert [(row["protocol"], row["model"]) for row in totals] == [
+        (protocol, model) for protocol in ("rows", "sr8", "all protocols") for model in ("guided", "nearest")
+    ]
+    mean = np.mean([float(whole[name, "rows", "guided"]["rmse"]) for name in ("one", "two")])
+    assert float(totals[0]["rmse"]) == pytest.approx(mean)
+
+
+def test_evaluate_reads_bags_and_folders_side_by_side(two_sets, tmp_path, capsys):
+    edit_meta(tmp_path / "two", lambda meta: [entry.pop("points") for entry in meta["frames"]])
+    make_bag(read_folder(tmp_path / "two"), tmp_path / "bag", [0, 1, 2], BagOptions())
+    arguments = ["evaluate", two_sets[0], str(tmp_path / "bag"), "--protocol", "rows", "--models", "nearest"]
+    assert main([*arguments, "--out", str(tmp_path / "out")]) == 0
+    rows = read_csv(tmp_path / "out" / "evaluation.csv")
+    assert {row["set"]: row["frames"] for row in rows} == {"one": "3", "bag": "3"}
+
+
+def test_sets_of_the_same_name_stay_apart_and_an_unusable_source_is_told_of(two_sets, tmp_path, capsys):
+    write_set(tmp_path / "more" / "one", name="one")
+    sources = [two_sets[0], str(tmp_path / "more" / "one"), str(tmp_path / "absent")]
+    out = tmp_path / "out"
+    assert main(["evaluate", *sources, "--protocol", "rows", "--models", "nearest", "--out", str(out)]) == 1
+    assert "absent" in capsys.readouterr().err
+    names = {row["set"] for row in read_csv(out / "evaluation.csv")}
+    assert names == {f"{tmp_path.name}/one", "more/one"}
 
 
 @pytest.mark.parametrize(
@@ -164,21 +101,142 @@ def test_evaluate_scores_all_models_on_the_same_pixels_and_writes_both_files(tmp
         (["--protocol", "guess"], "no protocol guess"),
         (["--models", "telepathy"], "no engine runs model 'telepathy'"),
         (["--frames", "0"], "--frames 0"),
-        (["--engine", "abacus"], "no engine 'abacus'"),
+        (["--models", "abacus:lite"], "no engine 'abacus'"),
+        (["--profile", "sonar"], "no profile 'sonar'"),
     ],
 )
-def test_evaluate_answers_wrong_settings_with_one_line(tmp_path, capsys, options, message):
-    write_set(tmp_path / "small")
-    assert main(["evaluate", str(tmp_path / "small"), *options]) == 1
+def test_evaluate_answers_wrong_settings_with_one_line(two_sets, capsys, options, message):
+    assert main(["evaluate", two_sets[0], *options]) == 1
     assert message in capsys.readouterr().err
 
 
 def test_evaluate_says_when_no_frame_fits_the_protocol(tmp_path, capsys):
-    arrays = write_set(tmp_path / "small", count=1)
-    assert arrays["depth"].any()
-    # with one frame the donor of holes is the frame itself, whose truth is all known
+    write_set(tmp_path / "small", count=1)
+    # with one frame the donor of holes is the frame itself, whose holes hide nothing
     assert main(["evaluate", str(tmp_path / "small"), "--protocol", "raw", "--models", "nearest"]) == 1
     assert "choose others with --protocol" in capsys.readouterr().err
+
+
+def test_a_frame_that_cannot_be_read_is_left_out_and_told_of(two_sets, tmp_path, capsys):
+    (tmp_path / "one" / "rgb" / "1.png").write_bytes(b"no image")
+    out = tmp_path / "out"
+    assert main(["evaluate", two_sets[0], "--protocol", "rows", "--models", "nearest", "--out", str(out)]) == 0
+    assert "rgb/1.png" in capsys.readouterr().out
+    content = json.loads((out / "evaluation.json").read_text())
+    assert "frame 1" in content["failures"][0]
+    assert content["scores"][0]["frames"] == 2
+
+
+class FailingOnce(Engine):
+    """Fails on its second frame."""
+
+    engine, model = "classical", "failing"
+
+    def __init__(self) -> None:
+        self.frames = 0
+
+    def run(self, image: np.ndarray, depth: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+        self.frames += 1
+        return np.full_like(depth, np.nan if self.frames == 2 else scale), np.ones_like(depth)
+
+
+def test_a_model_that_fails_on_a_set_is_left_out_there_and_said_so(two_sets, tmp_path, monkeypatch):
+    def with_failing(name, profile):
+        return DepthCompleter(profile, FailingOnce()) if name == "failing" else open_model(name, profile)
+
+    monkeypatch.setattr(runs, "open_model", with_failing)
+    out = tmp_path / "out"
+    arguments = ["evaluate", *two_sets, "--protocol", "rows", "--models", "failing,nearest", "--out", str(out)]
+    assert main(arguments) == 0
+    whole = {(row["set"], row["model"], row["frames"]) for row in read_csv(out / "evaluation.csv")}
+    assert whole == {("one", "nearest", "3"), ("two", "nearest", "3"), ("two", "failing", "3")}
+    told = (out / "evaluation.md").read_text()
+    assert "one, failing: left out" in told and "not finite" in told
+    assert next(line for line in told.splitlines() if line.startswith("| failing |")).endswith("(1 set) |")
+    assert next(line for line in told.splitlines() if line.startswith("| one, rows")).split(" | ")[1] == "-"
+
+
+def test_each_set_has_its_own_profile(tmp_path):
+    for name, sensor in (("far", "Velodyne"), ("near", "Kinect")):
+        write_set(tmp_path / name, name=name, sensor=sensor, depth={"scale_to_m": 0.001})  # up to 65 m
+    evaluation = evaluate([open_folder(tmp_path / name) for name in ("far", "near")], ["sparse5"], ["nearest"], 1)
+    far, near = (evaluation.metrics[Key(name, "sparse5", "nearest")].compute() for name in ("far", "near"))
+    assert far["over 32 m"]["pixels"] > 0
+    assert near["8-16 m"]["pixels"] > 0
+    assert near["16-32 m"]["pixels"] == near["over 32 m"]["pixels"] == 0
+
+
+def test_an_interrupted_run_prints_and_writes_what_there_is(two_sets, tmp_path, monkeypatch, capsys):
+    def interrupted(folder, profile):
+        samples = open_folder(folder, profile)
+
+        def read(index: int) -> Sample:
+            if index == 2:
+                signal.raise_signal(signal.SIGINT)
+            return samples.read(index)
+
+        return replace(samples, read=read)
+
+    monkeypatch.setattr(command, "open_folder", interrupted)
+    out = tmp_path / "out"
+    arguments = ["evaluate", *two_sets, "--protocol", "rows,sr8", "--models", "nearest,guided", "--out", str(out)]
+    assert main(arguments) == 130
+    assert "interrupted" in capsys.readouterr().out
+    content = json.loads((out / "evaluation.json").read_text())
+    assert not content["complete"]
+    assert {(score["set"], score["frames"]) for score in content["scores"]} == {("one", 2)}
+
+
+def test_a_set_whose_rooms_are_trained_on_is_marked_in_every_table(two_sets, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "open_folder", lambda *_: replace(open_folder(Path(two_sets[0])), note=OVERLAP))
+    out = tmp_path / "out"
+    assert main(["evaluate", two_sets[0], "--protocol", "rows", "--models", "nearest", "--out", str(out)]) == 0
+    assert OVERLAP in capsys.readouterr().out
+    marked = (out / "evaluation.md").read_text()
+    assert "| one \\*, rows, 3 frames |" in marked and f"\\* {OVERLAP}" in marked
+    assert json.loads((out / "evaluation.json").read_text())["notes"] == {"one": OVERLAP}
+
+
+def test_sets_that_the_training_splits_name_carry_the_note(tmp_path):
+    splits = share_directory() / "config" / "training" / "splits.yaml"
+    if not splits.is_file():
+        pytest.skip("no training splits")
+    trained = yaml.safe_load(splits.read_text())["train"][0]
+    for name in (trained, "elsewhere"):
+        write_set(tmp_path / name, name=name)
+    assert open_folder(tmp_path / trained).note == OVERLAP
+    assert open_folder(tmp_path / "elsewhere").note == ""
+
+
+def test_prefill_is_what_an_untrained_network_returns(two_sets):
+    pytest.importorskip("torch")
+    frame = make_trial("sparse5", open_folder(Path(two_sets[0])), 0).frame
+    kinect = load_profile("kinect")
+    for prefill, network in (("prefill", "torch:lite"), ("prefill-depth", "torch:fast_interpolation")):
+        start, untrained = open_model(prefill, kinect).complete(frame), open_model(network, kinect).complete(frame)
+        np.testing.assert_allclose(start.depth, untrained.depth, rtol=1e-5)
+
+
+def test_random_weights_are_named_so_in_every_table(two_sets):
+    pytest.importorskip("torch")
+    evaluation = evaluate([open_folder(Path(two_sets[0]))], ["sparse5"], ["torch:lite-full", "nearest"], 1)
+    assert [key.model for key in evaluation.metrics] == ["torch:lite-full (untrained)", "nearest"]
+
+
+def test_trained_weights_run_by_default_and_by_name_untrained_ones_only_when_asked_for(two_sets, tmp_path, monkeypatch):
+    pytest.importorskip("safetensors")
+    weights = pytest.importorskip("depth_completion_ros.networks.weights")
+    monkeypatch.setenv(DIRECTORY_VARIABLE, str(tmp_path))
+    kinect = load_profile("kinect")
+    before = default_models()
+    assert set(BASELINES) - {"linear"} <= set(before)
+    assert not open_model("torch:srgan-full", kinect).engine.trained
+    trained = replace(weights.untrained("srgan"), profile="kinect")
+    weights.save_weights(trained, tmp_path / "srgan-small-desk.safetensors")
+    assert [name for name in default_models() if name not in before] == ["torch:srgan-small-desk"]
+    for name in ("torch:srgan-small-desk", "srgan-small-desk", str(tmp_path / "srgan-small-desk.safetensors")):
+        completer = open_model(name, kinect)
+        assert (completer.engine.engine, completer.engine.trained) == ("torch", True)
 
 
 def test_bench_engines_times_every_model_asked_for(tmp_path, capsys):

@@ -2,73 +2,154 @@
 
 from __future__ import annotations
 
-import cv2
+from math import log
+
 import numpy as np
 
 from ..completer import TOLERANCE_M, TOLERANCE_RELATIVE
 from ..frame import CompletedDepth
+from .rank_statistics import ause, spearman
+from .strata import STRATA, ScoredPixels
 
-NEAR_PX = 8.0  # a pixel at most so far from a measurement is near
 CONFIDENCE_BINS = 10
-
-
-class Metric:
-    """Scores one method on the pixels with truth, all frames pooled: everywhere, and near and far from measurements."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget all frames."""
-        self._strata = {name: _Sums() for name in ("all", "near", "far")}
-
-    def update(self, completed: CompletedDepth, truth: np.ndarray) -> None:
-        """Add a frame. truth: (H, W) float32 [m], NaN where unknown; where the depth is NaN nothing is scored."""
-        known = np.isfinite(truth) & np.isfinite(completed.depth)
-        distance = cv2.distanceTransform((~completed.measured).view(np.uint8), cv2.DIST_L2, 5)
-        far = distance > NEAR_PX
-        for name, pixels in (("all", known), ("near", known & ~far), ("far", known & far)):
-            self._strata[name].add(completed.depth[pixels], completed.confidence[pixels], truth[pixels])
-
-    def compute(self) -> dict[str, dict[str, float]]:
-        """By stratum ("all", "near", "far"): the figures of ``FIGURES``; NaN where the stratum has no pixel."""
-        return {name: sums.figures() for name, sums in self._strata.items()}
-
+NOMINAL_COVERAGE = 0.9
+DELTAS = {"delta110": 1.1, "delta125": 1.25, "delta125_2": 1.25**2, "delta125_3": 1.25**3}
 
 FIGURES = {
     "pixels": "pixels scored",
     "rmse": "root mean square error [m]",
     "mae": "mean absolute error [m]",
     "rel": "mean absolute error by true depth",
-    "delta1": "share with max(depth/truth, truth/depth) < 1.25",
+    "mape": "the same in percent",
+    "irmse": "root mean square error of inverse depth [1/km]",
+    "imae": "mean absolute error of inverse depth [1/km]",
+    **{name: f"share with max(depth/truth, truth/depth) < {limit:.6g}" for name, limit in DELTAS.items()},
+    "ssim": "structural similarity, mean over windows with truth under at least half of their weight",
+    "psnr": "peak signal-to-noise ratio [dB]; the peak is the largest true depth of each frame",
     "within": "share with error < max(5 cm, 2 % of depth), which confidence is to foretell",
     "confidence": "mean confidence",
     "ece": "expected calibration error: |confidence - within| of ten bins of confidence, weighted by pixels",
+    "coverage": f"share with an error inside the {NOMINAL_COVERAGE:.0%} interval that sigma says",
+    "nll": "mean negative logarithm of the Laplace density that sigma says, at the error [nat, of metres]",
+    "ause": "area under the sparsification error of sigma by mean error; 0 ranks perfectly",
+    "ause_distance": "the same of the distance to the nearest measurement: what sigma has to beat",
+    "spearman": "rank correlation of sigma and absolute error",
 }
 
 
-class _Sums:
+class Metric:
+    """Scores one model over frames, by stratum (``STRATA``).
+
+    Pixels of all frames are pooled: a frame with more of them weighs more. The rank statistics (AUSE, Spearman) are
+    taken of each frame alone, on at most ``RANK_PIXELS`` of its pixels, and averaged by the frames' numbers of pixels.
+    So a frame leaves three numbers behind, which intervals are drawn from; all else is sums.
+    """
+
     def __init__(self) -> None:
-        self._pixels = 0
-        self._sums = np.zeros(4)  # of error², |error|, |error|/truth, delta1
-        self._bins = np.zeros((CONFIDENCE_BINS, 2))  # summed confidence and hits
+        self.reset()
 
-    def add(self, depth: np.ndarray, confidence: np.ndarray, truth: np.ndarray) -> None:
-        depth, truth = depth.astype(np.float64), truth.astype(np.float64)
-        error = np.abs(depth - truth)
-        close = np.maximum(depth / truth, truth / depth) < 1.25
-        self._pixels += depth.size
-        self._sums += [np.sum(error**2), np.sum(error), np.sum(error / truth), np.sum(close)]
-        hit = error < np.maximum(TOLERANCE_M, TOLERANCE_RELATIVE * depth)
-        position = np.minimum((confidence * CONFIDENCE_BINS).astype(np.intp), CONFIDENCE_BINS - 1)
-        self._bins[:, 0] += np.bincount(position, confidence, CONFIDENCE_BINS)
-        self._bins[:, 1] += np.bincount(position, hit, CONFIDENCE_BINS)
+    def reset(self) -> None:
+        """Forget all frames."""
+        self._sums: dict[str, np.ndarray] = {}
+        self._frames: list[np.ndarray] = []
 
-    def figures(self) -> dict[str, float]:
-        if self._pixels == 0:
-            return {"pixels": 0} | {name: float("nan") for name in list(FIGURES)[1:]}
-        square, absolute, relative, close = self._sums / self._pixels
-        confidence, within = self._bins.sum(axis=0) / self._pixels
-        gap = np.abs(self._bins[:, 0] - self._bins[:, 1]).sum() / self._pixels
-        values = (np.sqrt(square), absolute, relative, close, within, confidence, gap)
-        return {"pixels": self._pixels} | dict(zip(list(FIGURES)[1:], map(float, values), strict=True))
+    @property
+    def frames(self) -> int:
+        """Number of frames."""
+        return len(self._frames)
+
+    def update(self, completed: CompletedDepth, pixels: ScoredPixels) -> None:
+        """Add a frame."""
+        self.add(frame_sums(completed, pixels))
+
+    def add(self, sums: dict[str, np.ndarray]) -> None:
+        """Add a frame by its ``frame_sums``."""
+        for name, values in sums.items():
+            self._sums[name] = self._sums.get(name, 0) + values
+        self._frames.append(np.array([sums[name][STRATA.index("all")] for name in ("pixels", "square", "absolute")]))
+
+    def compute(self) -> dict[str, dict[str, float]]:
+        """By stratum the figures of ``FIGURES``; NaN where a figure has no pixels."""
+        if not self._sums:
+            return {stratum: {"pixels": 0} | dict.fromkeys(list(FIGURES)[1:], float("nan")) for stratum in STRATA}
+        with np.errstate(invalid="ignore", divide="ignore"):
+            figures = _figures(self._sums)
+        return {
+            stratum: {"pixels": int(figures["pixels"][position])}
+            | {name: float(figures[name][position]) for name in list(FIGURES)[1:]}
+            for position, stratum in enumerate(STRATA)
+        }
+
+    def resampled(self, weights: np.ndarray) -> np.ndarray:
+        """(2, D): RMSE and MAE [m] over all pixels, each frame counted ``weights`` (D, frames) times."""
+        pixels, square, absolute = (weights @ np.array(self._frames)).T
+        return np.stack([np.sqrt(square / pixels), absolute / pixels])
+
+
+def frame_sums(completed: CompletedDepth, pixels: ScoredPixels) -> dict[str, np.ndarray]:
+    """What a frame adds to the sums of a metric: (S,) or (S, bins) by name, S strata."""
+    depth, sigma, confidence = pixels.of(completed)
+    truth = pixels.truth
+    error = np.abs(depth - truth)
+    inverse = error / (depth * truth)
+    ratio = np.maximum(depth / truth, truth / depth)
+    b = sigma / np.sqrt(2)
+    within = error < np.maximum(TOLERANCE_M, TOLERANCE_RELATIVE * depth)
+    similar = pixels.similarity.valid[pixels.where]
+    sums = {
+        "pixels": pixels.sums(),
+        "square": pixels.sums(error**2),
+        "absolute": pixels.sums(error),
+        "relative": pixels.sums(error / truth),
+        "inverse_square": pixels.sums(inverse**2),
+        "inverse": pixels.sums(inverse),
+        **{name: pixels.sums(ratio < limit) for name, limit in DELTAS.items()},
+        "similar": pixels.sums(similar),
+        "ssim": pixels.sums(pixels.similarity.map(completed.depth)[pixels.where] * similar),
+        "peak_square": pixels.sums() * truth.max() ** 2,
+        "within": pixels.sums(within),
+        "confidence": pixels.sums(confidence),
+        "covered": pixels.sums(error < -log(1 - NOMINAL_COVERAGE) * b),
+        "nll": pixels.sums(np.log(2 * b) + error / b),
+    }
+    position = np.minimum((confidence * CONFIDENCE_BINS).astype(np.intp), CONFIDENCE_BINS - 1)
+    sums["gaps"] = pixels.histogram(position, CONFIDENCE_BINS, confidence - within)
+    return sums | _rank_sums(error, sigma, pixels)
+
+
+def _rank_sums(error: np.ndarray, sigma: np.ndarray, pixels: ScoredPixels) -> dict[str, np.ndarray]:
+    """Each frame's rank statistics times its number of pixels, and that number; 0 where there is nothing to rank."""
+    counts = pixels.sums()
+    names = ("ause", "ause_distance", "spearman", "ranked")
+    sums = {name: np.zeros(len(STRATA)) for name in names}
+    for position, stratum in enumerate(STRATA):
+        drawn = pixels.drawn_of(stratum)
+        if drawn.size > 1:
+            areas = (ause(error[drawn], of[drawn]) for of in (sigma, pixels.distance))
+            values = (*areas, spearman(error[drawn], sigma[drawn]), 1.0)
+            for name, value in zip(names, values, strict=True):
+                sums[name][position] = value * counts[position]
+    return sums
+
+
+def _figures(sums: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    pixels = sums["pixels"]
+    relative = sums["relative"] / pixels
+    return {
+        "pixels": pixels,
+        "rmse": np.sqrt(sums["square"] / pixels),
+        "mae": sums["absolute"] / pixels,
+        "rel": relative,
+        "mape": 100 * relative,
+        "irmse": 1000 * np.sqrt(sums["inverse_square"] / pixels),
+        "imae": 1000 * sums["inverse"] / pixels,
+        **{name: sums[name] / pixels for name in DELTAS},
+        "ssim": sums["ssim"] / sums["similar"],
+        "psnr": 10 * np.log10(sums["peak_square"] / sums["square"]),
+        "within": sums["within"] / pixels,
+        "confidence": sums["confidence"] / pixels,
+        "ece": np.abs(sums["gaps"]).sum(axis=1) / pixels,
+        "coverage": sums["covered"] / pixels,
+        "nll": sums["nll"] / pixels,
+        **{name: sums[name] / sums["ranked"] for name in ("ause", "ause_distance", "spearman")},
+    }

@@ -1,0 +1,38 @@
+"""The start of the networks as a model of its own: what a network that corrects nothing returns."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..contract import MULTIPLE
+from ..engines import Engine
+from ..networks.shell import CompletionNetwork, CoreInputs
+
+LOG_B = -3.0  # as unsure as an untrained network: by 5 % of depth
+
+
+class NoCorrection(nn.Module):
+    """A core that leaves the shell's prefill as it is."""
+
+    def forward(self, inputs: CoreInputs) -> tuple[Tensor, Tensor]:
+        return torch.zeros_like(inputs.prefill), torch.full_like(inputs.prefill, LOG_B)
+
+
+class PrefillEngine(Engine):
+    """The networks' shell around ``NoCorrection``, on the CPU. guided: False for the start of depth-only networks."""
+
+    engine = "torch"
+    multiple = MULTIPLE
+
+    def __init__(self, model: str, guided: bool):
+        self.model = model
+        self._network = CompletionNetwork(NoCorrection(), model, "", guided).eval()
+
+    def run(self, image: np.ndarray, depth: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+        colour = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None] / 255
+        with torch.inference_mode():
+            inputs = colour, torch.from_numpy(np.ascontiguousarray(depth))[None, None], torch.full((1, 1, 1, 1), scale)
+            completed, log_b = self._network(*inputs)
+            return completed.numpy()[0, 0], (completed * torch.exp(log_b) * 2**0.5).numpy()[0, 0]

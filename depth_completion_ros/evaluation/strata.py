@@ -1,0 +1,89 @@
+"""Which pixels of a trial are scored, and what kind of pixels they are."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from ..frame import CompletedDepth
+from .structure import StructuralSimilarity
+
+NEAR_PX = 8.0  # a pixel at most so far from a measurement is near
+EDGE_PX = 5  # an edge is where the known depths within a square of so many pixels
+EDGE_RATIO = 1.05  # differ by more than this factor
+RANGES_M = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # limits of the bands
+RANK_PIXELS = 10_000  # of a frame, drawn at random, that rank statistics look at
+
+_KINDS = ("measured", "near", "far")
+_BANDS = tuple(
+    f"{low:.0f}-{high:.0f} m" if high < np.inf else f"over {low:.0f} m"
+    for low, high in zip((0, *RANGES_M), (*RANGES_M, np.inf), strict=True)
+)
+_CELLS = (len(_KINDS), 2, len(_BANDS))  # kind, edge, band: each pixel is of one cell, each stratum is some cells
+
+
+def _strata() -> dict[str, np.ndarray]:
+    kind, edge, band = np.indices(_CELLS).reshape(3, -1)
+    strata = {"all": kind >= 0, "filled": kind > 0}
+    strata |= {name: kind == position for position, name in enumerate(_KINDS)}
+    strata |= {"edges": edge == 1, "flat": edge == 0}
+    return strata | {name: band == position for position, name in enumerate(_BANDS)}
+
+
+_MEMBERS = _strata()
+STRATA = tuple(_MEMBERS)
+_MEMBERSHIP = np.array(list(_MEMBERS.values()))
+
+
+class ScoredPixels:
+    """The pixels of one trial that have a truth; made once and shared by all models.
+
+    "measured": the sensor measured them, which is scored where the truth is another than the measurement; "near" and
+    "far" from the nearest measurement: filled. "edges": depth steps within 5 x 5 pixels. Bands of range by true depth.
+
+    shown, truth: (H, W) float32 [m], NaN missing; at least one pixel of truth. measured: (H, W) bool, what the model
+    takes as measured. seed: of the pixels drawn for rank statistics.
+
+    Of the scored pixels, row by row: truth (N,) float64 [m]; distance (N,) float32 to the nearest measurement [px];
+    drawn, positions in them that rank statistics look at. where: (H, W) bool, the scored pixels.
+    """
+
+    def __init__(self, shown: np.ndarray, truth: np.ndarray, measured: np.ndarray, seed: int = 0):
+        self.where = np.isfinite(truth)
+        self.truth = truth[self.where].astype(np.float64)
+        self.distance = cv2.distanceTransform((~measured).view(np.uint8), cv2.DIST_L2, 5)[self.where]
+        kind = np.where(self.distance > NEAR_PX, 2, np.where(measured[self.where], 0, 1))
+        edge = _edges(np.where(self.where, truth, shown))[self.where].astype(np.intp)
+        self._cell = np.ravel_multi_index((kind, edge, np.digitize(self.truth, RANGES_M)), _CELLS)
+        size = self.truth.size
+        rng = np.random.default_rng(seed)
+        self.drawn = np.arange(size) if size <= RANK_PIXELS else rng.choice(size, RANK_PIXELS, replace=False)
+        self.similarity = StructuralSimilarity(truth)
+
+    def of(self, completed: CompletedDepth) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Depth, sigma and confidence of the scored pixels, (N,) float64 each."""
+        arrays = (completed.depth, completed.sigma, completed.confidence)
+        depth, sigma, confidence = (array[self.where].astype(np.float64) for array in arrays)
+        return depth, sigma, confidence
+
+    def sums(self, values: np.ndarray | None = None) -> np.ndarray:
+        """(S,): sum of values (N,) over the pixels of each stratum; their number where values is None."""
+        return _MEMBERSHIP @ np.bincount(self._cell, values, _MEMBERSHIP.shape[1])
+
+    def histogram(self, position: np.ndarray, bins: int, values: np.ndarray) -> np.ndarray:
+        """(S, bins): the sums of values (N,) by bin, of which position (N,) is the number."""
+        cells = _MEMBERSHIP.shape[1]
+        return _MEMBERSHIP @ np.bincount(self._cell * bins + position, values, cells * bins).reshape(cells, bins)
+
+    def drawn_of(self, stratum: str) -> np.ndarray:
+        """Those of the drawn positions that are of a stratum."""
+        return self.drawn[_MEMBERS[stratum][self._cell[self.drawn]]]
+
+
+def _edges(depth: np.ndarray) -> np.ndarray:
+    """(H, W) bool; depth (H, W) [m], NaN unknown."""
+    known = np.isfinite(depth)
+    square = np.ones((EDGE_PX, EDGE_PX), np.uint8)
+    farthest = cv2.dilate(np.where(known, depth, np.float32(0)), square)
+    nearest = cv2.erode(np.where(known, depth, np.float32(np.inf)), square)
+    return farthest / EDGE_RATIO > nearest

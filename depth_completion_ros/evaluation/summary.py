@@ -1,0 +1,131 @@
+"""Errors with intervals, against the best classical baseline, by set and in total."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from .metrics import Metric
+from .runs import Key
+
+DRAWS = 1000
+INTERVAL = (2.5, 97.5)  # percentiles
+ERRORS = ("rmse", "mae")
+ALL = "all protocols"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value and its 95 % interval; low and high are NaN where all draws are equal, as those of a single frame."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One model under one protocol, on one set or in total.
+
+    set: its name, "3 sets" in total. frames: scored. errors: RMSE and MAE [m] by name, of all scored pixels; in total
+    their means over the sets. changes: the same relative to the best classical baseline on each set, -0.31 for 31 %
+    less; in total from the geometric mean of the ratios; empty where no baseline was scored. best: by error, which
+    baseline that is; empty in total.
+    """
+
+    set: str
+    protocol: str
+    model: str
+    frames: int
+    errors: dict[str, Estimate]
+    changes: dict[str, Estimate]
+    best: dict[str, str]
+
+
+def summarise(
+    metrics: dict[Key, Metric], baselines: tuple[str, ...], seed: int = 0
+) -> tuple[list[Comparison], list[Comparison]]:
+    """Comparisons by set, and totals: by protocol and over all of them, each model over the sets it was scored on.
+
+    Intervals are percentiles of a bootstrap over the frames of each set (Efron & Tibshirani, An Introduction to the
+    Bootstrap, 1993, section 13.3). All models share the draws, so that changes are of pairs. The best baseline is the
+    one of the smallest error on all frames of the set, for RMSE and MAE apart.
+    """
+    draws = _draws(metrics, baselines, seed)
+    protocols = dict.fromkeys(one.protocol for one in draws)
+    groups: dict[tuple[str, str], list[_Draws]] = {}
+    for protocol in (*protocols, ALL) if len(protocols) > 1 else protocols:
+        for one in draws:
+            if protocol in (one.protocol, ALL):
+                groups.setdefault((protocol, one.model), []).append(one)
+    totals = [_total(protocol, model, group) for (protocol, model), group in groups.items()]
+    return [one.comparison() for one in draws], [one.comparison() for one in totals]
+
+
+@dataclass(frozen=True)
+class _Draws:
+    """errors, ratios: (2, 1 + DRAWS), RMSE and MAE of all frames, then of each draw; ratios None without baseline."""
+
+    set: str
+    protocol: str
+    model: str
+    frames: int
+    errors: np.ndarray
+    ratios: np.ndarray | None
+    best: dict[str, str]
+
+    def comparison(self) -> Comparison:
+        changes = {} if self.ratios is None else _estimates(self.ratios - 1)
+        return Comparison(self.set, self.protocol, self.model, self.frames, _estimates(self.errors), changes, self.best)
+
+
+def _draws(metrics: dict[Key, Metric], baselines: tuple[str, ...], seed: int) -> list[_Draws]:
+    by_trials: dict[tuple[str, str], dict[str, Metric]] = {}
+    for key, metric in metrics.items():
+        by_trials.setdefault((key.set, key.protocol), {})[key.model] = metric
+    draws = []
+    for (name, protocol), models in by_trials.items():
+        frames = next(iter(models.values())).frames
+        weights = _weights(frames, zlib.crc32(f"{name} {protocol}".encode()), seed)
+        errors = {model: metric.resampled(weights) for model, metric in models.items()}
+        known = [model for model in models if model in baselines]
+        best = {error: _smallest(errors, known, row) for row, error in enumerate(ERRORS)} if known else {}
+        reference = np.stack([errors[model][row] for row, model in enumerate(best.values())]) if best else None
+        for model in models:
+            ratios = None if reference is None else errors[model] / reference
+            draws.append(_Draws(name, protocol, model, frames, errors[model], ratios, best))
+    return draws
+
+
+def _smallest(errors: dict[str, np.ndarray], models: list[str], row: int) -> str:
+    return min(models, key=lambda model: float(errors[model][row, 0]))
+
+
+def _weights(frames: int, *seed: int) -> np.ndarray:
+    """(1 + DRAWS, frames): how often each frame counts, once in the first row and as drawn in the others."""
+    drawn = np.random.default_rng(seed).multinomial(frames, np.full(frames, 1 / frames), DRAWS)
+    return np.vstack([np.ones(frames, drawn.dtype), drawn])
+
+
+def _total(protocol: str, model: str, group: list[_Draws]) -> _Draws:
+    ratios = [one.ratios for one in group if one.ratios is not None]
+    sets = len({one.set for one in group})
+    return _Draws(
+        set=f"{sets} set{'s' if sets > 1 else ''}",
+        protocol=protocol,
+        model=model,
+        frames=sum(one.frames for one in group),
+        errors=np.mean([one.errors for one in group], axis=0),
+        ratios=np.exp(np.mean(np.log(ratios), axis=0)) if ratios else None,
+        best={},
+    )
+
+
+def _estimates(draws: np.ndarray) -> dict[str, Estimate]:
+    estimates = {}
+    for error, (value, *drawn) in zip(ERRORS, draws, strict=True):
+        low, high = np.percentile(drawn, INTERVAL) if np.ptp(drawn) > 0 else (np.nan, np.nan)
+        estimates[error] = Estimate(float(value), float(low), float(high))
+    return estimates
