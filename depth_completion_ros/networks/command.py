@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
         described = method(name)
         for size in SIZES:
             parameters, flops = cost(name, size)
-            weights = "trained" if weights_file(name, size).is_file() else "untrained"
+            weights = _origin(weights_file(name, size))
             figures = f"{parameters / 1e6:.2f} M", f"{flops / 1e9:.1f}"
             rows.append((name, size, *figures, described.inputs, described.paper, weights))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -37,7 +37,17 @@ def run(args: argparse.Namespace) -> int:
 
 def weights_file(name: str, size: str) -> Path:
     """Where the trained weights of a network lie once there are any."""
-    return share_directory() / "models" / f"{name}-{size}.pt"
+    return share_directory() / "models" / f"{name}-{size}.safetensors"
+
+
+def _origin(path: Path) -> str:
+    """Of trained weights, the sensor they were trained for and for how long."""
+    from .weights import read_metadata
+
+    if not path.is_file():
+        return "untrained"
+    metadata = read_metadata(path)
+    return f"trained for {metadata['profile']} sensors, {float(metadata.get('minutes', 'nan')):.0f} min"
 
 
 def cost(name: str, size: str) -> tuple[int, int]:
