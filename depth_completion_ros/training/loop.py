@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -91,20 +92,22 @@ def train(
 def _stop_signals() -> Iterator[Callable[[], bool]]:
     """Whether SIGINT or SIGTERM has come; the step in progress ends first. A second one ends the process as usual."""
     received: list[int] = []
-    previous: dict[int, object] = {}
+    previous: dict[signal.Signals, Any] = {}
+
+    def restore() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
     def handle(number: int, frame: object) -> None:
         received.append(number)
-        for each, handler in previous.items():
-            signal.signal(each, handler)  # type: ignore[arg-type]
+        restore()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         previous[number] = signal.signal(number, handle)
     try:
         yield lambda: bool(received)
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
+        restore()
 
 
 class Log:

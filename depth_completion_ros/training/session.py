@@ -86,10 +86,10 @@ class Session:
             scores = self._validation.evaluate(trainer.ema, pictures / f"step-{trainer.step:07}.png")
             relative = self._validation.relative(scores)
             self._print(scores, relative)
-            self._validation_log.add(
-                {"step": trainer.step, "minutes": f"{trainer.elapsed_s / 60:.2f}", "relative": f"{relative:.4f}"}
-                | {f"{group} {p} {n}": f"{v:.5f}" for (group, p), s in scores.items() for n, v in s._asdict().items()}
-            )
+            row = {"step": str(trainer.step), "minutes": f"{trainer.elapsed_s / 60:.2f}", "relative": f"{relative:.4f}"}
+            for (group, protocol), score in scores.items():
+                row |= {f"{group} {protocol} {name}": f"{value:.5f}" for name, value in score._asdict().items()}
+            self._validation_log.add(row)
             if relative >= trainer.best_score:
                 return
             trainer.best_score = relative
