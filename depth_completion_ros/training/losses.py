@@ -15,7 +15,7 @@ from torch import Tensor
 
 _GRADIENT_SCALES = 4
 _MIN_RELATIVE_DEPTH = 0.05  # of scale; nearer than this, 1/z weighs no more
-_CHARBONNIER = 1e-3
+_SMALLEST_RMSE = 1e-3  # below it the gradient of the root fades
 
 
 class Comparison(NamedTuple):
@@ -55,6 +55,11 @@ def laplace_nll(c: Comparison) -> Tensor:
     return _mean(c.log_error().abs() * torch.exp(-c.log_b) + c.log_b, c.weight)
 
 
+def laplace_scale(c: Comparison) -> Tensor:
+    """As ``laplace_nll``, but it teaches log_b alone and leaves the depth to the other losses."""
+    return _mean(c.log_error().abs().detach() * torch.exp(-c.log_b) + c.log_b, c.weight)
+
+
 def l1(c: Comparison) -> Tensor:
     """Mean absolute error over scale."""
     return _mean(c.error().abs(), c.weight)
@@ -69,7 +74,7 @@ def rmse(c: Comparison) -> Tensor:
     """Root mean square error over scale of each sample, averaged: as L2, but no single sample outweighs the others."""
     weight = c.weight.sum(dim=(1, 2, 3))
     squares = (c.error().square() * c.weight).sum(dim=(1, 2, 3)) / weight.clamp(min=1)
-    return _mean((squares + _CHARBONNIER**2).sqrt(), (weight > 0).float())
+    return _mean((squares + _SMALLEST_RMSE**2).sqrt(), (weight > 0).float())
 
 
 def inverse_depth_l1(c: Comparison) -> Tensor:
@@ -122,6 +127,7 @@ def total_variation(c: Comparison) -> Tensor:
 ADVERSARIAL = "adversarial"  # needs a discriminator beside the network, which the loop trains along
 LOSSES: dict[str, Loss | None] = {
     "laplace_nll": laplace_nll,
+    "laplace_scale": laplace_scale,
     "l1": l1,
     "l2": l2,
     "rmse": rmse,

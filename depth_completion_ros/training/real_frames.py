@@ -22,7 +22,7 @@ _LARGEST_WINDOW = 2.0  # of the size that it is brought to
 
 
 class RealFrames:
-    """The frames of one or more folders with a meta.json.
+    """The frames of one or more folders with a meta.json. contents: what is in each, for people.
 
     cache: folder for the decoded frames. max_turn_rad: frames whose camera turned further between colour and depth are
     left out where the set tells. Raises InputError for frames that cannot be read, ConfigurationError where none is
@@ -30,9 +30,11 @@ class RealFrames:
     """
 
     def __init__(self, folders: list[Path], cache: Path, max_turn_rad: float, device: torch.device):
-        decoded = [_decoded(read_folder(folder), cache, max_turn_rad) for folder in folders]
+        sets = [read_folder(folder) for folder in folders]
+        decoded = [_decoded(frames, cache, max_turn_rad) for frames in sets]
         if not sum(len(arrays["image"]) for arrays in decoded):
             raise ConfigurationError(f"{', '.join(map(str, folders))} hold no frames to train on: raise max_turn_rad")
+        self.contents = [_described(s, len(arrays["image"])) for s, arrays in zip(sets, decoded, strict=True)]
         self.device = device
         # On the CPU these stay files, which the system keeps in memory as far as there is room.
         self._images = [image.to(device) for arrays in decoded for image in arrays["image"]]
@@ -101,6 +103,13 @@ def _decoded(frames: FrameSet, cache: Path, max_turn_rad: float) -> dict[str, Te
     # Copy on write: PyTorch wants arrays that it could write to.
     names = ("image", "depth", "anchors")
     return {name: torch.from_numpy(np.load(directory / f"{name}.npy", mmap_mode="c")) for name in names}
+
+
+def _described(frames: FrameSet, count: int) -> str:
+    source = f"{frames.source['repo']}@{frames.source['commit'][:10]}" if "commit" in frames.source else "no source"
+    return f"{frames.name}: {count} frames, {frames.licence.get('spdx', 'no licence')}, {source}; " + (
+        frames.licence.get("cite", "")
+    )
 
 
 def _turn(entry: dict[str, float]) -> float:

@@ -49,6 +49,11 @@ class Recipe:
     image_dropout: float
     losses: dict[str, float]
 
+    @property
+    def model(self) -> str:
+        """What the weights are called: "lite-small", "lite-small-lidar"."""
+        return f"{self.network}-{self.size}" + ("" if self.profile == "any" else f"-{self.profile}")
+
     def hash(self) -> str:
         """The first 12 hex digits of the SHA-256 of all settings."""
         return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()[:12]

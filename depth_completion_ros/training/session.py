@@ -42,11 +42,10 @@ class Session:
         validation_frames: int,
     ):
         self._recipe = recipe
-        self._splits = splits
         self._out = out
         self._console = Console(stderr=True)
         with self._console.status("opening the training data"):
-            sources = open_sources(recipe, splits, data, cache, device)
+            sources, self._data = open_sources(recipe, splits, data, cache, device)
         self._trainer = Trainer(recipe, Batches(recipe, sources, device), device)
         if resume:
             self._trainer.restore(load_checkpoint(out / CHECKPOINT, device))
@@ -78,14 +77,15 @@ class Session:
         trainer = self._trainer
         weighted = WeightedNetwork(trainer.ema, self._recipe.profile)
         about = provenance(self._recipe, trainer)
+        columns: dict[str, Scores] = {}
         save_weights(weighted, self._out / "last.safetensors", about)
-        scores: Scores = {}
         if self._validation is not None:
             pictures = self._out / "pictures"
             pictures.mkdir(exist_ok=True)
             scores = self._validation.evaluate(trainer.ema, pictures / f"step-{trainer.step:07}.png")
             relative = self._validation.relative(scores)
-            self._print(scores, relative)
+            columns = {**self._validation.baselines, "network": scores}
+            self._print(columns, relative)
             row = {"step": str(trainer.step), "minutes": f"{trainer.elapsed_s / 60:.2f}", "relative": f"{relative:.4f}"}
             for (group, protocol), score in scores.items():
                 row |= {f"{group} {protocol} {name}": f"{value:.5f}" for name, value in score._asdict().items()}
@@ -94,24 +94,19 @@ class Session:
                 return
             trainer.best_score = relative
         save_weights(weighted, self._weights_file(), about)
-        card = model_card(self._recipe, self._splits, about, scores, self._validation)
+        card = model_card(self._recipe, about, self._data, columns)
         self._weights_file().with_suffix(".md").write_text(card)
 
     def _weights_file(self) -> Path:
-        recipe = self._recipe
-        profile = "" if recipe.profile == "any" else f"-{recipe.profile}"
-        return self._out / f"{recipe.network}-{recipe.size}{profile}.safetensors"
+        return self._out / f"{self._recipe.model}.safetensors"
 
-    def _print(self, scores: Scores, relative: float) -> None:
-        assert self._validation is not None
-        title = f"step {self._trainer.step}: RMSE/MAE in mm; {relative:.3f} of the start's (geometric mean)"
+    def _print(self, columns: dict[str, Scores], relative: float) -> None:
+        title = f"step {self._trainer.step}: RMSE / MAE in mm; {relative:.3f} of the start's (geometric mean)"
         table = Table("set", "protocol", title=title, title_justify="left")
-        columns = {**self._validation.baselines, "network": scores}
         for name in columns:
             table.add_column(name, justify="right")
-        for key in scores:
-            figures = (f"{score.rmse * 1e3:.1f}/{score.mae * 1e3:.2f}" for score in (c[key] for c in columns.values()))
-            table.add_row(*key, *figures)
+        for key in columns["network"]:
+            table.add_row(*key, *(scores[key].millimetres() for scores in columns.values()))
         self._console.print(table)
 
     @contextmanager

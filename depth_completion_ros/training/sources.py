@@ -16,12 +16,14 @@ from .validation import Case, folder_cases
 
 def open_sources(
     recipe: Recipe, splits: Splits, data: Path | None, cache: Path, device: torch.device
-) -> dict[str, Source]:
-    """The recipe's sources by name, without those of no weight. data: the folder of recorded sets.
+) -> tuple[dict[str, Source], list[str]]:
+    """The recipe's sources by name, without those of no weight, and what is in them, for people.
 
+    data: the folder of recorded sets.
     Raises ConfigurationError where the recipe needs recorded sets and there are none.
     """
     sources: dict[str, Source] = {}
+    contents: list[str] = []
     if recipe.sources.get("real"):
         if data is None:
             raise ConfigurationError(
@@ -30,7 +32,8 @@ def open_sources(
             )
         frames = RealFrames([data / name for name in splits.train], cache, splits.max_turn_rad, device)
         sources["real"] = real_source(frames, recipe)
-    return sources
+        contents += frames.contents
+    return sources, contents
 
 
 def validation_cases(splits: Splits, data: Path | None, count: int) -> list[Case]:

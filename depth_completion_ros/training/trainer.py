@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from ..errors import ConfigurationError
 from ..networks import create
 from .batches import Batches
-from .losses import Comparison, evaluate_losses
+from .discriminator import Adversary
+from .losses import ADVERSARIAL, Comparison, evaluate_losses
 from .recipe import Recipe
 
 _START, _END = 1 / 25, 1e-4  # of the peak learning rate
@@ -62,6 +63,7 @@ class Trainer:
         self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = copy.deepcopy(self.network).eval().requires_grad_(False)
         self._batches = batches
+        self._adversary = Adversary(recipe.learning_rate, device) if ADVERSARIAL in recipe.losses else None
         self._parameters = list(self.network.parameters())
         self._optimiser = torch.optim.AdamW(
             _decayed_and_not(self.network, recipe.weight_decay), recipe.learning_rate, fused=True
@@ -72,8 +74,8 @@ class Trainer:
     def train_step(self, progress: float) -> dict[str, Tensor]:
         """Train on one batch with the learning rate of ``progress``, 0..1.
 
-        Returns each loss, unweighted, their weighted ``total`` and the ``gradient_norm``, as numbers on the device:
-        reading one waits for the device.
+        Returns each loss, unweighted, their weighted ``total``, the ``gradient_norm`` and, where there is one, the loss
+        of the discriminator, as numbers on the device: reading one waits for the device.
         """
         recipe, batch = self.recipe, self._batches.draw()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
@@ -81,6 +83,8 @@ class Trainer:
             depth, log_b = self._forward(image, batch.depth, batch.scale)
         comparison = Comparison(depth, log_b, batch.target, batch.weight, batch.scale)
         losses = evaluate_losses(recipe.losses, comparison)
+        if self._adversary:
+            losses[ADVERSARIAL] = self._adversary.loss(comparison)
         total = torch.stack([recipe.losses[name] * loss for name, loss in losses.items()]).sum()
 
         for group in self._optimiser.param_groups:
@@ -96,7 +100,10 @@ class Trainer:
         self._optimiser.step()
         self.step += 1
         self._average()
-        return {name: loss.detach() for name, loss in losses.items()} | {"total": total.detach(), "gradient_norm": norm}
+        losses |= {"total": total, "gradient_norm": norm}
+        if self._adversary:
+            losses["discriminator"] = self._adversary.train_step(comparison, self.learning_rate(progress))
+        return {name: loss.detach() for name, loss in losses.items()}
 
     def learning_rate(self, progress: float) -> float:
         """At ``progress``, 0..1."""
@@ -114,6 +121,7 @@ class Trainer:
             "optimiser": self._optimiser.state_dict(),
             "choices": self._batches.choices.get_state(),
             "noise": self._batches.noise.get_state(),
+            "adversary": self._adversary.state() if self._adversary else None,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -129,6 +137,8 @@ class Trainer:
         self._optimiser.load_state_dict(state["optimiser"])
         self._batches.choices.set_state(state["choices"].cpu())
         self._batches.noise.set_state(state["noise"].cpu())
+        if self._adversary:
+            self._adversary.restore(state["adversary"])
 
     @torch.no_grad()
     def _average(self) -> None:

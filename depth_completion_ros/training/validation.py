@@ -41,6 +41,10 @@ class Score(NamedTuple):
     rmse: float
     mae: float
 
+    def millimetres(self) -> str:
+        """Both, for people."""
+        return f"{self.rmse * 1e3:.1f} / {self.mae * 1e3:.2f}"
+
 
 Scores = dict[tuple[str, str], Score]  # by group and protocol
 
