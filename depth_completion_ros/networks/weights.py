@@ -68,7 +68,8 @@ def load_weights(path: Path) -> WeightedNetwork:
     try:
         network.load_state_dict(_safetensors().load_file(path))  # which converts each to the type it has there
     except Exception as error:  # safetensors and torch have a kind each
-        raise ConfigurationError(f"{path} holds no weights of a network ({error}): {_MEND}") from error
+        reason = str(error).partition("\n")[0]  # torch goes on to name every tensor
+        raise ConfigurationError(f"{path} holds no weights of {network.name} ({reason}): {_MEND}") from error
     return WeightedNetwork(network, metadata["profile"])
 
 

@@ -41,7 +41,7 @@ def _holes(donor: Tensor, choices: Generator, noise: Generator) -> Tensor:
     height, width = donor.shape[-2:]
     coarse = torch.rand(1, 1, 2 + round(height / grain), 2 + round(width / grain), generator=noise, device=donor.device)
     field = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)
-    return (donor > 0) & (field > torch.quantile(coarse, share))
+    return (donor > 0) & (field > torch.quantile(field[..., ::4, ::4], share))
 
 
 def _points(donor: Tensor, choices: Generator, noise: Generator) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -63,29 +63,51 @@ def train(
     The budget's time runs while this function does, validation included.
     """
     began = time.monotonic() - trainer.elapsed_s
-    saved = validated = reported = time.monotonic()
-    sums: dict[str, torch.Tensor] = {}
-    steps = 0
+    saved = validated = time.monotonic()
+    meter = _Meter()
     with _stop_signals() as stopped:
         while (progress := budget.progress(trainer.step, trainer.elapsed_s)) < 1 and not stopped():
-            for name, value in trainer.train_step(progress).items():
-                sums[name] = sums[name] + value if name in sums else value.clone()
-            steps += 1
+            meter.add(trainer.train_step(progress))
             now = time.monotonic()
             trainer.elapsed_s = now - began
-            if now - reported >= _LOG_S:
-                means = {name: float(value) / steps for name, value in sums.items()}  # waits for the device
-                rate, lr = steps / (time.monotonic() - reported), trainer.learning_rate(progress)
-                report(Report(trainer.step, progress, trainer.elapsed_s, rate, lr, means))
-                sums, steps, reported = {}, 0, time.monotonic()
+            if meter.age_s() >= _LOG_S:
+                report(meter.report(trainer, progress))
             if now - saved >= _CHECKPOINT_S:
                 save_checkpoint(trainer.state(), out / CHECKPOINT)
                 saved = time.monotonic()
             if now - validated >= validate_every_s:
                 validate()
                 validated = time.monotonic()
+    if meter.steps:
+        report(meter.report(trainer, progress))
     save_checkpoint(trainer.state(), out / CHECKPOINT)
     return progress >= 1
+
+
+class _Meter:
+    """Sums of what steps return, on the device, since the last report."""
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self.steps = 0
+        self._began = time.monotonic()
+        self._sums: dict[str, torch.Tensor] = {}
+
+    def age_s(self) -> float:
+        return time.monotonic() - self._began
+
+    def add(self, values: Mapping[str, torch.Tensor]) -> None:
+        self.steps += 1
+        self._sums = {name: self._sums.get(name, 0) + value for name, value in values.items()}
+
+    def report(self, trainer: Trainer, progress: float) -> Report:
+        """Of the steps since the report before; waits for the device."""
+        means = {name: float(value) / self.steps for name, value in self._sums.items()}
+        rate, learning_rate = self.steps / self.age_s(), trainer.learning_rate(progress)
+        self._reset()
+        return Report(trainer.step, progress, trainer.elapsed_s, rate, learning_rate, means)
 
 
 @contextmanager

@@ -25,15 +25,13 @@ class RealFrames:
     """The frames of one or more folders with a meta.json. contents: what is in each, for people.
 
     cache: folder for the decoded frames. max_turn_rad: frames whose camera turned further between colour and depth are
-    left out where the set tells. Raises InputError for frames that cannot be read, ConfigurationError where none is
-    left.
+    left out where the set tells. Raises InputError for frames that cannot be read, ConfigurationError where a
+    folder has none left.
     """
 
     def __init__(self, folders: list[Path], cache: Path, max_turn_rad: float, device: torch.device):
         sets = [read_folder(folder) for folder in folders]
         decoded = [_decoded(frames, cache, max_turn_rad) for frames in sets]
-        if not sum(len(arrays["image"]) for arrays in decoded):
-            raise ConfigurationError(f"{', '.join(map(str, folders))} hold no frames to train on: raise max_turn_rad")
         self.contents = [_described(s, len(arrays["image"])) for s, arrays in zip(sets, decoded, strict=True)]
         self.device = device
         # On the CPU these stay files, which the system keeps in memory as far as there is room.
@@ -93,6 +91,8 @@ def _decoded(frames: FrameSet, cache: Path, max_turn_rad: float) -> dict[str, Te
     directory = cache / f"{frames.name}-{key}"
     if not directory.is_dir():
         indices = [i for i, entry in enumerate(frames.meta["frames"]) if _turn(entry) <= max_turn_rad]
+        if not indices:
+            raise ConfigurationError(f"{frames.folder} holds no frame to train on: raise max_turn_rad")
         unfinished = cache / f"{directory.name}.{os.getpid()}"
         unfinished.mkdir(parents=True)
         try:
