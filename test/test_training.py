@@ -251,7 +251,9 @@ def data(tmp_path_factory):
 
 def command(data, out, *extra: str) -> int:
     recipe = out.parent / "tiny.yaml"
-    recipe.write_text("network: lite\nbatch: 2\ncrop: 32\nprecision: float32\nsources: {real: 1.0}\n")
+    recipe.write_text(
+        "network: lite\nbatch: 2\ncrop: 32\nprecision: float32\nscenes: {count: 4, height: 32, width: 48}\n"
+    )
     options = ["--data", str(data), "--out", str(out), "--cache", str(data / "cache"), "--validation-frames", "1"]
     return main(["train", str(recipe), "--device", "cpu", *options, *extra])
 

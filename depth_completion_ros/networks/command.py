@@ -35,9 +35,11 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def weights_file(name: str, size: str) -> Path:
-    """Where the trained weights of a network lie once there are any."""
-    return share_directory() / "models" / f"{name}-{size}.safetensors"
+def weights_file(name: str, size: str, profile: str = "") -> Path:
+    """Where the trained weights of a network lie once there are any: those for a sensor's profile if there are such."""
+    directory = share_directory() / "models"
+    own = directory / f"{name}-{size}-{profile}.safetensors"
+    return own if own.is_file() else directory / f"{name}-{size}.safetensors"
 
 
 def _origin(path: Path) -> str:

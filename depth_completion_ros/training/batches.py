@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Generator, Tensor
 
-from .hiding import hide
+from ..data.sensors import Sensor
+from .hiding import Hiding
 from .real_frames import RealFrames
 from .recipe import Recipe
+from .synthetic import Scenes
 
-_SCALE_JITTER = 2.0  # a frame's median differs from that of a crop of it by about this factor either way
-_CONTRAST, _BRIGHTNESS, _TINT = 0.3, 0.15, 0.1
+_SCALE_JITTER = 2.0  # a frame's median differs from that of a crop of it by up to about this factor
+_FARTHEST = 2.0  # of the farthest measurement; what lies beyond has no weight
+_CONTRAST, _BRIGHTNESS, _TINT = 0.3, 0.2, 0.1
 
 
 @dataclass(frozen=True)
@@ -53,22 +56,39 @@ class Batches:
         counts = picks.bincount(minlength=len(self._sources)).tolist()
         parts = [s(n, self.choices, self.noise) for s, n in zip(self._sources, counts, strict=True) if n]
         drawn = TrainingBatch(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(TrainingBatch)))
-        image = jitter_colour(drawn.image, self.noise)
-        seen = torch.rand(recipe.batch, 1, 1, 1, generator=self.noise, device=image.device) >= recipe.image_dropout
-        return TrainingBatch(image * seen, drawn.depth, drawn.scale, drawn.target, drawn.weight)
+        return replace(drawn, image=vary_image(drawn.image, recipe.image_dropout, self.noise))
 
 
 def real_source(frames: RealFrames, recipe: Recipe) -> Source:
     """Recorded frames of which a part is hidden: the target is all that the sensor measured."""
+    hiding = Hiding(recipe.hiding, frames.hole_masks())
 
     def source(count: int, choices: Generator, noise: Generator) -> TrainingBatch:
-        image, target, donor = frames.sample(count, recipe.crop, choices)
-        depth = hide(target, donor, recipe.hiding, choices, noise)
-        shown = depth > 0
-        weight = torch.where(shown, recipe.shown_weight, 1.0) * (target > 0)
+        image, target = frames.sample(count, recipe.crop, choices)
+        depth = hiding(image, target, choices, noise)
+        weight = torch.where(depth == target, recipe.shown_weight, 1.0) * (target > 0)
         return with_scale(image, depth, target, weight, noise)
 
     return source
+
+
+def synthetic_source(scenes: Scenes, sensor: Sensor, recipe: Recipe) -> Source:
+    """Procedural scenes as a modelled sensor sees them: the target is the true depth of all that can be known."""
+
+    def source(count: int, choices: Generator, noise: Generator) -> TrainingBatch:
+        scene = scenes(count, recipe.crop, choices, noise)
+        depth = sensor(scene, noise)
+        return with_scale(scene.image, depth, scene.depth, knowable(scene.depth, depth).float(), noise)
+
+    return source
+
+
+def knowable(target: Tensor, depth: Tensor) -> Tensor:
+    """(N, 1, H, W) bool: where there is a target no further than twice the farthest measurement of its sample.
+
+    How far the street goes on behind what a short-range sensor sees, nobody can tell.
+    """
+    return (target > 0) & (target <= _FARTHEST * depth.amax(dim=(1, 2, 3), keepdim=True))
 
 
 def with_scale(image: Tensor, depth: Tensor, target: Tensor, weight: Tensor, noise: Generator) -> TrainingBatch:
@@ -85,12 +105,15 @@ def with_scale(image: Tensor, depth: Tensor, target: Tensor, weight: Tensor, noi
     return TrainingBatch(image, depth, scale, target, weight * measured)
 
 
-def jitter_colour(image: Tensor, noise: Generator) -> Tensor:
-    """Random contrast, brightness and tint of each sample, (N, 3, H, W) 0..1."""
+def vary_image(image: Tensor, dropout: float, noise: Generator) -> Tensor:
+    """(N, 3, H, W), 0..1, with random contrast, brightness and tint of each sample; a share ``dropout`` is black."""
 
-    def factor(channels: int, spread: float) -> Tensor:
-        return 1 + spread * (2 * torch.rand(len(image), channels, 1, 1, generator=noise, device=image.device) - 1)
+    def spread(channels: int, width: float) -> Tensor:
+        return width * (2 * torch.rand(len(image), channels, 1, 1, generator=noise, device=image.device) - 1)
 
+    contrast, tint = 1 + spread(1, _CONTRAST), 1 + spread(3, _TINT)
     mean = image.mean(dim=(1, 2, 3), keepdim=True)
-    changed = (image - mean) * factor(1, _CONTRAST) + mean * factor(1, _CONTRAST) + (factor(1, _BRIGHTNESS) - 1)
-    return (changed * factor(3, _TINT)).clamp(0, 1)
+    seen = torch.rand(len(image), 1, 1, 1, generator=noise, device=image.device) >= dropout
+    # contrast about the mean, then brightness, then tint, as one gain and one offset
+    offset = mean * (1 - contrast) + spread(1, _BRIGHTNESS)
+    return (image * (contrast * tint * seen)).add_(offset * tint * seen).clamp_(0, 1)

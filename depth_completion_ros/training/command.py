@@ -17,6 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("recipe", help="a name in config/training, such as lite, or a YAML file")
     add("--data", type=Path, metavar="DIR", help="with the recorded sets that config/training/splits.yaml names")
+    add("--scenes", type=Path, metavar="DIR", help="a pool of procedural scenes (default rendered once, in --cache)")
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--minutes", type=float, default=_MINUTES, help=f"to train for (default {_MINUTES:g})")
     budget.add_argument("--steps", type=int, help="to train for, rather than minutes")
@@ -56,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
         recipe,
         read_splits(),
         data=args.data,
+        pool=args.scenes,
         cache=cache,
         out=out,
         device=torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu")),

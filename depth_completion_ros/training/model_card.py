@@ -36,7 +36,7 @@ def provenance(recipe: Recipe, trainer: Trainer) -> dict[str, str]:
 
 def model_card(recipe: Recipe, about: Mapping[str, str], data: list[str], columns: Mapping[str, Scores]) -> str:
     """A page of Markdown. about: ``provenance``. data: a line for each part of the training data, with its licence.
-    columns: scores of the weights and of what they are compared with, by name; none without validation.
+    columns: scores of the weights and of what they are compared with, by name.
     """
     paper, sensors = method(recipe.network).paper, _SENSORS[recipe.profile]
     settings = {
@@ -46,6 +46,8 @@ def model_card(recipe: Recipe, about: Mapping[str, str], data: list[str], column
         "losses": _weights(recipe.losses),
         "sources": _weights(recipe.sources),
     }
+    keys = list(next(iter(columns.values())))
+    cells = [[*key, *(scores[key].millimetres() for scores in columns.values())] for key in keys]
     lines = [
         f"# {recipe.model}",
         "",
@@ -56,18 +58,13 @@ def model_card(recipe: Recipe, about: Mapping[str, str], data: list[str], column
         "## Data",
         "",
         *(f"- {line}" for line in data),
+        "",
+        "## Validation",
+        "",
+        "RMSE / MAE in mm on frames that no gradient saw; start is the network before training.",
+        "",
+        *_table(["set", "protocol", *columns], cells),
     ]
-    if columns:
-        keys = list(next(iter(columns.values())))
-        cells = [[*key, *(scores[key].millimetres() for scores in columns.values())] for key in keys]
-        lines += [
-            "",
-            "## Validation",
-            "",
-            "RMSE / MAE in mm on frames that no gradient saw; start is the network before training.",
-            "",
-            *_table(["set", "protocol", *columns], cells),
-        ]
     return "\n".join([*lines, ""])
 
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from ..data.folders import FolderFrame, FrameSet, read_folder
+from ..data.sensors import HoleMasks
 from ..errors import ConfigurationError, InputError
 from ..geometry import depth_on_rgb_grid
 
@@ -42,21 +43,24 @@ class RealFrames:
     def __len__(self) -> int:
         return len(self._images)
 
-    def sample(self, count: int, size: int, choices: Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def sample(self, count: int, size: int, choices: Generator) -> tuple[Tensor, Tensor]:
         """Windows of random frames, 1 to 2 times ``size`` pixels squared, brought to ``size``, half of them mirrored.
 
-        Returns image (count, 3, size, size) float32 0..1, and depth and donor (count, 1, size, size) float32 [m], 0 =
-        missing. donor is depth of other frames, for the shape of its holes. choices: on the CPU.
+        Returns image (count, 3, size, size) float32 0..1 and depth (count, 1, size, size) float32 [m], 0 = missing.
+        choices: on the CPU.
         """
         image = torch.empty(count, 3, size, size, device=self.device)
-        depth, donor = (torch.empty(count, 1, size, size, device=self.device) for _ in range(2))
+        depth = torch.empty(count, 1, size, size, device=self.device)
         for sample in range(count):
             frame, window, mirrored = self._window(size, choices)
             image[sample] = _bilinear(self._images[frame][(..., *window)], size, mirrored)
             depth[sample] = _nearest(self._depths[frame][(..., *window)], size, mirrored)
-            frame, window, mirrored = self._window(size, choices)
-            donor[sample] = _nearest(self._depths[frame][(..., *window)], size, mirrored)
-        return image, depth, donor
+        return image, depth
+
+    def hole_masks(self) -> HoleMasks:
+        """Where the frames have no depth; of frames of several sizes those of the first's."""
+        first = self._depths[0].shape
+        return HoleMasks(torch.cat([depth == 0 for depth in self._depths if depth.shape == first]))
 
     def _window(self, size: int, choices: Generator) -> tuple[int, tuple[slice, slice], bool]:
         """A frame, where in it, and whether to mirror it. The window holds a measured pixel if the frame has any."""

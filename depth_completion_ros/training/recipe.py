@@ -13,13 +13,13 @@ from typing import Any
 import yaml
 
 from ..contract import MULTIPLE
+from ..data.sensors import PROFILES
 from ..errors import ConfigurationError
 from ..networks import method
 from ..resources import share_directory
-from .hiding import HIDINGS
+from .hiding import HOLES, PATTERNS
 from .losses import LOSSES
 
-PROFILES = ("any", "kinect", "tof", "lidar")
 SOURCES = ("synthetic", "real")
 _NOT_RECIPES = ("base", "splits")
 
@@ -136,7 +136,7 @@ def _check(recipe: Recipe, path: Path) -> None:
     }
     if broken := [rule for rule, holds in rules.items() if not holds]:
         raise ConfigurationError(f"{path}: {broken[0]}")
-    for setting, known in (("sources", SOURCES), ("hiding", HIDINGS), ("losses", LOSSES)):
+    for setting, known in (("sources", SOURCES), ("hiding", (HOLES, *PATTERNS)), ("losses", LOSSES)):
         weights = getattr(recipe, setting)
         if unknown := weights.keys() - set(known):
             raise ConfigurationError(f"{path}: {setting} knows no {', '.join(unknown)}; there are {', '.join(known)}")

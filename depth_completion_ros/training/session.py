@@ -25,8 +25,8 @@ from .validation import Scores, Validation
 
 
 class Session:
-    """data: the folder of recorded sets or None. out: the folder for the checkpoint, log.csv, validation.csv,
-    validation pictures, and the weights: the best, with their card, and last.safetensors.
+    """data, pool: as of ``open_sources``. out: the folder for the checkpoint, log.csv, validation.csv, pictures, and
+    the weights: the best, with their card, and last.safetensors.
     """
 
     def __init__(
@@ -35,6 +35,7 @@ class Session:
         splits: Splits,
         *,
         data: Path | None,
+        pool: Path | None,
         cache: Path,
         out: Path,
         device: torch.device,
@@ -45,16 +46,16 @@ class Session:
         self._out = out
         self._console = Console(stderr=True)
         with self._console.status("opening the training data"):
-            sources, self._data = open_sources(recipe, splits, data, cache, device)
+            sources, self._data = open_sources(recipe, splits, data, pool, cache, device)
         self._trainer = Trainer(recipe, Batches(recipe, sources, device), device)
         if resume:
             self._trainer.restore(load_checkpoint(out / CHECKPOINT, device))
         self._log = Log(out / "log.csv", self._trainer.step)
         self._validation_log = Log(out / "validation.csv", self._trainer.step)
         with self._console.status("scoring the start"):
-            cases = validation_cases(splits, data, validation_frames)
+            cases = validation_cases(recipe, splits, data, validation_frames)
             start = create(recipe.network, recipe.size).to(device).eval()
-            self._validation = Validation(cases, start, device) if cases else None
+            self._validation = Validation(cases, start, device)
 
     def run(self, budget: Budget, validate_every_s: float) -> int:
         """Train until the budget is spent. Returns the exit status: 130 where a signal came before."""
@@ -77,25 +78,22 @@ class Session:
         trainer = self._trainer
         weighted = WeightedNetwork(trainer.ema, self._recipe.profile)
         about = provenance(self._recipe, trainer)
-        columns: dict[str, Scores] = {}
         save_weights(weighted, self._out / "last.safetensors", about)
-        if self._validation is not None:
-            pictures = self._out / "pictures"
-            pictures.mkdir(exist_ok=True)
-            scores = self._validation.evaluate(trainer.ema, pictures / f"step-{trainer.step:07}.png")
-            relative = self._validation.relative(scores)
-            columns = {**self._validation.baselines, "network": scores}
-            self._print(columns, relative)
-            row = {"step": str(trainer.step), "minutes": f"{trainer.elapsed_s / 60:.2f}", "relative": f"{relative:.4f}"}
-            for (group, protocol), score in scores.items():
-                row |= {f"{group} {protocol} {name}": f"{value:.5f}" for name, value in score._asdict().items()}
-            self._validation_log.add(row)
-            if relative >= trainer.best_score:
-                return
+        pictures = self._out / "pictures"
+        pictures.mkdir(exist_ok=True)
+        scores = self._validation.evaluate(trainer.ema, pictures / f"step-{trainer.step:07}.png")
+        relative = self._validation.relative(scores)
+        columns = {**self._validation.baselines, "network": scores}
+        self._print(columns, relative)
+        row = {"step": str(trainer.step), "minutes": f"{trainer.elapsed_s / 60:.2f}", "relative": f"{relative:.4f}"}
+        for (group, protocol), score in scores.items():
+            row |= {f"{group} {protocol} {name}": f"{value:.5f}" for name, value in score._asdict().items()}
+        self._validation_log.add(row)
+        if relative < trainer.best_score:
             trainer.best_score = relative
-        save_weights(weighted, self._weights_file(), about)
-        card = model_card(self._recipe, about, self._data, columns)
-        self._weights_file().with_suffix(".md").write_text(card)
+            save_weights(weighted, self._weights_file(), about)
+            card = model_card(self._recipe, about, self._data, columns)
+            self._weights_file().with_suffix(".md").write_text(card)
 
     def _weights_file(self) -> Path:
         return self._out / f"{self._recipe.model}.safetensors"

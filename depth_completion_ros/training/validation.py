@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from ..contract import MULTIPLE
 from ..data.folders import FrameSet
+from ..data.scene_batch import SceneBatch
 from ..engines.classical_models import nearest
 from ..evaluation.protocols import Trial, make_trial
 from ..geometry import depth_on_rgb_grid
 from ..preview import colour_depth, colour_range, save_picture
+from .batches import knowable
 
 PROTOCOLS = ("raw", "sparse500", "rows", "sr8")
 _PICTURE_WIDTH = 256
@@ -95,6 +97,14 @@ def folder_cases(frames: FrameSet, count: int, protocols: Iterable[str] = PROTOC
     indices = [position * len(frames) // count for position in range(min(count, len(frames)))]
     trials = [(p, trial) for p in protocols for i in indices if (trial := make_trial(p, frames, i)) is not None]
     return [_case(frames.name, protocol, trial) for protocol, trial in trials]
+
+
+def scene_cases(scenes: SceneBatch, depth: Tensor, sensor: str) -> list[Case]:
+    """Procedural scenes and their depth as a sensor gives it: scored wherever it can be known (``knowable``)."""
+    images = (scenes.image * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    truths = torch.where(knowable(scenes.depth, depth), scenes.depth, torch.nan)[:, 0].numpy()
+    views = zip(images, depth[:, 0].numpy(), truths, strict=True)
+    return [Case("procedural", sensor, image, measured, truth) for image, measured, truth in views]
 
 
 def _case(group: str, protocol: str, trial: Trial) -> Case:
