@@ -204,6 +204,16 @@ def test_faulty_recipe_is_refused_by_the_setting(text, complaint, tmp_path):
         read_recipe(str(tmp_path / "mine.yaml"))
 
 
+def test_settings_can_be_changed_from_the_command_line():
+    """YAML takes 2e-3, without a dot, for text: it must not reach the optimiser as such."""
+    changed = read_recipe("lite", ["batch=64", "losses={l1: 1.0}", "learning_rate=2.0e-3"])
+    assert (changed.batch, changed.losses, changed.learning_rate) == (64, {"l1": 1.0}, 2e-3)
+    assert changed.hash() != read_recipe("lite").hash()
+    for change in ("batchsize=8", "batch", "batch=[", "learning_rate=2e-3"):
+        with pytest.raises(ConfigurationError):
+            read_recipe("lite", [change])
+
+
 def test_no_validation_set_trains():
     splits = read_splits()
     assert not set(splits.train) & set(splits.validation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 
 import pytest
@@ -13,7 +14,7 @@ from safetensors.torch import save_file  # noqa: E402
 from test_networks import frame, stirred  # noqa: E402
 
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
-from depth_completion_ros.networks import names  # noqa: E402
+from depth_completion_ros.networks import command, names  # noqa: E402
 from depth_completion_ros.networks.weights import (  # noqa: E402
     WeightedNetwork,
     load_weights,
@@ -86,3 +87,18 @@ def test_metadata_is_the_file_formats_own(tmp_path):
         assert json.dumps(file.metadata(), sort_keys=True) == json.dumps(
             read_metadata(tmp_path / "w.safetensors"), sort_keys=True
         )
+
+
+def test_weights_of_a_sensor_go_before_those_of_all_and_are_listed(tmp_path, monkeypatch, capsys):
+    (tmp_path / "models").mkdir()
+    monkeypatch.setattr(command, "share_directory", lambda: tmp_path)
+    monkeypatch.setattr(command, "cost", lambda name, size: (0, 0))
+    for profile, minutes in (("any", "61.7"), ("lidar", "5")):
+        path = tmp_path / "models" / f"lite-small{'' if profile == 'any' else '-lidar'}.safetensors"
+        save_weights(WeightedNetwork(stirred("lite"), profile), path, {"minutes": minutes})
+    chosen = [load_weights(command.weights_file("lite", "small", profile)).profile for profile in ("kinect", "lidar")]
+    assert chosen == ["any", "lidar"]
+    assert command.run(argparse.Namespace()) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.endswith("untrained") for line in lines[1:]] == [False] + [True] * (len(lines) - 2)
+    assert "any (62 min)" in lines[1] and "lidar (5 min)" in lines[1]

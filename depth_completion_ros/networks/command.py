@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
         described = method(name)
         for size in SIZES:
             parameters, flops = cost(name, size)
-            weights = _origin(weights_file(name, size))
+            weights = _trained(name, size)
             figures = f"{parameters / 1e6:.2f} M", f"{flops / 1e9:.1f}"
             rows.append((name, size, *figures, described.inputs, described.paper, weights))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -42,14 +42,15 @@ def weights_file(name: str, size: str, profile: str = "") -> Path:
     return own if own.is_file() else directory / f"{name}-{size}.safetensors"
 
 
-def _origin(path: Path) -> str:
-    """Of trained weights, the sensor they were trained for and for how long."""
+def _trained(name: str, size: str) -> str:
+    """The sensors that there are trained weights for, and how long each training took."""
     from .weights import read_metadata
 
-    if not path.is_file():
-        return "untrained"
-    metadata = read_metadata(path)
-    return f"trained for {metadata['profile']} sensors, {float(metadata.get('minutes', 'nan')):.0f} min"
+    found = [
+        read_metadata(path) for path in sorted(weights_file(name, size).parent.glob(f"{name}-{size}*.safetensors"))
+    ]
+    origins = (f"{about['profile']} ({float(about.get('minutes', 'nan')):.0f} min)" for about in found)
+    return f"trained: {', '.join(origins)}" if found else "untrained"
 
 
 def cost(name: str, size: str) -> tuple[int, int]:

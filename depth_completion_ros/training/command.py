@@ -16,6 +16,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``depth-completion train``."""
     add = parser.add_argument
     add("recipe", help="a name in config/training, such as lite, or a YAML file")
+    add(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting instead of the recipe's; repeatable"
+    )
     add("--data", type=Path, metavar="DIR", help="with the recorded sets that config/training/splits.yaml names")
     add("--scenes", type=Path, metavar="DIR", help="a pool of procedural scenes (default rendered once, in --cache)")
     budget = parser.add_mutually_exclusive_group()
@@ -48,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigurationError("--device cuda: PyTorch finds no CUDA GPU here; leave it out to train on the CPU")
     if args.threads:
         torch.set_num_threads(args.threads)
-    recipe = read_recipe(args.recipe)
+    recipe = read_recipe(args.recipe, args.set)
     out = args.out or Path("train_out") / recipe.name
     cache = args.cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / PACKAGE / "training"
     for directory in (out, cache):

@@ -72,10 +72,11 @@ def train(
             trainer.elapsed_s = now - began
             if meter.age_s() >= _LOG_S:
                 report(meter.report(trainer, progress))
-            if now - saved >= _CHECKPOINT_S:
+            validation_due = now - validated >= validate_every_s
+            if validation_due or now - saved >= _CHECKPOINT_S:
                 save_checkpoint(trainer.state(), out / CHECKPOINT)
                 saved = time.monotonic()
-            if now - validated >= validate_every_s:
+            if validation_due:
                 validate()
                 validated = time.monotonic()
     if meter.steps:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,12 +75,18 @@ def recipe_names() -> list[str]:
     return sorted(path.stem for path in _directory().glob("*.yaml") if path.stem not in _NOT_RECIPES)
 
 
-def read_recipe(name: str) -> Recipe:
-    """The installed recipe of this name, or that of a YAML file. Raises ConfigurationError, naming the setting."""
+def read_recipe(name: str, changes: Iterable[str] = ()) -> Recipe:
+    """The installed recipe of this name, or that of a YAML file. changes: settings instead of its own, "batch=64".
+
+    Raises ConfigurationError, naming the setting.
+    """
     path = Path(name) if Path(name).suffix else _directory() / f"{name}.yaml"
     if not path.is_file():
         raise ConfigurationError(f"no recipe {name!r}: give a YAML file or one of {', '.join(recipe_names())}")
     settings = {**_read(_directory() / "base.yaml"), "name": path.stem, **_read(path)}
+    for change in changes:
+        setting, _, value = change.partition("=")
+        settings[setting] = _parse(value, change)
     recipe = _build(Recipe, settings, path)
     _check(recipe, path)
     return recipe
@@ -101,12 +107,20 @@ def _directory() -> Path:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigurationError(f"{path} cannot be read as YAML ({error})") from error
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read ({error})") from error
+    content = _parse(text, path)
     if not isinstance(content, dict):
         raise ConfigurationError(f"{path} must hold names and values")
     return content
+
+
+def _parse(text: str, origin: str | Path) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{origin} cannot be read as YAML ({error})") from error
 
 
 def _build(kind: Callable[..., Any], settings: dict[str, Any], path: Path) -> Any:

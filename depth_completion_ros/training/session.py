@@ -45,8 +45,7 @@ class Session:
         self._recipe = recipe
         self._out = out
         self._console = Console(stderr=True)
-        with self._console.status("opening the training data"):
-            sources, self._data = open_sources(recipe, splits, data, pool, cache, device)
+        sources, self._data = open_sources(recipe, splits, data, pool, cache, device)
         self._trainer = Trainer(recipe, Batches(recipe, sources, device), device)
         if resume:
             self._trainer.restore(load_checkpoint(out / CHECKPOINT, device))

@@ -24,8 +24,13 @@ Scenes = Callable[[int, int, Generator, Generator], SceneBatch]
 
 
 def pooled_scenes(pool: ScenePool) -> Scenes:
-    """Crops of the scenes of a pool."""
-    return lambda number, size, choices, noise: pool.sample(number, size, size, choices)
+    """Crops of the scenes of a pool, on the device of ``noise``."""
+
+    def scenes(number: int, size: int, choices: Generator, noise: Generator) -> SceneBatch:
+        batch = pool.sample(number, size, size, choices)
+        return SceneBatch(**{field.name: getattr(batch, field.name).to(noise.device) for field in fields(batch)})
+
+    return scenes
 
 
 def rendered_pool(cache: Path, count: int, height: int, width: int, seed: int) -> ScenePool:
@@ -55,7 +60,7 @@ class RenderedScenes:
             self._left = _USES * _AT_ONCE
         self._left -= number
         index = torch.randint(_AT_ONCE, (number,), generator=noise, device=noise.device)
-        return SceneBatch(**{field.name: getattr(self._scenes, field.name)[index] for field in fields(SceneBatch)})
+        return SceneBatch(**{field.name: getattr(self._scenes, field.name)[index] for field in fields(self._scenes)})
 
 
 def _renderer_hash() -> str:
