@@ -23,6 +23,7 @@ COMMANDS = {
     "bag record": ("node.record", "record topics of the ROS graph into a rosbag2"),
     "scenes": ("data.scenes.command", "render a page of the procedural scenes that networks train on"),
     "models": ("networks.command", "list the networks: parameters, cost, inputs, paper, weights"),
+    "train": ("training.command", "train a network by a recipe"),
     "export": ("networks.export_command", "write a network as an ONNX file that engines run"),
     "build-engine": ("engines.build_command", "build a network's TensorRT engine ahead of time"),
     "bench engines": ("bench.engines", "time every engine and model side by side"),

@@ -82,7 +82,9 @@ def test_torch_engine_gives_the_answer_of_the_network(tmp_path):
     assert engine.trained and engine.model == "lite-small"
     for frame in FRAMES.values():
         for answer, expected in zip(engine.run(*frame), reference("lite", frame), strict=True):
-            assert relative_rmse(answer, expected) < (1e-2 if torch.cuda.is_available() else 1e-5)
+            assert relative_rmse(answer, expected) < (
+                1e-2 if torch.cuda.is_available() else 1e-3
+            )  # the file holds float16
     engine.close()
 
 

@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
         described = method(name)
         for size in SIZES:
             parameters, flops = cost(name, size)
-            weights = "trained" if weights_file(name, size).is_file() else "untrained"
+            weights = _trained(name, size)
             figures = f"{parameters / 1e6:.2f} M", f"{flops / 1e9:.1f}"
             rows.append((name, size, *figures, described.inputs, described.paper, weights))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -35,9 +35,22 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def weights_file(name: str, size: str) -> Path:
-    """Where the trained weights of a network lie once there are any."""
-    return share_directory() / "models" / f"{name}-{size}.pt"
+def weights_file(name: str, size: str, profile: str = "") -> Path:
+    """Where the trained weights of a network lie once there are any: those for a sensor's profile if there are such."""
+    directory = share_directory() / "models"
+    own = directory / f"{name}-{size}-{profile}.safetensors"
+    return own if own.is_file() else directory / f"{name}-{size}.safetensors"
+
+
+def _trained(name: str, size: str) -> str:
+    """The sensors that there are trained weights for, and how long each training took."""
+    from .weights import read_metadata
+
+    found = [
+        read_metadata(path) for path in sorted(weights_file(name, size).parent.glob(f"{name}-{size}*.safetensors"))
+    ]
+    origins = (f"{about['profile']} ({float(about.get('minutes', 'nan')):.0f} min)" for about in found)
+    return f"trained: {', '.join(origins)}" if found else "untrained"
 
 
 def cost(name: str, size: str) -> tuple[int, int]:

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     from .weights import load_weights, untrained
 
     console = Console(stderr=True)
-    installed = weights_file(args.model, args.network_size)
+    installed = weights_file(args.model, args.network_size, args.profile)
     source = args.weights or (installed if installed.is_file() else None)
     weighted = load_weights(source) if source is not None else untrained(args.model, args.network_size)
     network = weighted.network

@@ -1,0 +1,119 @@
+"""What one training step works on, drawn from several sources on the training device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Generator, Tensor
+
+from ..data.sensors import Sensor
+from .hiding import Hiding
+from .real_frames import RealFrames
+from .recipe import Recipe
+from .synthetic import Scenes
+
+_SCALE_JITTER = 2.0  # a frame's median differs from that of a crop of it by up to about this factor
+_FARTHEST = 2.0  # of the farthest measurement; what lies beyond has no weight
+_CONTRAST, _BRIGHTNESS, _TINT = 0.3, 0.2, 0.1
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """The contract's inputs with the truth. image (N, 3, H, W) float32 0..1, depth (N, 1, H, W) [m] and scale
+    (N, 1, 1, 1) [m] as in ``CompletionNetwork``; target (N, 1, H, W) [m], 0 = unknown; weight (N, 1, H, W) of the
+    target's pixels in the losses, 0..1, 0 where it is unknown.
+    """
+
+    image: Tensor
+    depth: Tensor
+    scale: Tensor
+    target: Tensor
+    weight: Tensor
+
+
+Source = Callable[[int, Generator, Generator], TrainingBatch]
+
+
+class Batches:
+    """Draws batches. sources: those of the recipe that there is data for.
+
+    choices: generator on the CPU, of what a sample is; noise: on the device, of what its pixels are.
+    """
+
+    def __init__(self, recipe: Recipe, sources: Mapping[str, Source], device: torch.device):
+        self._recipe = recipe
+        self._sources = list(sources.values())
+        self._weights = torch.tensor([recipe.sources[name] for name in sources])
+        self.choices = Generator().manual_seed(recipe.seed)
+        self.noise = Generator(device).manual_seed(recipe.seed + 1)
+
+    def draw(self) -> TrainingBatch:
+        """The next batch."""
+        recipe = self._recipe
+        picks = torch.multinomial(self._weights, recipe.batch, replacement=True, generator=self.choices)
+        counts = picks.bincount(minlength=len(self._sources)).tolist()
+        parts = [s(n, self.choices, self.noise) for s, n in zip(self._sources, counts, strict=True) if n]
+        drawn = TrainingBatch(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(TrainingBatch)))
+        return replace(drawn, image=vary_image(drawn.image, recipe.image_dropout, self.noise))
+
+
+def real_source(frames: RealFrames, recipe: Recipe) -> Source:
+    """Recorded frames of which a part is hidden: the target is all that the sensor measured."""
+    hiding = Hiding(recipe.hiding, frames.hole_masks())
+
+    def source(count: int, choices: Generator, noise: Generator) -> TrainingBatch:
+        image, target = frames.sample(count, recipe.crop, choices)
+        depth = hiding(image, target, choices, noise)
+        weight = torch.where(depth == target, recipe.shown_weight, 1.0) * (target > 0)
+        return with_scale(image, depth, target, weight, noise)
+
+    return source
+
+
+def synthetic_source(scenes: Scenes, sensor: Sensor, recipe: Recipe) -> Source:
+    """Procedural scenes as a modelled sensor sees them: the target is the true depth of all that can be known."""
+
+    def source(count: int, choices: Generator, noise: Generator) -> TrainingBatch:
+        scene = scenes(count, recipe.crop, choices, noise)
+        depth = sensor(scene, noise)
+        return with_scale(scene.image, depth, scene.depth, knowable(scene.depth, depth).float(), noise)
+
+    return source
+
+
+def knowable(target: Tensor, depth: Tensor) -> Tensor:
+    """(N, 1, H, W) bool: where there is a target no further than twice the farthest measurement of its sample.
+
+    How far the street goes on behind what a short-range sensor sees, nobody can tell.
+    """
+    return (target > 0) & (target <= _FARTHEST * depth.amax(dim=(1, 2, 3), keepdim=True))
+
+
+def with_scale(image: Tensor, depth: Tensor, target: Tensor, weight: Tensor, noise: Generator) -> TrainingBatch:
+    """The batch with the median of what each sample measured, times a random factor, as its scale.
+
+    The networks are exactly scale-equivariant, so scaling depth and scale together would teach nothing; that the median
+    of a crop is not the frame's they must learn. A sample that measured nothing gets no weight.
+    """
+    count = depth.shape[0]
+    median = torch.where(depth > 0, depth, torch.nan).flatten(1).nanmedian(dim=1).values.view(-1, 1, 1, 1)
+    measured = median.isfinite()
+    exponent = torch.rand(count, 1, 1, 1, generator=noise, device=depth.device) * 2 - 1
+    scale = torch.where(measured, median, 1.0) * _SCALE_JITTER**exponent
+    return TrainingBatch(image, depth, scale, target, weight * measured)
+
+
+def vary_image(image: Tensor, dropout: float, noise: Generator) -> Tensor:
+    """(N, 3, H, W), 0..1, with random contrast, brightness and tint of each sample; a share ``dropout`` is black."""
+
+    def spread(channels: int, width: float) -> Tensor:
+        return width * (2 * torch.rand(len(image), channels, 1, 1, generator=noise, device=image.device) - 1)
+
+    contrast, tint = 1 + spread(1, _CONTRAST), 1 + spread(3, _TINT)
+    mean = image.mean(dim=(1, 2, 3), keepdim=True)
+    seen = torch.rand(len(image), 1, 1, 1, generator=noise, device=image.device) >= dropout
+    # contrast about the mean, then brightness, then tint, as one gain and one offset
+    offset = mean * (1 - contrast) + spread(1, _BRIGHTNESS)
+    return (image * (contrast * tint * seen)).add_(offset * tint * seen).clamp_(0, 1)

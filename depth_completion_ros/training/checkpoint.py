@@ -1,0 +1,27 @@
+"""Checkpoints: files that are whole or absent, whenever the process is killed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import ConfigurationError
+
+
+def save_checkpoint(state: dict[str, Any], path: Path) -> None:
+    """Replace the file at one stroke."""
+    unfinished = path.with_suffix(".unfinished")
+    torch.save(state, unfinished)
+    unfinished.replace(path)
+
+
+def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
+    """What ``save_checkpoint`` wrote. Raises ConfigurationError, naming the mend, for anything else."""
+    try:
+        return torch.load(path, map_location=device, weights_only=True)
+    except FileNotFoundError as error:
+        raise ConfigurationError(f"{path} is not there: leave out --resume, or name its folder with --out") from error
+    except Exception as error:  # torch has many kinds for a file that is not one of its own
+        raise ConfigurationError(f"{path} cannot be read ({error}): leave out --resume to start anew") from error

@@ -1,0 +1,70 @@
+"""``depth-completion train``: trains a network by a recipe, in a folder of its own, and can go on after any kill."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from ..errors import ConfigurationError
+from ..resources import PACKAGE
+
+_MINUTES = 60.0
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``depth-completion train``."""
+    add = parser.add_argument
+    add("recipe", help="a name in config/training, such as lite, or a YAML file")
+    add(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting instead of the recipe's; repeatable"
+    )
+    add("--data", type=Path, metavar="DIR", help="with the recorded sets that config/training/splits.yaml names")
+    add("--scenes", type=Path, metavar="DIR", help="a pool of procedural scenes (default rendered once, in --cache)")
+    budget = parser.add_mutually_exclusive_group()
+    budget.add_argument("--minutes", type=float, default=_MINUTES, help=f"to train for (default {_MINUTES:g})")
+    budget.add_argument("--steps", type=int, help="to train for, rather than minutes")
+    add("--device", choices=("cpu", "cuda"), help="default cuda where there is one")
+    add("--threads", type=int, default=0, help="CPU threads (default as PyTorch likes)")
+    add("--out", type=Path, metavar="DIR", help="to write to (default train_out/RECIPE)")
+    add("--resume", action="store_true", help="go on with the training in --out")
+    add("--validate-every", type=float, default=10.0, metavar="MINUTES", help="default 10")
+    add("--validation-frames", type=int, default=4, help="of each set (default 4)")
+    add("--cache", type=Path, metavar="DIR", help="for decoded frames and rendered scenes (default in ~/.cache)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; write weights and their card. Returns 130 where a signal ended it."""
+    try:
+        import torch
+    except ImportError as error:
+        raise ConfigurationError(
+            f"training needs PyTorch ({error}): pip install 'depth_completion_ros[networks]'"
+        ) from error
+    from .recipe import read_recipe, read_splits
+    from .session import Session
+    from .trainer import Budget
+
+    if min(args.minutes, args.validate_every, args.validation_frames, 1 if args.steps is None else args.steps) <= 0:
+        raise ConfigurationError("--minutes, --steps, --validate-every and --validation-frames must be above zero")
+    if args.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigurationError("--device cuda: PyTorch finds no CUDA GPU here; leave it out to train on the CPU")
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    recipe = read_recipe(args.recipe, args.set)
+    out = args.out or Path("train_out") / recipe.name
+    cache = args.cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / PACKAGE / "training"
+    for directory in (out, cache):
+        directory.mkdir(parents=True, exist_ok=True)
+    session = Session(
+        recipe,
+        read_splits(),
+        data=args.data,
+        pool=args.scenes,
+        cache=cache,
+        out=out,
+        device=torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu")),
+        resume=args.resume,
+        validation_frames=args.validation_frames,
+    )
+    return session.run(Budget(None if args.steps else args.minutes, args.steps), 60 * args.validate_every)

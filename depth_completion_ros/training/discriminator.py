@@ -1,0 +1,69 @@
+"""The other half of a depth super-resolution GAN: tells completed depth from true depth, and is trained along.
+
+Ledig et al., Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network, CVPR 2017, figure 4:
+convolutions with batch norm and LeakyReLU, doubling the channels and halving the size. It ends in one logit for each
+patch (Isola et al., Image-to-Image Translation with Conditional Adversarial Networks, CVPR 2017), not in dense layers,
+so that it takes crops of any size.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..networks.blocks import conv
+from .losses import Comparison
+
+_CHANNELS = (32, 64, 128, 128)
+
+
+class Discriminator(nn.Sequential):
+    """log(depth / scale), (N, 1, H, W), to logits of being true, (N, 1, H/8, W/8)."""
+
+    def __init__(self, channels: tuple[int, ...] = _CHANNELS):
+        leaky = partial(nn.LeakyReLU, 0.2)
+        stages = [conv(channels[i], channels[i + 1], stride=2, activation=leaky) for i in range(len(channels) - 1)]
+        super().__init__(
+            nn.Conv2d(1, channels[0], 3, padding=1), leaky(), *stages, nn.Conv2d(channels[-1], 1, 3, padding=1)
+        )
+
+
+class Adversary:
+    """A discriminator with its optimiser."""
+
+    def __init__(self, learning_rate: float, device: torch.device):
+        self._network = Discriminator().to(device)
+        self._optimiser = torch.optim.AdamW(self._network.parameters(), learning_rate)
+
+    def loss(self, c: Comparison) -> Tensor:
+        """Of the completion: how far it is from being taken for the truth. Non-saturating (Goodfellow et al., 2014)."""
+        return F.softplus(-self._network(_log(c.depth / c.scale))).mean()
+
+    def train_step(self, c: Comparison, learning_rate: float) -> Tensor:
+        """Train the discriminator on a batch; returns its loss. Where nothing is known both inputs are the same."""
+        true = self._network(_log(c.completed_target()))
+        completed = self._network(_log((c.depth / c.scale).detach()))
+        loss = (F.softplus(-true) + F.softplus(completed)).mean()
+        for group in self._optimiser.param_groups:
+            group["lr"] = learning_rate
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimiser.step()
+        return loss.detach()
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {"network": self._network.state_dict(), "optimiser": self._optimiser.state_dict()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where ``state`` was taken."""
+        self._network.load_state_dict(state["network"])
+        self._optimiser.load_state_dict(state["optimiser"])
+
+
+def _log(relative_depth: Tensor) -> Tensor:
+    return torch.log(relative_depth.clamp(min=1e-3))

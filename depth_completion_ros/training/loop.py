@@ -1,0 +1,156 @@
+"""The training loop: steps until the budget is spent, with checkpoints, a log and validation on the way."""
+
+from __future__ import annotations
+
+import csv
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .checkpoint import save_checkpoint
+from .trainer import Budget, Trainer
+
+CHECKPOINT = "checkpoint.pt"
+_CHECKPOINT_S = 45.0
+_LOG_S = 5.0
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the log holds of the steps since the report before. losses: means by name."""
+
+    step: int
+    progress: float
+    elapsed_s: float
+    steps_per_s: float
+    learning_rate: float
+    losses: dict[str, float]
+
+    def row(self) -> dict[str, str]:
+        """As a row of the log."""
+        figures = {
+            "minutes": self.elapsed_s / 60,
+            "steps_per_s": self.steps_per_s,
+            "learning_rate": self.learning_rate,
+            **self.losses,
+        }
+        return {"step": str(self.step)} | {name: f"{value:.5g}" for name, value in figures.items()}
+
+    def line(self) -> str:
+        """For people."""
+        remaining = timedelta(seconds=round(self.elapsed_s * (1 / self.progress - 1))) if self.progress else "?"
+        losses = " ".join(f"{name} {value:.4f}" for name, value in self.losses.items())
+        return f"step {self.step}, {self.steps_per_s:.1f} it/s, {remaining} left; {losses}"
+
+
+def train(
+    trainer: Trainer,
+    budget: Budget,
+    out: Path,
+    report: Callable[[Report], None],
+    validate: Callable[[], None],
+    validate_every_s: float,
+) -> bool:
+    """Train until the budget is spent; False if SIGINT or SIGTERM ended it before. Leaves a checkpoint either way.
+
+    The budget's time runs while this function does, validation included.
+    """
+    began = time.monotonic() - trainer.elapsed_s
+    saved = validated = time.monotonic()
+    meter = _Meter()
+    with _stop_signals() as stopped:
+        while (progress := budget.progress(trainer.step, trainer.elapsed_s)) < 1 and not stopped():
+            meter.add(trainer.train_step(progress))
+            now = time.monotonic()
+            trainer.elapsed_s = now - began
+            if meter.age_s() >= _LOG_S:
+                report(meter.report(trainer, progress))
+            validation_due = now - validated >= validate_every_s
+            if validation_due or now - saved >= _CHECKPOINT_S:
+                save_checkpoint(trainer.state(), out / CHECKPOINT)
+                saved = time.monotonic()
+            if validation_due:
+                validate()
+                validated = time.monotonic()
+    if meter.steps:
+        report(meter.report(trainer, progress))
+    save_checkpoint(trainer.state(), out / CHECKPOINT)
+    return progress >= 1
+
+
+class _Meter:
+    """Sums of what steps return, on the device, since the last report."""
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        self.steps = 0
+        self._began = time.monotonic()
+        self._sums: dict[str, torch.Tensor] = {}
+
+    def age_s(self) -> float:
+        return time.monotonic() - self._began
+
+    def add(self, values: Mapping[str, torch.Tensor]) -> None:
+        self.steps += 1
+        self._sums = {name: self._sums.get(name, 0) + value for name, value in values.items()}
+
+    def report(self, trainer: Trainer, progress: float) -> Report:
+        """Of the steps since the report before; waits for the device."""
+        means = {name: float(value) / self.steps for name, value in self._sums.items()}
+        rate, learning_rate = self.steps / self.age_s(), trainer.learning_rate(progress)
+        self._reset()
+        return Report(trainer.step, progress, trainer.elapsed_s, rate, learning_rate, means)
+
+
+@contextmanager
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """Whether SIGINT or SIGTERM has come; the step in progress ends first. A second one ends the process as usual."""
+    received: list[int] = []
+    previous: dict[signal.Signals, Any] = {}
+
+    def restore() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+    def handle(number: int, frame: object) -> None:
+        received.append(number)
+        restore()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        previous[number] = signal.signal(number, handle)
+    try:
+        yield lambda: bool(received)
+    finally:
+        restore()
+
+
+class Log:
+    """A CSV file that grows by rows; those of steps beyond ``step`` are dropped when it is opened to go on."""
+
+    def __init__(self, path: Path, step: int):
+        self._path = path
+        rows = []
+        if step and path.is_file():
+            with path.open(newline="") as file:
+                rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
+        path.unlink(missing_ok=True)
+        for row in rows:
+            self.add(row)
+
+    def add(self, row: dict[str, str]) -> None:
+        """Append a row, which names its columns. All rows have the same ones."""
+        new = not self._path.is_file()
+        with self._path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, row)
+            if new:
+                writer.writeheader()
+            writer.writerow(row)

@@ -1,0 +1,92 @@
+"""Where weights come from and what they scored: as metadata of their file and as a page beside it."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+
+import torch
+
+from ..networks import method
+from ..resources import share_directory
+from .recipe import Recipe
+from .trainer import Trainer
+from .validation import Scores
+
+_SENSORS = {
+    "any": "all modelled sensors",
+    "kinect": "structured light",
+    "tof": "time-of-flight cameras",
+    "lidar": "LiDARs",
+}
+
+
+def provenance(recipe: Recipe, trainer: Trainer) -> dict[str, str]:
+    """How weights came about, as ``save_weights`` takes it."""
+    return {
+        "recipe": recipe.name,
+        "recipe_hash": recipe.hash(),
+        "seed": str(recipe.seed),
+        "steps": str(trainer.step),
+        "minutes": f"{trainer.elapsed_s / 60:.1f}",
+        "device": _device_name(trainer.device),
+        "commit": _commit(),
+    }
+
+
+def model_card(recipe: Recipe, about: Mapping[str, str], data: list[str], columns: Mapping[str, Scores]) -> str:
+    """A page of Markdown. about: ``provenance``. data: a line for each part of the training data, with its licence.
+    columns: scores of the weights and of what they are compared with, by name.
+    """
+    paper, sensors = method(recipe.network).paper, _SENSORS[recipe.profile]
+    settings = {
+        **{name.replace("_", " "): value for name, value in about.items()},
+        "batch": f"{recipe.batch} crops of {recipe.crop}x{recipe.crop}, {recipe.precision}",
+        "optimiser": f"AdamW, one cycle up to {recipe.learning_rate:g}; the moving average of the weights is kept",
+        "losses": _weights(recipe.losses),
+        "sources": _weights(recipe.sources),
+    }
+    keys = list(next(iter(columns.values())))
+    cells = [[*key, *(scores[key].millimetres() for scores in columns.values())] for key in keys]
+    lines = [
+        f"# {recipe.model}",
+        "",
+        f"Weights of the network {recipe.network} ({paper}), trained for {sensors}.",
+        "",
+        *_table(["training", ""], [[name, value] for name, value in settings.items()]),
+        "",
+        "## Data",
+        "",
+        *(f"- {line}" for line in data),
+        "",
+        "## Validation",
+        "",
+        "RMSE / MAE in mm on frames that no gradient saw; start is the network before training.",
+        "",
+        *_table(["set", "protocol", *columns], cells),
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _table(heading: list[str], rows: list[list[str]]) -> list[str]:
+    return [f"| {' | '.join(cells)} |" for cells in (heading, ["---"] * len(heading), *rows)]
+
+
+def _weights(weights: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {weight:g}" for name, weight in weights.items())
+
+
+def _device_name(device: torch.device) -> str:
+    """Such as "NVIDIA H100" or "CPU, 2 threads"."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU, {torch.get_num_threads()} threads"
+
+
+def _commit() -> str:
+    """Of the checkout this code runs from, "unknown" where it is none."""
+    command = ["git", "-C", str(share_directory()), "rev-parse", "--short=12", "HEAD"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

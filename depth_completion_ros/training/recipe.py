@@ -1,0 +1,158 @@
+"""A recipe: all that decides how a network is trained, from a YAML file on top of ``config/training/base.yaml``."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..contract import MULTIPLE
+from ..data.sensors import PROFILES
+from ..errors import ConfigurationError
+from ..networks import method
+from ..resources import share_directory
+from .hiding import HOLES, PATTERNS
+from .losses import LOSSES
+
+SOURCES = ("synthetic", "real")
+_NOT_RECIPES = ("base", "splits")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings by their names in the file; ``config/training/base.yaml`` says what each is and gives defaults."""
+
+    name: str
+    network: str
+    size: str
+    profile: str
+    seed: int
+    batch: int
+    crop: int
+    precision: str
+    compile: bool
+    learning_rate: float
+    warm_up: float
+    weight_decay: float
+    ema_decay: float
+    clip_norm: float
+    sources: dict[str, float]
+    scenes: dict[str, int]
+    hiding: dict[str, float]
+    shown_weight: float
+    image_dropout: float
+    losses: dict[str, float]
+
+    @property
+    def model(self) -> str:
+        """What the weights are called: "lite-small", "lite-small-lidar"."""
+        return f"{self.network}-{self.size}" + ("" if self.profile == "any" else f"-{self.profile}")
+
+    def hash(self) -> str:
+        """The first 12 hex digits of the SHA-256 of all settings."""
+        return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Names of recorded sets and seeds of procedural scenes, for training and for validation."""
+
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    max_turn_rad: float
+    train_scenes_seed: int
+    validation_scenes_seed: int
+
+
+def recipe_names() -> list[str]:
+    """Names of the recipes that are installed, sorted."""
+    return sorted(path.stem for path in _directory().glob("*.yaml") if path.stem not in _NOT_RECIPES)
+
+
+def read_recipe(name: str, changes: Iterable[str] = ()) -> Recipe:
+    """The installed recipe of this name, or that of a YAML file. changes: settings instead of its own, "batch=64".
+
+    Raises ConfigurationError, naming the setting.
+    """
+    path = Path(name) if Path(name).suffix else _directory() / f"{name}.yaml"
+    if not path.is_file():
+        raise ConfigurationError(f"no recipe {name!r}: give a YAML file or one of {', '.join(recipe_names())}")
+    settings = {**_read(_directory() / "base.yaml"), "name": path.stem, **_read(path)}
+    for change in changes:
+        setting, _, value = change.partition("=")
+        settings[setting] = _parse(value, change)
+    recipe = _build(Recipe, settings, path)
+    _check(recipe, path)
+    return recipe
+
+
+def read_splits() -> Splits:
+    """Those of ``config/training/splits.yaml``. Raises ConfigurationError for a file that is none."""
+    path = _directory() / "splits.yaml"
+    splits = _build(Splits, {k: tuple(v) if isinstance(v, list) else v for k, v in _read(path).items()}, path)
+    if both := set(splits.train) & set(splits.validation):
+        raise ConfigurationError(f"{path}: {', '.join(both)} must be in train or in validation, not in both")
+    return splits
+
+
+def _directory() -> Path:
+    return share_directory() / "config" / "training"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} cannot be read ({error})") from error
+    content = _parse(text, path)
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"{path} must hold names and values")
+    return content
+
+
+def _parse(text: str, origin: str | Path) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{origin} cannot be read as YAML ({error})") from error
+
+
+def _build(kind: Callable[..., Any], settings: dict[str, Any], path: Path) -> Any:
+    """The dataclass from the file's settings. Types follow the annotations; a whole number serves as a float."""
+    expected = {field.name: str(field.type) for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if missing := expected.keys() - settings.keys():
+        raise ConfigurationError(f"{path} lacks {', '.join(sorted(missing))}")
+    if unknown := settings.keys() - expected.keys():
+        raise ConfigurationError(f"{path}: no setting {', '.join(sorted(unknown))}; there are {', '.join(expected)}")
+    converted = {name: float(v) if expected[name] == "float" and type(v) is int else v for name, v in settings.items()}
+    for name, value in converted.items():
+        if type(value).__name__ != expected[name].partition("[")[0]:
+            raise ConfigurationError(f"{path}: {name} must be a {expected[name]}, not {value!r}")
+    return kind(**converted)
+
+
+def _check(recipe: Recipe, path: Path) -> None:
+    if recipe.size not in method(recipe.network).sizes:
+        raise ConfigurationError(f"{path}: {recipe.network} has no size {recipe.size!r}")
+    rules = {
+        "batch must be at least 1": recipe.batch >= 1,
+        f"crop must be a multiple of {MULTIPLE}": recipe.crop >= MULTIPLE and recipe.crop % MULTIPLE == 0,
+        "precision must be float32 or bfloat16": recipe.precision in ("float32", "bfloat16"),
+        f"profile must be one of {', '.join(PROFILES)}": recipe.profile in PROFILES,
+        "learning_rate and clip_norm must be above zero": min(recipe.learning_rate, recipe.clip_norm) > 0,
+        "warm_up and ema_decay must lie between 0 and 1": all(0 < x < 1 for x in (recipe.warm_up, recipe.ema_decay)),
+    }
+    if broken := [rule for rule, holds in rules.items() if not holds]:
+        raise ConfigurationError(f"{path}: {broken[0]}")
+    for setting, known in (("sources", SOURCES), ("hiding", (HOLES, *PATTERNS)), ("losses", LOSSES)):
+        weights = getattr(recipe, setting)
+        if unknown := weights.keys() - set(known):
+            raise ConfigurationError(f"{path}: {setting} knows no {', '.join(unknown)}; there are {', '.join(known)}")
+        if not weights or min(weights.values()) < 0 or not sum(weights.values()):
+            raise ConfigurationError(f"{path}: {setting} must be weights, not negative and not all zero")

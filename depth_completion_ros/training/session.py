@@ -1,0 +1,123 @@
+"""One run of ``depth-completion train``: the trainer with its data, validation, display and files."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+
+from ..networks import create
+from ..networks.weights import WeightedNetwork, save_weights
+from .batches import Batches
+from .checkpoint import load_checkpoint
+from .loop import CHECKPOINT, Log, Report, train
+from .model_card import model_card, provenance
+from .recipe import Recipe, Splits
+from .sources import open_sources, validation_cases
+from .trainer import Budget, Trainer
+from .validation import Scores, Validation
+
+
+class Session:
+    """data, pool: as of ``open_sources``. out: the folder for the checkpoint, log.csv, validation.csv, pictures, and
+    the weights: the best, with their card, and last.safetensors.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        splits: Splits,
+        *,
+        data: Path | None,
+        pool: Path | None,
+        cache: Path,
+        out: Path,
+        device: torch.device,
+        resume: bool,
+        validation_frames: int,
+    ):
+        self._recipe = recipe
+        self._out = out
+        self._console = Console(stderr=True)
+        sources, self._data = open_sources(recipe, splits, data, pool, cache, device)
+        self._trainer = Trainer(recipe, Batches(recipe, sources, device), device)
+        if resume:
+            self._trainer.restore(load_checkpoint(out / CHECKPOINT, device))
+        self._log = Log(out / "log.csv", self._trainer.step)
+        self._validation_log = Log(out / "validation.csv", self._trainer.step)
+        with self._console.status("scoring the start"):
+            cases = validation_cases(recipe, splits, data, validation_frames)
+            start = create(recipe.network, recipe.size).to(device).eval()
+            self._validation = Validation(cases, start, device)
+
+    def run(self, budget: Budget, validate_every_s: float) -> int:
+        """Train until the budget is spent. Returns the exit status: 130 where a signal came before."""
+        with self._display() as show:
+
+            def report(report: Report) -> None:
+                show(report)
+                self._log.add(report.row())
+
+            finished = train(self._trainer, budget, self._out, report, self._validate, validate_every_s)
+        if not finished:
+            self._console.print(f"stopped at step {self._trainer.step}; --resume goes on from there")
+            return 130
+        self._validate()
+        print(self._weights_file())
+        return 0
+
+    def _validate(self) -> None:
+        """Score the averaged weights and write them: as the last, and as the best where they are."""
+        trainer = self._trainer
+        weighted = WeightedNetwork(trainer.ema, self._recipe.profile)
+        about = provenance(self._recipe, trainer)
+        save_weights(weighted, self._out / "last.safetensors", about)
+        pictures = self._out / "pictures"
+        pictures.mkdir(exist_ok=True)
+        scores = self._validation.evaluate(trainer.ema, pictures / f"step-{trainer.step:07}.png")
+        relative = self._validation.relative(scores)
+        columns = {**self._validation.baselines, "network": scores}
+        self._print(columns, relative)
+        row = {"step": str(trainer.step), "minutes": f"{trainer.elapsed_s / 60:.2f}", "relative": f"{relative:.4f}"}
+        for (group, protocol), score in scores.items():
+            row |= {f"{group} {protocol} {name}": f"{value:.5f}" for name, value in score._asdict().items()}
+        self._validation_log.add(row)
+        if relative < trainer.best_score:
+            trainer.best_score = relative
+            save_weights(weighted, self._weights_file(), about)
+            card = model_card(self._recipe, about, self._data, columns)
+            self._weights_file().with_suffix(".md").write_text(card)
+
+    def _weights_file(self) -> Path:
+        return self._out / f"{self._recipe.model}.safetensors"
+
+    def _print(self, columns: dict[str, Scores], relative: float) -> None:
+        title = f"step {self._trainer.step}: RMSE / MAE in mm; {relative:.3f} of the start's (geometric mean)"
+        table = Table("set", "protocol", title=title, title_justify="left")
+        for name in columns:
+            table.add_column(name, justify="right")
+        for key in columns["network"]:
+            table.add_row(*key, *(scores[key].millimetres() for scores in columns.values()))
+        self._console.print(table)
+
+    @contextmanager
+    def _display(self) -> Iterator[Callable[[Report], None]]:
+        """A bar on a terminal, elsewhere one line for each report."""
+        terminal = self._console.is_terminal
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"))
+        with Progress(*columns, console=self._console, disable=not terminal) as bar:
+            task = bar.add_task(self._recipe.name, total=1.0, figures="")
+
+            def show(report: Report) -> None:
+                if terminal:
+                    bar.update(task, completed=report.progress, figures=report.line())
+                else:
+                    print(f"{self._recipe.name} {report.progress:.1%} {report.line()}", file=sys.stderr, flush=True)
+
+            yield show

@@ -1,0 +1,64 @@
+"""Opens what a recipe draws its batches from and what it is validated on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from ..data.folders import read_folder
+from ..data.scenes import KINDS, ScenePool, render_scenes
+from ..data.sensors import PROFILES, SensorMix
+from ..errors import ConfigurationError
+from .batches import Source, real_source, synthetic_source
+from .real_frames import RealFrames
+from .recipe import Recipe, Splits
+from .synthetic import RenderedScenes, Scenes, pooled_scenes, rendered_pool
+from .validation import Case, folder_cases, scene_cases
+
+_SCENE_HEIGHT, _SCENE_WIDTH = 480, 640
+
+
+def open_sources(
+    recipe: Recipe, splits: Splits, data: Path | None, pool: Path | None, cache: Path, device: torch.device
+) -> tuple[dict[str, Source], list[str]]:
+    """The recipe's sources by name, without those of no weight, and what is in them, for people.
+
+    data: the folder of recorded sets. pool: of procedural scenes, None for the recipe's.
+    Raises ConfigurationError where the recipe needs recorded sets and there are none.
+    """
+    sources: dict[str, Source] = {}
+    contents: list[str] = []
+    frames: RealFrames | None = None
+    if recipe.sources.get("real"):
+        if data is None:
+            raise ConfigurationError(
+                f"the recipe {recipe.name} learns from recorded frames too: name their folder with --data, or set "
+                "'sources: {synthetic: 1.0}' in a recipe of your own"
+            )
+        frames = RealFrames([data / name for name in splits.train], cache, splits.max_turn_rad, device)
+        sources["real"] = real_source(frames, recipe)
+        contents += frames.contents
+    if recipe.sources.get("synthetic"):
+        masks = frames.hole_masks() if frames is not None else None
+        seed = splits.train_scenes_seed
+        scenes: Scenes = RenderedScenes()
+        number = "rendered as they were needed"
+        if pool is not None or device.type == "cpu":
+            opened = ScenePool(pool) if pool else rendered_pool(cache, seed=seed, **recipe.scenes)
+            scenes, number = pooled_scenes(opened), f"{len(opened)} of a pool"
+        sources["synthetic"] = synthetic_source(scenes, SensorMix(recipe.profile, masks), recipe)
+        contents.append(f"procedural scenes: {number}; modelled sensors: {recipe.profile}")
+    return sources, contents
+
+
+def validation_cases(recipe: Recipe, splits: Splits, data: Path | None, count: int) -> list[Case]:
+    """``count`` frames of each recorded set that is for validation, and as many procedural scenes for each sensor."""
+    folders = [] if data is None else [data / name for name in splits.validation]
+    cases = [case for folder in folders for case in folder_cases(read_folder(folder), count)]
+    generator = torch.Generator().manual_seed(splits.validation_scenes_seed)
+    scenes = render_scenes(KINDS, count, _SCENE_HEIGHT, _SCENE_WIDTH, generator=generator)
+    for profile in PROFILES if recipe.profile == "any" else (recipe.profile,):
+        if profile != "any":
+            cases += scene_cases(scenes, SensorMix(profile)(scenes, generator), profile)
+    return cases

@@ -1,0 +1,71 @@
+"""Procedural scenes for training: drawn from a pool on a CPU, rendered afresh on a GPU."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+from torch import Generator
+
+from ..data import scenes
+from ..data.scene_batch import SceneBatch
+from ..data.scenes import KINDS, ScenePool, render_scenes
+
+_USES = 4  # of each scene that is rendered on a GPU, where a step takes less time than its scenes
+_AT_ONCE = 256
+
+# Draws so many square scenes of a size; generators as those of a Source.
+Scenes = Callable[[int, int, Generator, Generator], SceneBatch]
+
+
+def pooled_scenes(pool: ScenePool) -> Scenes:
+    """Crops of the scenes of a pool, on the device of ``noise``."""
+
+    def scenes(number: int, size: int, choices: Generator, noise: Generator) -> SceneBatch:
+        batch = pool.sample(number, size, size, choices)
+        return SceneBatch(**{field.name: getattr(batch, field.name).to(noise.device) for field in fields(batch)})
+
+    return scenes
+
+
+def rendered_pool(cache: Path, count: int, height: int, width: int, seed: int) -> ScenePool:
+    """A pool in ``cache``, which is rendered the first time that it is asked for."""
+    directory = cache / f"scenes-{count}x{height}x{width}-{seed}-{_renderer_hash()}"
+    if directory.is_dir():
+        return ScenePool(directory)
+    console = Console(stderr=True)
+    console.print(f"rendering {count} scenes into {directory}, this once")
+    with Progress(console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("scenes", total=count)
+        return ScenePool.create(
+            directory, count, height, width, seed, progress=lambda done: bar.update(task, completed=done)
+        )
+
+
+class RenderedScenes:
+    """Scenes rendered on the device of ``noise``, many at once, each of them used a few times."""
+
+    def __init__(self) -> None:
+        self._scenes: SceneBatch | None = None
+        self._left = 0
+
+    def __call__(self, number: int, size: int, choices: Generator, noise: Generator) -> SceneBatch:
+        if self._scenes is None or self._left < number:
+            self._scenes = render_scenes(KINDS, _AT_ONCE, size, size, generator=noise)
+            self._left = _USES * _AT_ONCE
+        self._left -= number
+        index = torch.randint(_AT_ONCE, (number,), generator=noise, device=noise.device)
+        return SceneBatch(**{field.name: getattr(self._scenes, field.name)[index] for field in fields(self._scenes)})
+
+
+def _renderer_hash() -> str:
+    """Of the renderer's code: scenes of another one are not taken from the cache."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(scenes.__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:8]

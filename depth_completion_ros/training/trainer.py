@@ -1,0 +1,160 @@
+"""One training step after another, and all that must be kept to go on with the next."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ConfigurationError
+from ..networks import create
+from .batches import Batches
+from .discriminator import Adversary
+from .losses import ADVERSARIAL, Comparison, evaluate_losses
+from .recipe import Recipe
+
+_START, _END = 1 / 25, 1e-4  # of the peak learning rate
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long a training lasts: one of the two."""
+
+    minutes: float | None = None
+    steps: int | None = None
+
+    def progress(self, step: int, elapsed_s: float) -> float:
+        """Share that is done after so many steps and seconds, 0..1."""
+        done = step / self.steps if self.steps else elapsed_s / (60 * (self.minutes or math.inf))
+        return min(1.0, done)
+
+
+def one_cycle(progress: float, warm_up: float) -> float:
+    """Share of the peak learning rate: up and down again, both along a cosine.
+
+    Smith, Topin, Super-Convergence: Very Fast Training of Neural Networks Using Large Learning Rates, 2019.
+    """
+    first, last, x = (_START, 1.0, progress / warm_up) if progress < warm_up else (1.0, _END, 0.0)
+    if progress >= warm_up:
+        x = (progress - warm_up) / (1 - warm_up)
+    return last + (first - last) * (1 + math.cos(math.pi * x)) / 2
+
+
+class Trainer:
+    """A network, the average of its weights, its optimiser and its batches, at some step.
+
+    network: its weights are trained. ema: the exponential moving average of them, in evaluation mode, which is what
+    counts. step: how many are done. elapsed_s, best_score: how long they took and the lowest validation score so far,
+    kept here for those who measure them.
+    """
+
+    def __init__(self, recipe: Recipe, batches: Batches, device: torch.device):
+        torch.manual_seed(recipe.seed)
+        self.recipe = recipe
+        self.device = device
+        self.step = 0
+        self.elapsed_s = 0.0
+        self.best_score = math.inf
+        self.network = create(recipe.network, recipe.size).to(device).train()
+        self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.ema = copy.deepcopy(self.network).eval().requires_grad_(False)
+        self._batches = batches
+        self._adversary = Adversary(recipe.learning_rate, device) if ADVERSARIAL in recipe.losses else None
+        self._parameters = list(self.network.parameters())
+        self._optimiser = torch.optim.AdamW(
+            _decayed_and_not(self.network, recipe.weight_decay), recipe.learning_rate, fused=True
+        )
+        compiled = recipe.compile and device.type == "cuda"
+        self._forward: Any = torch.compile(self.network) if compiled else self.network
+
+    def train_step(self, progress: float) -> dict[str, Tensor]:
+        """Train on one batch with the learning rate of ``progress``, 0..1.
+
+        Returns each loss, unweighted, their weighted ``total``, the ``gradient_norm`` and, where there is one, the loss
+        of the discriminator, as numbers on the device: reading one waits for the device.
+        """
+        recipe, batch = self.recipe, self._batches.draw()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+            image = batch.image.contiguous(memory_format=torch.channels_last)
+            depth, log_b = self._forward(image, batch.depth, batch.scale)
+        comparison = Comparison(depth, log_b, batch.target, batch.weight, batch.scale)
+        losses = evaluate_losses(recipe.losses, comparison)
+        if self._adversary:
+            losses[ADVERSARIAL] = self._adversary.loss(comparison)
+        total = torch.stack([recipe.losses[name] * loss for name, loss in losses.items()]).sum()
+
+        for group in self._optimiser.param_groups:
+            group["lr"] = self.learning_rate(progress)
+        self._optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        norm = nn.utils.clip_grad_norm_(self._parameters, recipe.clip_norm)
+        # One overflow must not cost the weights: such a step moves them by momentum alone.
+        finite = norm.isfinite()
+        for parameter in self._parameters:
+            if parameter.grad is not None:
+                parameter.grad = torch.where(finite, parameter.grad, 0)
+        self._optimiser.step()
+        self.step += 1
+        self._average()
+        losses |= {"total": total, "gradient_norm": norm}
+        if self._adversary:
+            losses["discriminator"] = self._adversary.train_step(comparison, self.learning_rate(progress))
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def learning_rate(self, progress: float) -> float:
+        """At ``progress``, 0..1."""
+        return self.recipe.learning_rate * one_cycle(progress, self.recipe.warm_up)
+
+    def state(self) -> dict[str, Any]:
+        """All that the next step depends on."""
+        return {
+            "recipe": self.recipe.hash(),
+            "step": self.step,
+            "elapsed_s": self.elapsed_s,
+            "best_score": self.best_score,
+            "network": self.network.state_dict(),
+            "ema": self.ema.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "choices": self._batches.choices.get_state(),
+            "noise": self._batches.noise.get_state(),
+            "adversary": self._adversary.state() if self._adversary else None,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where ``state`` was taken. Raises ConfigurationError for that of another recipe."""
+        if state["recipe"] != self.recipe.hash():
+            raise ConfigurationError(
+                f"the checkpoint is of another recipe ({state['recipe']}, not {self.recipe.hash()}): resume with the "
+                "recipe it began with, or start anew in another --out"
+            )
+        self.step, self.elapsed_s, self.best_score = state["step"], state["elapsed_s"], state["best_score"]
+        self.network.load_state_dict(state["network"])
+        self.ema.load_state_dict(state["ema"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._batches.choices.set_state(state["choices"].cpu())
+        self._batches.noise.set_state(state["noise"].cpu())
+        if self._adversary:
+            self._adversary.restore(state["adversary"])
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """Move the average towards the weights; in the first steps faster, as it starts at random ones."""
+        decay = min(self.recipe.ema_decay, (1 + self.step) / (10 + self.step))
+        average, present = self.ema.state_dict(), self.network.state_dict()
+        floating = [name for name, value in average.items() if value.is_floating_point()]
+        torch._foreach_lerp_([average[n] for n in floating], [present[n] for n in floating], 1 - decay)
+        for name in average.keys() - set(floating):
+            average[name].copy_(present[name])
+
+
+def _decayed_and_not(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameter groups: convolutions and matrices decay, biases and norms do not."""
+    parameters = list(network.parameters())
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]

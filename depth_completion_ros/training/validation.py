@@ -1,0 +1,140 @@
+"""Scores of a network on frames that no gradient sees, beside those of its start and of nearest-neighbour filling."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..contract import MULTIPLE
+from ..data.folders import FrameSet
+from ..data.scene_batch import SceneBatch
+from ..engines.classical_models import nearest
+from ..evaluation.protocols import Trial, make_trial
+from ..geometry import depth_on_rgb_grid
+from ..preview import colour_depth, colour_range, save_picture
+from .batches import knowable
+
+PROTOCOLS = ("raw", "sparse500", "rows", "sr8")
+_PICTURE_WIDTH = 256
+
+
+class Case(NamedTuple):
+    """One frame to complete. image (H, W, 3) uint8; depth (H, W) float32 [m], 0 = missing; truth (H, W) float32 [m],
+    NaN where nothing is scored.
+    """
+
+    group: str
+    protocol: str
+    image: np.ndarray
+    depth: np.ndarray
+    truth: np.ndarray
+
+
+class Score(NamedTuple):
+    """Over all pixels of all cases of a group and protocol [m]."""
+
+    rmse: float
+    mae: float
+
+    def millimetres(self) -> str:
+        """Both, for people."""
+        return f"{self.rmse * 1e3:.1f} / {self.mae * 1e3:.2f}"
+
+
+Scores = dict[tuple[str, str], Score]  # by group and protocol
+
+
+class Validation:
+    """Cases and the scores on them that no training changes. start: a network as it is before training."""
+
+    def __init__(self, cases: list[Case], start: nn.Module, device: torch.device):
+        self._cases = cases
+        self._device = device
+        self._starts = self._completed(start)
+        self.baselines = {
+            "nearest": self._scores(nearest(c.image, c.depth, c.depth > 0, median(c.depth)) for c in cases),
+            "start": self._scores(self._starts),
+        }
+
+    def evaluate(self, network: nn.Module, pictures: Path | None = None) -> Scores:
+        """Scores of a network in evaluation mode. pictures: a PNG to write, a row for each group and protocol: colour,
+        input, start, result, truth.
+        """
+        results = self._completed(network)
+        if pictures is not None:
+            first = {(case.group, case.protocol): i for i, case in reversed(list(enumerate(self._cases)))}
+            rows = [_strip(self._cases[i], self._starts[i], results[i]) for i in sorted(first.values())]
+            save_picture(pictures, np.concatenate(rows))
+        return self._scores(results)
+
+    def relative(self, scores: Scores) -> float:
+        """Geometric mean over groups, protocols, RMSE and MAE of scores over the start's; below 1 is better."""
+        start = self.baselines["start"]
+        ratios = [math.log(max(s, 1e-9) / b) for key in scores for s, b in zip(scores[key], start[key], strict=True)]
+        return math.exp(sum(ratios) / len(ratios))
+
+    def _completed(self, network: nn.Module) -> list[np.ndarray]:
+        return [complete(network, case, self._device) for case in self._cases]
+
+    def _scores(self, completed: Iterable[np.ndarray]) -> Scores:
+        sums: dict[tuple[str, str], np.ndarray] = {}
+        for case, depth in zip(self._cases, completed, strict=True):
+            error = (depth - case.truth)[np.isfinite(case.truth)].astype(np.float64)
+            added = np.array([error.size, np.square(error).sum(), np.abs(error).sum()])
+            sums[case.group, case.protocol] = sums.get((case.group, case.protocol), 0) + added
+        return {key: Score(float(np.sqrt(square / n)), float(mae / n)) for key, (n, square, mae) in sums.items()}
+
+
+def folder_cases(frames: FrameSet, count: int, protocols: Iterable[str] = PROTOCOLS) -> list[Case]:
+    """Cases of ``count`` frames evenly spread over a set, under each protocol that the set has what it needs for."""
+    indices = [position * len(frames) // count for position in range(min(count, len(frames)))]
+    trials = [(p, trial) for p in protocols for i in indices if (trial := make_trial(p, frames, i)) is not None]
+    return [_case(frames.name, protocol, trial) for protocol, trial in trials]
+
+
+def scene_cases(scenes: SceneBatch, depth: Tensor, sensor: str) -> list[Case]:
+    """Procedural scenes and their depth as a sensor gives it: scored wherever it can be known (``knowable``)."""
+    images = (scenes.image * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    truths = torch.where(knowable(scenes.depth, depth), scenes.depth, torch.nan)[:, 0].numpy()
+    views = zip(images, depth[:, 0].numpy(), truths, strict=True)
+    return [Case("procedural", sensor, image, measured, truth) for image, measured, truth in views]
+
+
+def _case(group: str, protocol: str, trial: Trial) -> Case:
+    depth = np.nan_to_num(depth_on_rgb_grid(trial.frame), nan=0.0)
+    return Case(group, protocol, trial.frame.rgb, depth, trial.truth)
+
+
+def median(depth: np.ndarray) -> float:
+    """Of the measured depth [m], 1 where there is none."""
+    measured = depth[depth > 0]
+    return float(np.median(measured)) if measured.size else 1.0
+
+
+@torch.inference_mode()
+def complete(network: nn.Module, case: Case, device: torch.device) -> np.ndarray:
+    """The network's depth (H, W) float32 [m]; the frame is padded as the completer pads it."""
+    height, width = case.depth.shape
+    padding = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
+    image = torch.from_numpy(case.image).to(device).permute(2, 0, 1)[None].float() / 255
+    depth = F.pad(torch.from_numpy(case.depth).to(device)[None, None], padding)
+    scale = torch.full((1, 1, 1, 1), median(case.depth), device=device)
+    completed: Tensor = network(F.pad(image, padding, mode="replicate"), depth, scale)[0]
+    return completed[0, 0, :height, :width].float().cpu().numpy()
+
+
+def _strip(case: Case, start: np.ndarray, result: np.ndarray) -> np.ndarray:
+    import cv2
+
+    limits = colour_range(case.truth)
+    truth = np.where(np.isfinite(case.truth), case.truth, case.depth)
+    tiles = [case.image, *(colour_depth(depth, limits) for depth in (case.depth, start, result, truth))]
+    size = (_PICTURE_WIDTH, _PICTURE_WIDTH * case.depth.shape[0] // case.depth.shape[1])
+    return np.concatenate([cv2.resize(tile, size, interpolation=cv2.INTER_NEAREST) for tile in tiles], axis=1)

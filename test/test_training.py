@@ -1,0 +1,319 @@
+"""Training itself: it learns, ends annealed, survives kills to the bit, and writes what it promises."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import os
+import signal
+
+import cv2
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs PyTorch")
+pytest.importorskip("safetensors", reason="weights files need it")
+
+from test_training_batches import generator, write_ramp  # noqa: E402
+
+from depth_completion_ros.cli import main  # noqa: E402
+from depth_completion_ros.data.folders import read_folder  # noqa: E402
+from depth_completion_ros.errors import ConfigurationError  # noqa: E402
+from depth_completion_ros.networks import names  # noqa: E402
+from depth_completion_ros.networks.weights import load_weights, read_metadata  # noqa: E402
+from depth_completion_ros.training.batches import Batches, TrainingBatch  # noqa: E402
+from depth_completion_ros.training.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
+from depth_completion_ros.training.loop import CHECKPOINT, train  # noqa: E402
+from depth_completion_ros.training.recipe import Recipe, read_recipe, read_splits, recipe_names  # noqa: E402
+from depth_completion_ros.training.trainer import Budget, Trainer, one_cycle  # noqa: E402
+from depth_completion_ros.training.validation import Case, Validation, complete, folder_cases  # noqa: E402
+
+torch.set_num_threads(1)
+CPU = torch.device("cpu")
+
+
+def tiny(name: str = "lite", **changes) -> Recipe:
+    """A recipe for planes of 32 x 32 pixels."""
+    return dataclasses.replace(read_recipe(name), **{"batch": 2, "crop": 32, "precision": "float32", **changes})
+
+
+def planes(count: int, choices: torch.Generator, noise: torch.Generator) -> TrainingBatch:
+    """Slanted planes that grow away from the few measured pixels at their left."""
+    slope = torch.rand(count, 1, 1, 1, generator=choices)
+    depth = 1 + slope * torch.linspace(0, 1, 32).expand(count, 1, 32, 32)
+    image = torch.rand(count, 3, 32, 32, generator=noise)
+    shown = depth * (torch.arange(32) < 8)
+    return TrainingBatch(image, shown, torch.ones(count, 1, 1, 1), depth, torch.ones_like(depth))
+
+
+def trainer(recipe: Recipe, source=planes) -> Trainer:
+    recipe = dataclasses.replace(recipe, sources={"real": 1.0})
+    return Trainer(recipe, Batches(recipe, {"real": source}, CPU), CPU)
+
+
+def same(first: object, second: object) -> bool:
+    """Whether two states are equal to the bit."""
+    if isinstance(first, torch.Tensor):
+        return torch.equal(first, second)
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
+    if isinstance(first, list):
+        return len(first) == len(second) and all(map(same, first, second))
+    return first == second
+
+
+@pytest.mark.parametrize("name", ["lite", "srgan"])
+def test_resumed_training_is_the_uninterrupted_one_to_the_bit(name, tmp_path):
+    """With weights, averages, optimisers and random states, for the one with a second optimiser too."""
+    whole = trainer(tiny(name))
+    for step in range(6):
+        if step == 3:
+            save_checkpoint(whole.state(), tmp_path / "c.pt")
+        whole.train_step(step / 6)
+    torch.rand(5)  # whatever else the process draws
+    resumed = trainer(tiny(name))
+    resumed.train_step(0.5)
+    resumed.restore(load_checkpoint(tmp_path / "c.pt", CPU))
+    assert resumed.step == 3
+    for step in range(3, 6):
+        resumed.train_step(step / 6)
+    assert same(resumed.state(), whole.state())
+
+
+def test_checkpoint_of_another_recipe_is_refused():
+    state = trainer(tiny()).state()
+    with pytest.raises(ConfigurationError, match="another recipe"):
+        trainer(tiny(seed=5)).restore(state)
+
+
+def test_unusable_checkpoint_is_refused_with_the_mend(tmp_path):
+    with pytest.raises(ConfigurationError, match="leave out --resume"):
+        load_checkpoint(tmp_path / "none.pt", CPU)
+    (tmp_path / "c.pt").write_bytes(b"text")
+    with pytest.raises(ConfigurationError, match="leave out --resume"):
+        load_checkpoint(tmp_path / "c.pt", CPU)
+
+
+def test_training_learns_and_its_average_follows():
+    """What no prefill knows, that planes go on: the averaged network must come to know it."""
+    learner = trainer(tiny(batch=8, ema_decay=0.9, learning_rate=3e-3))
+    totals = [float(learner.train_step(step / 60)["l1"]) for step in range(60)]
+    assert sum(totals[-5:]) < 0.5 * sum(totals[:5])
+    test = planes(8, generator(99), generator(98))
+    with torch.no_grad():
+        averaged = learner.ema(test.image, test.depth, test.scale)[0]
+        start = trainer(tiny()).ema(test.image, test.depth, test.scale)[0]
+    assert (averaged - test.target).abs().mean() < 0.7 * (start - test.target).abs().mean()
+
+
+def test_average_is_exponential():
+    learner = trainer(tiny(ema_decay=0.25))
+    learner.train_step(0.1)
+    before = next(learner.ema.parameters()).clone()
+    learner.train_step(0.1)
+    # After two steps the warm-up's 3/12 is the recipe's 0.25 too.
+    expected = 0.25 * before + 0.75 * next(learner.network.parameters())
+    assert torch.allclose(next(learner.ema.parameters()), expected.detach(), atol=1e-7)
+    assert not learner.ema.training and not next(learner.ema.parameters()).requires_grad
+
+
+def test_one_overflow_does_not_cost_the_weights():
+    def source(count, choices, noise):
+        return dataclasses.replace(planes(count, choices, noise), target=torch.full((count, 1, 32, 32), torch.inf))
+
+    learner = trainer(tiny(), source)
+    assert not learner.train_step(0.1)["total"].isfinite()
+    assert all(value.isfinite().all() for value in learner.network.state_dict().values())
+
+
+def test_learning_rate_goes_up_once_and_ends_near_zero():
+    rates = [one_cycle(i / 1000, 0.1) for i in range(1001)]
+    assert rates[0] == pytest.approx(1 / 25) and rates[100] == pytest.approx(1) and rates[-1] < 1e-3
+    assert rates[:101] == sorted(rates[:101]) and rates[100:] == sorted(rates[100:], reverse=True)
+    learner = trainer(tiny())
+    learner.train_step(0.1)
+    assert [group["lr"] for group in learner.state()["optimiser"]["param_groups"]] == [1e-3, 1e-3]
+
+
+def test_budget_of_minutes_follows_the_clock_and_one_of_steps_does_not():
+    assert Budget(minutes=2).progress(step=10**6, elapsed_s=30) == 0.25
+    assert Budget(minutes=2).progress(step=0, elapsed_s=1e9) == 1
+    assert Budget(steps=10).progress(step=5, elapsed_s=1e9) == 0.5
+
+
+def test_time_before_a_resume_counts(tmp_path):
+    learner = trainer(tiny())
+    learner.elapsed_s = 59.9
+    assert train(learner, Budget(minutes=1), tmp_path, lambda report: None, lambda: None, 1e9)
+    assert 60 <= learner.elapsed_s < 70
+
+
+def test_signal_ends_training_after_the_step_with_a_checkpoint(tmp_path):
+    learner = trainer(tiny())
+    handler = signal.getsignal(signal.SIGTERM)
+    finished = train(
+        learner, Budget(steps=10**6), tmp_path, lambda report: None, lambda: os.kill(os.getpid(), signal.SIGTERM), 0.0
+    )
+    assert not finished and learner.step == 1
+    assert same(load_checkpoint(tmp_path / CHECKPOINT, CPU), learner.state())
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
+def test_killed_process_loses_no_checkpoint(tmp_path, monkeypatch):
+    """A kill in the middle of writing leaves the checkpoint before."""
+    save_checkpoint({"step": 1}, tmp_path / "c.pt")
+
+    def killed(state, path):
+        path.write_bytes(b"half")
+        raise SystemExit
+
+    monkeypatch.setattr(torch, "save", killed)
+    with pytest.raises(SystemExit):
+        save_checkpoint({"step": 2}, tmp_path / "c.pt")
+    assert load_checkpoint(tmp_path / "c.pt", CPU) == {"step": 1}
+
+
+# Recipes.
+
+
+def test_every_network_has_a_recipe():
+    assert set(names()) <= set(recipe_names())
+    for name in recipe_names():
+        recipe = read_recipe(name)
+        assert recipe.losses.keys() & {"laplace_nll", "laplace_scale"}, "log_b must be learnt by something"
+    assert len({read_recipe(name).hash() for name in recipe_names()}) == len(recipe_names())
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("network: [", "cannot be read"),
+        ("just words", "names and values"),
+        ("network: lyte", "no network 'lyte'"),
+        ("network: lite\nbatchsize: 8", "no setting batchsize"),
+        ("network: lite\nbatch: many", "batch must be a int"),
+        ("network: lite\ncrop: 100", "crop must be a multiple of 32"),
+        ("network: lite\nprofile: radar", "profile must be one of"),
+        ("network: lite\nlosses: {l3: 1.0}", "losses knows no l3"),
+        ("network: lite\nhiding: {holes: 0.0}", "hiding must be weights"),
+        ("size: small", "lacks network"),
+    ],
+)
+def test_faulty_recipe_is_refused_by_the_setting(text, complaint, tmp_path):
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(ConfigurationError, match=complaint):
+        read_recipe(str(tmp_path / "mine.yaml"))
+
+
+def test_settings_can_be_changed_from_the_command_line():
+    """YAML takes 2e-3, without a dot, for text: it must not reach the optimiser as such."""
+    changed = read_recipe("lite", ["batch=64", "losses={l1: 1.0}", "learning_rate=2.0e-3"])
+    assert (changed.batch, changed.losses, changed.learning_rate) == (64, {"l1": 1.0}, 2e-3)
+    assert changed.hash() != read_recipe("lite").hash()
+    for change in ("batchsize=8", "batch", "batch=[", "learning_rate=2e-3"):
+        with pytest.raises(ConfigurationError):
+            read_recipe("lite", [change])
+
+
+def test_no_validation_set_trains():
+    splits = read_splits()
+    assert not set(splits.train) & set(splits.validation)
+    assert splits.train_scenes_seed != splits.validation_scenes_seed
+
+
+# Validation.
+
+
+def test_scores_are_over_the_hidden_pixels_of_all_cases(tmp_path):
+    write_ramp(tmp_path / "ramp")
+    cases = folder_cases(read_folder(tmp_path / "ramp"), 2, ("sparse5", "rows"))
+    assert {(case.group, case.protocol) for case in cases} == {("ramp", "sparse5"), ("ramp", "rows")}
+    start, better = trainer(tiny()).ema, trainer(tiny()).ema
+    validation = Validation(cases, start, CPU)
+    assert validation.evaluate(better) == validation.baselines["start"]
+    assert validation.relative(validation.baselines["start"]) == pytest.approx(1)
+    rows = [case for case in cases if case.protocol == "rows"]
+    errors = torch.cat(
+        [torch.from_numpy(complete(start, c, CPU) - c.truth)[torch.from_numpy(c.truth > 0)] for c in rows]
+    )
+    score = validation.baselines["start"]["ramp", "rows"]
+    assert score == pytest.approx((float(errors.square().mean()) ** 0.5, float(errors.abs().mean())), rel=1e-4)
+    halved = {key: score._replace(rmse=score.rmse / 2) for key, score in validation.baselines["start"].items()}
+    assert validation.relative(halved) == pytest.approx(0.5**0.5)
+
+
+def test_frames_of_any_size_validate():
+    """Padded for the network and cut back."""
+    depth = torch.full((50, 70), 2.0).numpy()
+    case = Case("group", "given", torch.zeros(50, 70, 3, dtype=torch.uint8).numpy(), depth, depth)
+    assert complete(trainer(tiny()).ema, case, CPU).shape == (50, 70)
+
+
+# The command.
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    for name in (*read_splits().train, *read_splits().validation):
+        write_ramp(root / name)
+    return root
+
+
+def command(data, out, *extra: str) -> int:
+    recipe = out.parent / "tiny.yaml"
+    recipe.write_text(
+        "network: lite\nbatch: 2\ncrop: 32\nprecision: float32\nscenes: {count: 4, height: 32, width: 48}\n"
+    )
+    options = ["--data", str(data), "--out", str(out), "--cache", str(data / "cache"), "--validation-frames", "1"]
+    return main(["train", str(recipe), "--device", "cpu", *options, *extra])
+
+
+def test_command_trains_and_writes_weights_card_logs_and_pictures(data, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert command(data, out, "--steps", "3") == 0
+    path = out / "lite-small.safetensors"
+    assert capsys.readouterr().out.strip() == str(path)
+    assert load_weights(path).profile == "any"
+    metadata = read_metadata(path)
+    assert metadata["steps"] == "3" and metadata["recipe"] == "tiny" and metadata["commit"]
+    card = path.with_suffix(".md").read_text()
+    for expected in ("# lite-small", metadata["recipe_hash"], "kinect1_osd: 4 frames", "| nearsl_tsdf_sample | rows |"):
+        assert expected in card
+    log, validation = (list(csv.DictReader((out / f"{name}.csv").open())) for name in ("log", "validation"))
+    assert log[-1]["step"] == "3" and float(log[-1]["laplace_nll"]) and float(log[-1]["learning_rate"])
+    assert [row["step"] for row in validation] == ["3"] and float(validation[0]["relative"]) > 0
+    picture = cv2.imread(str(out / "pictures" / "step-0000003.png"))
+    assert picture.shape[1] == 5 * 256
+
+
+def test_command_resumes_to_the_same_weights(data, tmp_path):
+    """Killed after three of six steps, it goes on as if nothing had been."""
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert command(data, whole, "--steps", "6") == 0
+
+    calls = 0
+    step = Trainer.train_step
+
+    def killed(self, progress):
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            save_checkpoint(self.state(), broken / CHECKPOINT)
+            raise SystemExit("killed")
+        return step(self, progress)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(Trainer, "train_step", killed)
+        command(data, broken, "--steps", "6")
+    assert command(data, broken, "--steps", "6", "--resume") == 0
+    states = [load_checkpoint(out / CHECKPOINT, CPU) for out in (whole, broken)]
+    for state in states:
+        del state["elapsed_s"], state["best_score"]
+    assert same(*states)
+
+
+def test_command_without_data_says_what_to_do(tmp_path, capsys):
+    assert main(["train", "lite", "--steps", "1", "--out", str(tmp_path / "out"), "--cache", str(tmp_path)]) == 1
+    assert "--data" in capsys.readouterr().err
+    assert main(["train", "light", "--steps", "1", "--out", str(tmp_path / "out")]) == 1
+    assert "no recipe 'light'" in capsys.readouterr().err

@@ -1,0 +1,187 @@
+"""What training draws from recorded frames: windows that are true to them, of which a part is hidden."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs PyTorch")
+
+from depth_completion_ros.data.sensors import HoleMasks  # noqa: E402
+from frame_sets import edit_meta, write_meta  # noqa: E402
+
+from depth_completion_ros.errors import ConfigurationError  # noqa: E402
+from depth_completion_ros.training import synthetic  # noqa: E402
+from depth_completion_ros.training.batches import Batches, real_source, synthetic_source, with_scale  # noqa: E402
+from depth_completion_ros.training.hiding import HOLES, PATTERNS, Hiding, as_scene  # noqa: E402
+from depth_completion_ros.training.real_frames import RealFrames  # noqa: E402
+from depth_completion_ros.training.recipe import read_recipe  # noqa: E402
+
+torch.set_num_threads(1)
+CPU = torch.device("cpu")
+HEIGHT, WIDTH = 96, 128
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def write_ramp(folder, count=4, **changes):
+    """Frames whose colour and depth both tell the column and row, with a hole: red and depth grow to the right."""
+    (folder / "rgb").mkdir(parents=True)
+    (folder / "depth").mkdir()
+    row, column = np.mgrid[:HEIGHT, :WIDTH]
+    rgb = np.stack([2 * column, 2 * row, 0 * row], axis=-1).astype(np.uint8)
+    depth = (1000 + 10 * column).astype(np.uint16)
+    depth[20:40, 30:60] = 0
+    for i in range(count):
+        cv2.imwrite(str(folder / f"rgb/{i}.png"), rgb[..., ::-1])
+        cv2.imwrite(str(folder / f"depth/{i}.png"), depth)
+    frames = [{"id": str(i), "rgb": f"rgb/{i}.png", "depth": f"depth/{i}.png"} for i in range(count)]
+    write_meta(folder, {"name": folder.name, "depth": {"scale_to_m": 0.001}, "frames": frames, **changes})
+
+
+@pytest.fixture
+def frames(tmp_path) -> RealFrames:
+    write_ramp(tmp_path / "ramp")
+    return RealFrames([tmp_path / "ramp"], tmp_path / "cache", 1.0, CPU)
+
+
+def test_colour_and_depth_of_a_window_belong_together(frames):
+    image, depth = frames.sample(12, 32, generator())
+    column_of_colour, column_of_depth = 255 * image[:, :1] / 2, 100 * depth - 100
+    known = depth > 0
+    assert known.float().mean() > 0.7
+    # Within a pixel: depth is taken at one pixel, colour between some.
+    assert (column_of_colour - column_of_depth)[known].abs().max() < 1.01
+    to_the_right = (image[:, 0, :, -1] > image[:, 0, :, 0]).float().mean(dim=1)
+    assert set(to_the_right.tolist()) == {0.0, 1.0}, "some mirrored, some not"
+    row = image[:, 1].mean(dim=-1)
+    assert (row.diff(dim=1) > 0).all(), "never upside down"
+
+
+def test_windows_cover_one_to_two_times_their_size(frames):
+    image, _ = frames.sample(40, 32, generator())
+    spans = (255 * (image[:, 0, 0, -1] - image[:, 0, 0, 0]).abs() / 2) * 32 / 31
+    assert 31 <= spans.min() < 40 and 56 < spans.max() <= 65
+
+
+def test_frames_are_decoded_once(tmp_path, frames):
+    for path in (tmp_path / "ramp").glob("*/*.png"):
+        path.unlink()
+    again = RealFrames([tmp_path / "ramp"], tmp_path / "cache", 1.0, CPU)
+    assert torch.equal(again.sample(2, 32, generator())[0], frames.sample(2, 32, generator())[0])
+
+
+def test_frames_of_a_turning_camera_are_left_out(tmp_path):
+    write_ramp(tmp_path / "ramp")
+    turns = [0.1, 0.5, 0.9, 1.3]  # rad/s, with 10 ms between colour and depth
+
+    def edit(meta):
+        for entry, omega in zip(meta["frames"], turns, strict=True):
+            entry |= {"omega_rad_s": omega, "t_rgb": 5.0, "t_depth": 5.01}
+
+    edit_meta(tmp_path / "ramp", edit)
+    assert len(RealFrames([tmp_path / "ramp"], tmp_path / "cache", 0.0051, CPU)) == 2
+    with pytest.raises(ConfigurationError, match="max_turn_rad"):
+        RealFrames([tmp_path / "ramp"], tmp_path / "cache", 0.0, CPU)
+
+
+def hide(name: str, depth: torch.Tensor, masks: torch.Tensor | None = None) -> torch.Tensor:
+    """depth (N, 1, H, W) under one pattern, over images of noise."""
+    masks = torch.zeros(1, 96, 128, dtype=torch.bool) if masks is None else masks
+    image = torch.rand(len(depth), 3, *depth.shape[-2:], generator=generator(2))
+    return Hiding({name: 1.0}, HoleMasks(masks))(image, depth, generator(), generator(1))
+
+
+@pytest.mark.parametrize("name", [HOLES, *PATTERNS])
+def test_hiding_shows_a_part_of_what_was_measured(name):
+    depth = 1 + torch.rand(16, 1, 96, 128, generator=generator())
+    depth[..., :16] = 0
+    shown = hide(name, depth)
+    assert shown.isfinite().all() and not shown[depth == 0].any()
+    share = (shown > 0).float().mean(dim=(1, 2, 3)) / (depth > 0).float().mean()
+    points = (0.002, 0.19)
+    limits = {"holes": (0.2, 1.001), "rows": (0.03, 0.4), "grid": (0.003, 0.3)}
+    least, most = limits.get(name, points)
+    assert least < share.min() and share.max() < most and share.std() > 0
+
+
+def test_hidden_holes_are_those_of_other_frames():
+    """Beside the blocks: a column of the mask that is a hole hides a column of the depth, for half of them mirrored."""
+    mask = torch.zeros(1, 96, 128, dtype=torch.bool)
+    mask[..., 60:68] = True
+    shown = hide("holes", torch.ones(32, 1, 96, 128), mask)
+    hidden = (shown == 0).all(dim=-2).sum(dim=-1)
+    assert (hidden >= 8).float().mean() > 0.5, "wider where the mask is enlarged"
+
+
+def test_rows_are_lines_across_the_image():
+    shown = hide("rows", torch.ones(8, 1, 96, 128))
+    along, down = (shown[..., 1:, :] * shown[..., :-1, :]).sum(), (shown[..., 1:] * shown[..., :-1]).sum()
+    assert down > 5 * along
+
+
+def test_batch_holds_what_the_contract_asks_and_the_truth(frames):
+    recipe = dataclasses.replace(read_recipe("lite"), batch=16, crop=64, image_dropout=0.4)
+    batches = Batches(recipe, {"real": real_source(frames, recipe)}, CPU)
+    batch = batches.draw()
+    assert batch.image.shape == (16, 3, 64, 64) and batch.image.min() >= 0 and batch.image.max() <= 1
+    for each in (batch.depth, batch.target, batch.weight):
+        assert each.shape == (16, 1, 64, 64) and each.isfinite().all()
+    shown, known = batch.depth > 0, batch.target > 0
+    copied = shown & (batch.depth == batch.target)
+    assert not (shown & ~known).any() and 0.05 < copied.float().mean() < 0.9
+    assert batch.weight[copied].unique().tolist() == pytest.approx([recipe.shown_weight])
+    assert batch.weight[known & ~copied].unique().tolist() == [1.0]
+    assert not batch.weight[~known].any()
+    for i in range(16):
+        ratio = float(batch.scale[i]) / float(batch.depth[i][shown[i]].median())
+        assert 0.5 <= ratio <= 2
+    assert batch.scale.std() > 0.1
+    dark = (batch.image.flatten(1).amax(dim=1) == 0).sum()
+    assert 1 <= dark <= 13
+
+
+def test_sample_that_measured_nothing_is_left_out():
+    depth, known = torch.ones(2, 1, 32, 32), torch.ones(2, 1, 32, 32)
+    depth[1] = 0
+    batch = with_scale(torch.rand(2, 3, 32, 32), depth, known, known, generator())
+    assert batch.weight[0].all() and not batch.weight[1].any() and batch.scale.isfinite().all()
+
+
+def test_synthetic_target_is_the_true_depth_as_far_as_it_can_be_known():
+    """A sensor that sees up to 2 m of a floor that reaches to 10 m: up to 4 m its continuation can be asked for."""
+    recipe = dataclasses.replace(read_recipe("lite"), crop=32)
+    floor = torch.linspace(1, 10, 32).view(1, 1, 32, 1).expand(3, 1, 32, 32).clone()
+    floor[..., -1] = 0
+
+    def scenes(count, size, choices, noise):
+        return as_scene(torch.rand(count, 3, size, size, generator=noise), floor)
+
+    source = synthetic_source(scenes, lambda scene, noise: scene.depth * (scene.depth <= 2), recipe)
+    batch = source(3, generator(), generator())
+    assert torch.equal(batch.target, floor)
+    farthest = floor[floor <= 2].max()
+    assert torch.equal(batch.weight > 0, (floor > 0) & (floor <= 2 * farthest))
+
+
+def test_scenes_on_a_gpu_are_rendered_anew_after_some_uses(monkeypatch):
+    """The same code on a CPU, with few scenes."""
+    monkeypatch.setattr(synthetic, "_AT_ONCE", 4)
+    scenes, noise = synthetic.RenderedScenes(), generator()
+    depths = [scenes(4, 32, generator(), noise).depth for _ in range(6)]
+    seen = [{float(depth.sum()) for depth in batch} for batch in depths]
+    assert len(set.union(*seen[:4])) <= 4 and not set.union(*seen[:4]) & set.union(*seen[4:])
+
+
+def test_pool_is_rendered_once(tmp_path, monkeypatch):
+    pool = synthetic.rendered_pool(tmp_path, 2, 32, 32, 0)
+    assert len(pool) == 2
+    monkeypatch.setattr(synthetic.ScenePool, "create", None)
+    again = synthetic.rendered_pool(tmp_path, 2, 32, 32, 0)
+    first, second = (p.sample(4, 32, 32, generator()).depth for p in (pool, again))
+    assert torch.equal(first, second)

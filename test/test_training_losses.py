@@ -1,0 +1,152 @@
+"""Each loss is the formula it names, counts only what is known, and does not depend on the unit of depth."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs PyTorch")
+
+from depth_completion_ros.training.discriminator import Adversary  # noqa: E402
+from depth_completion_ros.training.losses import ADVERSARIAL, LOSSES, Comparison  # noqa: E402
+
+NAMES = [name for name in LOSSES if name != ADVERSARIAL]
+
+
+def comparison(seed: int = 0, known: float = 0.7, factor: float = 1.0) -> Comparison:
+    generator = torch.Generator().manual_seed(seed)
+    shape = (2, 1, 32, 48)
+    target = 1 + 2 * torch.rand(shape, generator=generator)
+    depth = target * torch.exp(0.1 * torch.randn(shape, generator=generator))
+    weight = (torch.rand(shape, generator=generator) < known) * torch.rand(shape, generator=generator)
+    log_b = torch.randn(shape, generator=generator) - 2
+    return Comparison(factor * depth, log_b, factor * target, weight, factor * torch.full((2, 1, 1, 1), 1.7))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_unit_of_depth_does_not_matter(name):
+    assert float(LOSSES[name](comparison(factor=1000))) == pytest.approx(float(LOSSES[name](comparison())), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_unknown_has_no_say(name):
+    """Neither in the value nor in the gradient, whatever stands there."""
+    if name == "total_variation":
+        pytest.skip("it looks at the prediction alone")
+    results = []
+    for filler in (0.0, 7.0):
+        c = comparison()
+        target = torch.where(c.weight > 0, c.target, filler)
+        depth = c.depth.clone().requires_grad_()
+        loss = LOSSES[name](c._replace(target=target, depth=depth))
+        if name != "laplace_scale":
+            loss.backward()
+            assert depth.grad is not None and depth.grad.isfinite().all()
+            if name != "spectral_amplitude":  # whose every frequency sees every pixel
+                assert not depth.grad[c.weight == 0].any()
+        results.append(float(loss.detach()))
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_known_is_no_error(name):
+    c = comparison(known=0.0)
+    assert not c.weight.any() and math.isfinite(float(LOSSES[name](c)))
+
+
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"laplace_nll", "laplace_scale", "total_variation"}))
+def test_truth_is_the_minimum(name):
+    c = comparison()
+    at_truth = float(LOSSES[name](c._replace(depth=c.target)))
+    assert at_truth == pytest.approx(0, abs=2e-3) and float(LOSSES[name](c)) > 2 * at_truth
+
+
+def test_pixel_losses_are_weighted_means():
+    c = comparison()
+    error, weight = ((c.depth - c.target) / 1.7).double().numpy(), c.weight.double().numpy()
+    log_error = np.abs(np.log(c.depth.double().numpy() / c.target.double().numpy()))
+    log_b = c.log_b.double().numpy()
+    per_sample = np.sqrt((weight * error**2).sum(axis=(1, 2, 3)) / weight.sum(axis=(1, 2, 3)) + 1e-6)
+    nearness = 1.7 / np.maximum(c.target.double().numpy(), 0.05 * 1.7)
+    expected = {
+        "l1": np.average(np.abs(error), weights=weight),
+        "l2": np.average(error**2, weights=weight),
+        "rmse": per_sample.mean(),
+        "inverse_depth_l1": np.average(np.abs(error) * nearness, weights=weight),
+        "laplace_nll": np.average(log_error * np.exp(-log_b) + log_b, weights=weight),
+    }
+    assert {name: float(LOSSES[name](c)) for name in expected} == pytest.approx(expected, rel=1e-4)
+
+
+def test_likelihood_is_greatest_where_b_is_the_mean_error():
+    c = comparison(known=1.1)
+    mean = (torch.log(c.depth / c.target).abs() * c.weight).sum() / c.weight.sum()
+    values = [
+        float(LOSSES["laplace_nll"](c._replace(log_b=(mean * f).log().expand_as(c.depth)))) for f in (0.8, 1, 1.25)
+    ]
+    assert values[1] < min(values[0], values[2])
+
+
+def test_scale_loss_teaches_log_b_alone():
+    c = comparison()
+    depth, log_b = c.depth.clone().requires_grad_(), c.log_b.clone().requires_grad_()
+    LOSSES["laplace_scale"](c._replace(depth=depth, log_b=log_b)).backward()
+    assert depth.grad is None and log_b.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("name", ["sobel", "structure_consistency"])
+def test_edge_losses_leave_an_offset_alone(name):
+    c = comparison(known=1.1)
+    assert float(LOSSES[name](c._replace(depth=c.target + 0.5))) == pytest.approx(0, abs=1e-6)
+
+
+def test_gradient_leaves_a_factor_alone_and_sees_a_step_at_all_scales():
+    c = comparison(known=1.1)
+    c = c._replace(weight=torch.ones_like(c.weight))
+    assert float(LOSSES["gradient"](c._replace(depth=1.3 * c.target))) == pytest.approx(0, abs=1e-6)
+    step = torch.ones_like(c.target)
+    step[..., 24:] = math.e
+    # Of each scale's 48/s - 1 horizontal differences one is 1.
+    expected = sum(1 / (48 // s - 1) for s in (1, 2, 4, 8)) / 4
+    assert float(LOSSES["gradient"](c._replace(depth=step * c.target))) == pytest.approx(expected, rel=1e-4)
+
+
+def test_structure_consistency_is_the_laplacian():
+    c = comparison(known=1.1)
+    c = c._replace(weight=torch.ones_like(c.weight))
+    error = ((c.depth - c.target) / 1.7).double().numpy()[:, 0]
+    laplacian = (
+        error[:, :-2, 1:-1] + error[:, 2:, 1:-1] + error[:, 1:-1, :-2] + error[:, 1:-1, 2:] - 4 * error[:, 1:-1, 1:-1]
+    )
+    assert float(LOSSES["structure_consistency"](c)) == pytest.approx((laplacian**2).mean(), rel=1e-4)
+
+
+def test_amplitudes_do_not_see_a_shift():
+    c = comparison(known=1.1)
+    shifted = torch.roll(c.target, (3, 5), dims=(-2, -1))
+    c = c._replace(weight=torch.ones_like(c.weight))
+    assert float(LOSSES["spectral_amplitude"](c._replace(depth=shifted))) == pytest.approx(0, abs=1e-5)
+
+
+def test_total_variation_of_a_step():
+    c = comparison()
+    step = torch.ones(2, 1, 32, 48)
+    step[..., 24:] = math.e
+    assert float(LOSSES["total_variation"](c._replace(depth=step))) == pytest.approx(1 / 47, rel=1e-4)
+
+
+def test_adversary_learns_to_tell_and_rewards_the_truth():
+    """Noise against planes: after some steps the truth has the lower generator loss, whose gradient reaches depth."""
+    torch.manual_seed(0)
+    adversary = Adversary(1e-3, torch.device("cpu"))
+    c = comparison(known=1.1)
+    c = c._replace(target=torch.linspace(1, 2, 48).expand_as(c.target), weight=torch.ones_like(c.weight))
+    losses = [float(adversary.train_step(c, 1e-3)) for _ in range(15)]
+    assert losses[-1] < 0.5 * losses[0]
+    depth = c.depth.clone().requires_grad_()
+    fooled = adversary.loss(c._replace(depth=depth))
+    fooled.backward()
+    rewarded = adversary.loss(c._replace(depth=c.target))
+    assert rewarded.detach() < fooled.detach() and depth.grad.abs().sum() > 0

@@ -1,0 +1,104 @@
+"""Weights files: half the size, nearly the same answer, and a clear word for any other file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the networks need PyTorch")
+pytest.importorskip("safetensors", reason="weights files need it")
+
+from safetensors.torch import save_file  # noqa: E402
+from test_networks import frame, stirred  # noqa: E402
+
+from depth_completion_ros.errors import ConfigurationError  # noqa: E402
+from depth_completion_ros.networks import command, names  # noqa: E402
+from depth_completion_ros.networks.weights import (  # noqa: E402
+    WeightedNetwork,
+    load_weights,
+    read_metadata,
+    save_weights,
+)
+
+ORIGIN = {"contract": "1", "name": "lite", "size": "small", "profile": "kinect"}
+
+
+@pytest.mark.parametrize("name", names())
+def test_loaded_network_answers_as_the_saved_one(name, tmp_path):
+    """Within a thousandth, with norm statistics that training has moved, at little more than two bytes a weight."""
+    network, path = stirred(name), tmp_path / "weights.safetensors"
+    with torch.no_grad():
+        for key, value in network.named_buffers():
+            if key.endswith("running_mean"):
+                value.normal_(0, 0.1, generator=torch.Generator().manual_seed(len(key)))
+            if key.endswith("running_var"):
+                value.uniform_(0.5, 2, generator=torch.Generator().manual_seed(len(key)))
+    save_weights(WeightedNetwork(network, "tof"), path, {"minutes": "12.5"})
+    loaded = load_weights(path)
+    assert loaded.trained and (loaded.profile, loaded.network.name, loaded.network.size) == ("tof", name, "small")
+    assert read_metadata(path)["minutes"] == "12.5"
+    with torch.inference_mode():
+        expected, answer = network(*frame())[0], loaded.network.eval()(*frame())[0]
+    assert ((answer - expected).square().mean() / expected.square().mean()).sqrt() < 1e-3
+    values = sum(tensor.numel() for tensor in network.state_dict().values())
+    assert path.stat().st_size < 2.3 * values + 50_000
+
+
+def test_weight_beyond_float16_survives(tmp_path):
+    network = stirred("lite")
+    with torch.no_grad():
+        next(network.parameters())[0] = 1e6
+    save_weights(WeightedNetwork(network, "kinect"), tmp_path / "w.safetensors")
+    loaded = load_weights(tmp_path / "w.safetensors").network
+    assert next(loaded.parameters())[0].eq(1e6).all()
+
+
+@pytest.mark.parametrize("how", ["absent", "empty", "text", "cut short", "foreign", "other network", "no metadata"])
+def test_unusable_file_is_refused_with_the_mend(how, tmp_path):
+    path = tmp_path / "w.safetensors"
+    if how in ("empty", "text"):
+        path.write_bytes(b"" if how == "empty" else b"no weights, but some text that is longer than a header")
+    elif how == "cut short":
+        save_weights(WeightedNetwork(stirred("lite"), "kinect"), path)
+        path.write_bytes(path.read_bytes()[:-1000])
+    elif how != "absent":
+        metadata = {"foreign": ORIGIN, "other network": {**ORIGIN, "name": "nlspn"}, "no metadata": None}[how]
+        save_file({"weight": torch.zeros(3)}, path, metadata)
+    with pytest.raises(
+        ConfigurationError, match=r"w\.safetensors holds no weights of .*give a file that training wrote"
+    ):
+        load_weights(path)
+
+
+def test_weights_of_another_contract_are_refused(tmp_path):
+    save_file({"weight": torch.zeros(3)}, tmp_path / "w.safetensors", {**ORIGIN, "contract": "0"})
+    with pytest.raises(ConfigurationError, match=r"contract 0.*train again"):
+        load_weights(tmp_path / "w.safetensors")
+
+
+def test_metadata_is_the_file_formats_own(tmp_path):
+    """The header is read without the library; it must be what the library wrote."""
+    save_weights(WeightedNetwork(stirred("lite"), "kinect"), tmp_path / "w.safetensors", {"note": "ä"})
+    from safetensors import safe_open
+
+    with safe_open(tmp_path / "w.safetensors", "pt") as file:
+        assert json.dumps(file.metadata(), sort_keys=True) == json.dumps(
+            read_metadata(tmp_path / "w.safetensors"), sort_keys=True
+        )
+
+
+def test_weights_of_a_sensor_go_before_those_of_all_and_are_listed(tmp_path, monkeypatch, capsys):
+    (tmp_path / "models").mkdir()
+    monkeypatch.setattr(command, "share_directory", lambda: tmp_path)
+    monkeypatch.setattr(command, "cost", lambda name, size: (0, 0))
+    for profile, minutes in (("any", "61.7"), ("lidar", "5")):
+        path = tmp_path / "models" / f"lite-small{'' if profile == 'any' else '-lidar'}.safetensors"
+        save_weights(WeightedNetwork(stirred("lite"), profile), path, {"minutes": minutes})
+    chosen = [load_weights(command.weights_file("lite", "small", profile)).profile for profile in ("kinect", "lidar")]
+    assert chosen == ["any", "lidar"]
+    assert command.run(argparse.Namespace()) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.endswith("untrained") for line in lines[1:]] == [False] + [True] * (len(lines) - 2)
+    assert "any (62 min)" in lines[1] and "lidar (5 min)" in lines[1]
