@@ -49,13 +49,12 @@ class HoleFilling(nn.Module):
 
         known = F.max_pool2d(measured, _FINE)
         rows, columns = weights(known, guide, _FINE_REACH)
-        distance = None
+        reached = spread(known, rows, columns)
+        distance = torch.log2(1 + 1 / reached.clamp(min=_LEAST_WEIGHT)) / _LOG_DISTANCE_UNIT
         for fade in _FADES:
-            residual, _ = pool_measured((value - filled) * measured, measured, _FINE)
+            residual, _ = pool_measured(value - filled, measured, _FINE)
             total, weight = spread(torch.cat([residual * known, known], dim=1), rows, columns).split(1, dim=1)
             filled = filled + self._upsample(total / (weight + fade), _FINE)
-            if distance is None:
-                distance = torch.log2(1 + 1 / weight.clamp(min=_LEAST_WEIGHT)) / _LOG_DISTANCE_UNIT
             # Of half the reach, in space and in colour.
             rows, columns = rows * rows, columns * columns
         filled = _within_range(filled, value, measured)

@@ -15,7 +15,7 @@ from .recipe import Recipe
 from .synthetic import Scenes
 
 _SCALE_JITTER = 2.0  # a frame's median differs from that of a crop of it by up to about this factor
-_FARTHEST = 2.0  # of the farthest measurement; what lies beyond has no weight
+_FARTHEST = 1.25  # times the farthest measurement
 _CONTRAST, _BRIGHTNESS, _TINT = 0.3, 0.2, 0.1
 
 
@@ -84,7 +84,7 @@ def synthetic_source(scenes: Scenes, sensor: Sensor, recipe: Recipe) -> Source:
 
 
 def knowable(target: Tensor, depth: Tensor) -> Tensor:
-    """(N, 1, H, W) bool: where there is a target no further than twice the farthest measurement of its sample.
+    """(N, 1, H, W) bool: where there is a target little further than the farthest measurement of its sample.
 
     How far the street goes on behind what a short-range sensor sees, nobody can tell.
     """

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import torch
 
-from ..data.folders import read_folder
 from ..data.scenes import KINDS, ScenePool, render_scenes
 from ..data.sensors import PROFILES, SensorMix
 from ..errors import ConfigurationError
+from ..evaluation.samples import open_folder
 from .batches import Source, real_source, synthetic_source
 from .real_frames import RealFrames
 from .recipe import Recipe, Splits
@@ -55,7 +55,7 @@ def open_sources(
 def validation_cases(recipe: Recipe, splits: Splits, data: Path | None, count: int) -> list[Case]:
     """``count`` frames of each recorded set that is for validation, and as many procedural scenes for each sensor."""
     folders = [] if data is None else [data / name for name in splits.validation]
-    cases = [case for folder in folders for case in folder_cases(read_folder(folder), count)]
+    cases = [case for folder in folders for case in folder_cases(open_folder(folder), count)]
     generator = torch.Generator().manual_seed(splits.validation_scenes_seed)
     scenes = render_scenes(KINDS, count, _SCENE_HEIGHT, _SCENE_WIDTH, generator=generator)
     for profile in PROFILES if recipe.profile == "any" else (recipe.profile,):

@@ -13,10 +13,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..contract import MULTIPLE
-from ..data.folders import FrameSet
 from ..data.scene_batch import SceneBatch
 from ..engines.classical_models import nearest
 from ..evaluation.protocols import Trial, make_trial
+from ..evaluation.samples import SampleSet
 from ..geometry import depth_on_rgb_grid
 from ..preview import colour_depth, colour_range, save_picture
 from .batches import knowable
@@ -92,7 +92,7 @@ class Validation:
         return {key: Score(float(np.sqrt(square / n)), float(mae / n)) for key, (n, square, mae) in sums.items()}
 
 
-def folder_cases(frames: FrameSet, count: int, protocols: Iterable[str] = PROTOCOLS) -> list[Case]:
+def folder_cases(frames: SampleSet, count: int, protocols: Iterable[str] = PROTOCOLS) -> list[Case]:
     """Cases of ``count`` frames evenly spread over a set, under each protocol that the set has what it needs for."""
     indices = [position * len(frames) // count for position in range(min(count, len(frames)))]
     trials = [(p, trial) for p in protocols for i in indices if (trial := make_trial(p, frames, i)) is not None]
