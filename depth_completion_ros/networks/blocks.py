@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_START_LOG_B = -3.0  # an untrained network is unsure by 5 % of depth
+START_LOG_B = -3.0  # an untrained network is unsure by 5 % of depth
 
 
 def pool_measured(value: Tensor, measured: Tensor, window: int, stride: int | None = None) -> tuple[Tensor, Tensor]:
@@ -88,7 +88,7 @@ class Head(nn.Module):
         with torch.no_grad():
             weight[: factor**2] = 0
             bias[: factor**2] = 0
-            bias[2 * factor**2 :] = _START_LOG_B
+            bias[2 * factor**2 :] = START_LOG_B
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         convolution, shuffle = self.expand

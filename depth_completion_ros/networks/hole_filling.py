@@ -3,7 +3,8 @@
 Locally weighted regression (Cleveland, JASA 1979) of log-depth. What a measurement weighs falls off with its distance
 in the domain transform of the image (Gastal, Oliveira, SIGGRAPH 2011), in which a step of colour counts as a step of
 space: so depth spreads across even surfaces and stops at their edges. Planes, and not means, because floors and walls
-are slanted. What the planes leave unexplained of the measurements is spread in the same way on a finer grid, twice.
+are slanted. What the planes leave unexplained of the measurements is spread in the same way over half the reach, and
+then from cell to cell on finer grids.
 
 Each row, and each column, has a small dense matrix of weights, as in axial attention, so that a value reaches across
 the whole image in one product. It is all pooling, matrix products and arithmetic, which every engine runs.
@@ -17,12 +18,13 @@ from torch import Tensor, nn
 
 from .blocks import mean_pool, pool_measured
 
-_COARSE, _FINE = 8, 4  # pixels that a cell is wide
+COARSE = 8  # pixels that a cell of the planes is wide
+_FINE = 2
 # Chosen on the four training sets under four patterns of holes each, two frames a pattern; flat around the optimum.
-_COARSE_REACH, _FINE_REACH = 5.0, 3.0  # cells over which a weight falls to 1/e
+_REACH = 5.0  # cells over which a weight falls to 1/e
 _COLOUR_STEP = 0.1  # of 0..1, summed over channels: counts as much as the reach
 _SLOPE_SPREAD = 0.5  # squared cells: points that lie closer together than that say little about a slope
-_FADES = (1e-3, 1e-2)  # weight at which the correction of the fine grid fades to a half
+_FADE = 1e-3  # weight at which what the planes leave unexplained fades to a half
 _FURTHEST = 30.0  # reaches; beyond it all weigh the same, which float32 can still tell from nothing
 _LEAST_WEIGHT = 2.0**-20
 _LOG_DISTANCE_UNIT = 5.0
@@ -32,9 +34,10 @@ _OUTSIDE = 1e4  # larger than any value
 class HoleFilling(nn.Module):
     """value, measured (N, 1, H, W), measured 0 or 1; guide (N, 3, H, W), 0..1 or shifted, or None for no colour.
 
-    Returns, (N, 1, H, W) float32 each: value with every hole filled within the range of what is measured, measured
-    pixels untouched, 0 if nothing is measured; and how far away the measurements are, as log2(1 + 1 / the sum of their
-    weights) / 5: 0 where measured, in the middle of nowhere growing in proportion to the distance, to 4 at most.
+    Returns, float32: value with every hole filled within the range of what is measured, measured pixels untouched, 0
+    if nothing is measured, (N, 1, H, W); and how far from each cell of 8 x 8 pixels the measurements are, (N, 1, H / 8,
+    W / 8), as log2(1 + 1 / the sum of their weights) / 5: about 0 among measurements, in the middle of nowhere growing
+    in proportion to the distance, to 4 at most.
     """
 
     def __init__(self) -> None:
@@ -42,28 +45,21 @@ class HoleFilling(nn.Module):
         self.doubling = Doubling()
 
     def forward(self, value: Tensor, measured: Tensor, guide: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        coarse_value, known = pool_measured(value, measured, _COARSE)
-        guide = None if guide is None else mean_pool(guide, _FINE)
-        coarse_guide = None if guide is None else mean_pool(guide, _COARSE // _FINE)
-        filled = self._upsample(fit_planes(coarse_value, known, *weights(known, coarse_guide, _COARSE_REACH)), _COARSE)
+        fine, fine_known = pool_measured(value, measured, _FINE)
+        coarse, known = pool_measured(fine, fine_known, COARSE // _FINE)
+        rows, columns = weights(known, None if guide is None else mean_pool(guide, COARSE), _REACH)
+        planes = fit_planes(coarse, known, rows, columns)
+        # Of half the reach, in space and in colour.
+        rows, columns = rows * rows, columns * columns
+        total, weight = spread(torch.cat([(coarse - planes) * known, known], dim=1), rows, columns).split(1, dim=1)
+        distance = torch.log2(1 + 1 / weight.clamp(min=_LEAST_WEIGHT)) / _LOG_DISTANCE_UNIT
 
-        known = F.max_pool2d(measured, _FINE)
-        rows, columns = weights(known, guide, _FINE_REACH)
-        reached = spread(known, rows, columns)
-        distance = torch.log2(1 + 1 / reached.clamp(min=_LEAST_WEIGHT)) / _LOG_DISTANCE_UNIT
-        for fade in _FADES:
-            residual, _ = pool_measured(value - filled, measured, _FINE)
-            total, weight = spread(torch.cat([residual * known, known], dim=1), rows, columns).split(1, dim=1)
-            filled = filled + self._upsample(total / (weight + fade), _FINE)
-            # Of half the reach, in space and in colour.
-            rows, columns = rows * rows, columns * columns
-        filled = _within_range(filled, value, measured)
-        return torch.lerp(filled, value, measured), (1 - measured) * self._upsample(distance, _FINE)
-
-    def _upsample(self, x: Tensor, factor: int) -> Tensor:
-        for _ in range(factor.bit_length() - 1):
-            x = self.doubling(x)
-        return x
+        filled = self.doubling(self.doubling(planes + total / (weight + _FADE)))
+        residual, known = pool_measured(fine - filled, fine_known, 2)
+        filled = filled + self.doubling(pool_measured(residual, known, 3, stride=1)[0])
+        filled = filled + pool_measured(fine - filled, fine_known, 3, stride=1)[0]
+        filled = _within_range(self.doubling(filled), value, measured)
+        return torch.lerp(filled, value, measured), distance
 
 
 def weights(like: Tensor, guide: Tensor | None, reach: float) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..contract import MULTIPLE
-from .blocks import pool_measured
+from .blocks import pool_measured, upsample
 from .hole_filling import HoleFilling
 
 DEPTH_CHANNELS = 4
@@ -30,8 +30,8 @@ class CoreInputs(NamedTuple):
     """What a core sees; all float32, depth as log(depth / scale).
 
     image (N, 3, H, W) about -0.5..0.5; sparse (N, 1, H, W), 0 where missing; measured (N, 1, H, W) 0 or 1;
-    prefill (N, 1, H, W), sparse with its holes filled; distance (N, 1, H, W), log2 of the distance to the measurements
-    that filled it, 0 where measured and 1 at about 32 pixels.
+    prefill (N, 1, H, W), sparse with its holes filled; distance (N, 1, H / 8, W / 8), how far away the measurements
+    are that filled it, 0..4 (``HoleFilling``).
     """
 
     image: Tensor
@@ -42,7 +42,8 @@ class CoreInputs(NamedTuple):
 
     def depth_features(self) -> Tensor:
         """(N, DEPTH_CHANNELS, H, W): all that is known of the depth."""
-        return torch.cat([self.sparse, self.measured, self.prefill, self.distance], dim=1)
+        factor = self.prefill.shape[-1] // self.distance.shape[-1]
+        return torch.cat([self.sparse, self.measured, self.prefill, upsample(self.distance, factor)], dim=1)
 
     def features(self) -> Tensor:
         """(N, INPUT_CHANNELS, H, W): image and depth."""
@@ -53,8 +54,8 @@ class CoreInputs(NamedTuple):
         if factor == 1:
             return self
         sparse, measured = pool_measured(self.sparse, self.measured, factor)
-        image, prefill, distance = (F.avg_pool2d(x, factor) for x in (self.image, self.prefill, self.distance))
-        return CoreInputs(image, sparse, measured, torch.lerp(prefill, sparse, measured), distance)
+        image, prefill = (F.avg_pool2d(x, factor) for x in (self.image, self.prefill))
+        return CoreInputs(image, sparse, measured, torch.lerp(prefill, sparse, measured), self.distance)
 
 
 @dataclass(frozen=True)
