@@ -38,10 +38,11 @@ def one_cycle(progress: float, warm_up: float) -> float:
 
     Smith, Topin, Super-Convergence: Very Fast Training of Neural Networks Using Large Learning Rates, 2019.
     """
-    first, last, x = (_START, 1.0, progress / warm_up) if progress < warm_up else (1.0, _END, 0.0)
-    if progress >= warm_up:
-        x = (progress - warm_up) / (1 - warm_up)
-    return last + (first - last) * (1 + math.cos(math.pi * x)) / 2
+    if progress < warm_up:
+        first, last, share = _START, 1.0, progress / warm_up
+    else:
+        first, last, share = 1.0, _END, (progress - warm_up) / (1 - warm_up)
+    return last + (first - last) * (1 + math.cos(math.pi * share)) / 2
 
 
 class Trainer:
