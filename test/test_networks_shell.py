@@ -82,3 +82,14 @@ def test_residual_block_is_an_identity_when_its_second_convolution_is_silent():
     x = torch.rand(1, 4, 8, 8)
     torch.testing.assert_close(block(x), x)
     assert ResidualBlock(4, 6, stride=2)(x).shape == (1, 6, 4, 4)
+
+
+def test_the_prefill_is_the_same_under_mixed_precision():
+    """Rounded sums would make planes that are off, or no numbers at all."""
+    torch.manual_seed(0)
+    image, scale = torch.rand(1, 3, 64, 96), torch.ones(1, 1, 1, 1)
+    depth = (1 + torch.rand(1, 1, 64, 96)) * (torch.rand(1, 1, 64, 96) < 0.05)
+    network = create("lite").eval()
+    expected = network.normalise(image, depth, scale).prefill
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(network.normalise(image, depth, scale).prefill, expected)

@@ -118,7 +118,7 @@ def _offsets(matrix: Tensor) -> Tensor:
 
 
 class Doubling(nn.Module):
-    """Bilinear upsampling to twice the size, half-pixel centres: (N, 1, H, W), always float32.
+    """Bilinear upsampling to twice the size, half-pixel centres: (N, 1, H, W).
 
     A convolution and a pixel shuffle: on CPUs four times as fast as a resize, which is made for many channels.
     """
@@ -132,5 +132,4 @@ class Doubling(nn.Module):
         self.register_buffer("kernel", torch.einsum("iy,jx->ijyx", pair, pair).reshape(4, 1, 3, 3), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, enabled=False):
-            return F.pixel_shuffle(F.conv2d(F.pad(x.float(), (1, 1, 1, 1), mode="replicate"), self.kernel), 2)
+        return F.pixel_shuffle(F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), self.kernel), 2)
