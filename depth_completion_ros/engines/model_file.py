@@ -85,18 +85,16 @@ def find_model_file(
     if name.endswith(SUFFIX) or os.sep in name:
         return read_model_file(Path(name).expanduser())
     wanted = precisions or PRECISIONS
-    found, unusable = [], None
-    for path in _files(name):
-        try:
-            file = read_model_file(path)
-        except ConfigurationError as error:
-            unusable = error
-            continue
-        fits = file.height is None or height is None or (height, width) == (file.height, file.width)
-        if file.precision in wanted and fits and (file.trained or name != "auto"):
-            found.append(file)
-    if not found and unusable is not None:
-        raise unusable
+    files, unreadable = model_files(name)
+    found = [
+        file
+        for file in files
+        if file.precision in wanted
+        and (file.trained or name != "auto")
+        and (None in (file.height, height) or (height, width) == (file.height, file.width))
+    ]
+    if not found and unreadable:
+        raise unreadable[-1]
     if not found:
         size = f" for {width}x{height} pixels" if height is not None else ""
         directories = " or ".join(map(str, model_directories()))
@@ -105,6 +103,17 @@ def find_model_file(
             f"{directories}: make one with depth-completion export, or give the path of an {SUFFIX} file"
         )
     return min(found, key=lambda file: (not file.trained, wanted.index(file.precision)))
+
+
+def model_files(name: str = "auto") -> tuple[list[ModelFile], list[ConfigurationError]]:
+    """All network files that ``name`` may mean, and what is wrong with each that cannot be read."""
+    files, unreadable = [], []
+    for path in _files(name):
+        try:
+            files.append(read_model_file(path))
+        except ConfigurationError as error:
+            unreadable.append(error)
+    return files, unreadable
 
 
 def network_names() -> list[str]:

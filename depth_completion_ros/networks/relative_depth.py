@@ -83,6 +83,9 @@ class _OnnxModel(nn.Module):
         super().__init__()
         self.session = session
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> _OnnxModel:
+        return self  # a session cannot be copied, and holds nothing that changes
+
     def forward(self, pixels: Tensor) -> Tensor:
         if torch.compiler.is_exporting():
             raise ConfigurationError(
