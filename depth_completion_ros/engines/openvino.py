@@ -32,7 +32,7 @@ class OpenVinoEngine(NetworkEngine):
     engine = "openvino"
 
     def __init__(self, model: str = "auto", *, profile: Profile, threads: int = 0):
-        super().__init__(find_model_file(model, None, None, *PRECISIONS))
+        super().__init__(find_model_file(model, *PRECISIONS))
         openvino = _library()
         self._core = openvino.Core()
         suits = self.file.precision == "fp16" and self.file.name not in _FLOAT32_ONLY

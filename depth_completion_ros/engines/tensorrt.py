@@ -35,7 +35,7 @@ class TensorRtEngine(NetworkEngine):
     def __init__(
         self, model: str = "auto", *, profile: Profile, threads: int = 0, progress: Progress | None = None
     ) -> None:
-        super().__init__(find_model_file(model, None, None, *PRECISIONS))
+        super().__init__(find_model_file(model, *PRECISIONS))
         trt = load_library()
         self._gpu = Gpu()
         with self._gpu:
