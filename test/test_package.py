@@ -29,7 +29,7 @@ MODULES = {
     "yaml": ("python3-yaml", "PyYAML"),
     "tf2_ros": ("tf2_ros_py", None),
 }
-OPTIONAL_MODULES = {"scipy", "torch", "onnx", "nncf", "openvino", "onnxruntime", "transformers", "pycuda"}
+OPTIONAL_MODULES = {"scipy", "torch", "onnx", "onnxscript", "nncf", "openvino", "onnxruntime", "transformers", "pycuda"}
 
 
 @pytest.fixture(scope="module")
