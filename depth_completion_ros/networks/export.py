@@ -22,7 +22,7 @@ OPSET = 20  # the first with the grid sampling of NLSPN in the form that all eng
 _ANY_WEIGHT = 2**30  # numbers, more than any layer has
 _LARGEST = 4096  # pixels of each side that a network of open size takes
 # Measured with random weights on real frames at 96x64: off by 5 % in ONNX Runtime, most of it from the encoders whose
-# features are transformed, and by 38 % to 68 % in OpenVINO, whichever of the convolutions beside the spectra are in int8.
+# features are transformed, and by 38 % to 68 % in OpenVINO, whichever convolutions beside the spectra are in int8.
 NOT_IN_INT8 = {"s2ml": "the spectra that it fuses magnify rounding, its depth would be off by 5 % to 68 %"}
 
 Feed = dict[str, np.ndarray]  # the contract's inputs by name
