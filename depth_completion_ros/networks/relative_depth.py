@@ -112,7 +112,7 @@ def load_relative_depth(path: Path) -> PretrainedRelativeDepth:
         return PretrainedRelativeDepth(_TransformersModel(model))
     except ImportError as error:
         raise ConfigurationError(
-            f"{path} needs {error.name}: pip install 'depth_completion_ros[relative_depth]'"
+            f"{path} needs {error.name}: pip install 'depth_completion_ros[transformers]'"
         ) from error
     except Exception as error:  # each library has its own kinds
         raise ConfigurationError(
