@@ -51,7 +51,8 @@ def openvino_engine(model: Path, threads: int = 1) -> Engine:
     return open_engine("openvino", str(model), profile=PROFILE, threads=threads)
 
 
-COMBINATIONS = [(name, precision) for precision in ("fp32", "fp16") for name in names()] + [("lite", "int8")]
+COMBINATIONS = [(name, precision) for precision in ("fp32", "fp16") for name in names()]
+COMBINATIONS += [("lite", "int8"), ("magaconv", "int8")]
 
 
 @pytest.mark.parametrize(("name", "precision"), COMBINATIONS)
@@ -157,9 +158,14 @@ def test_dynamic_file_takes_any_size():
         assert relative_rmse(engine.run(*frame)[0], reference("lite", frame)[0]) < TOLERANCES["fp32"]
 
 
-def test_network_made_for_one_size_is_not_exported_for_all():
-    with pytest.raises(ConfigurationError, match="leave --dynamic out"):
-        network_file("s2ml", dynamic=True)
+def test_sizes_beyond_the_last_few_are_compiled_anew():
+    """A camera keeps its size; an evaluation over many sizes must not fill the memory."""
+    engine = openvino_engine(network_file("lite", dynamic=True))
+    frames = [random_frame(64, width) for width in (64, 96, 128, 160, 192)]
+    first = [engine.run(*frame)[0].copy() for frame in frames]
+    assert len(engine._requests) == 4
+    for frame, answer in zip(frames, first, strict=True):
+        np.testing.assert_array_equal(engine.run(*frame)[0], answer)
 
 
 @pytest.mark.parametrize("name", NOT_IN_INT8)
@@ -229,12 +235,12 @@ def models(tmp_path, monkeypatch) -> Path:
 def test_files_are_found_by_name_size_and_precision(models):
     for path in (network_file("lite"), network_file("lite", "fp16"), network_file("lite", dynamic=True)):
         shutil.copy(path, models)
-    assert find_model_file("lite", HEIGHT, WIDTH, "fp16", "fp32").path.name == "lite-small-fp16-64x96.onnx"
-    assert find_model_file("lite-small-fp32", 128, 64).path.name == "lite-small-fp32-dynamic.onnx"
-    assert find_model_file("lite", None, None, "fp32").path.name == "lite-small-fp32-64x96.onnx"
+    assert find_model_file("lite", "fp16", "fp32").path.name == "lite-small-fp16-64x96.onnx"
+    assert find_model_file("lite-small-fp32").path.name == "lite-small-fp32-dynamic.onnx"
+    assert find_model_file("lite-small-fp32-64x96").path.name == "lite-small-fp32-64x96.onnx"
     for name, precision in (("lit", "fp32"), ("lite", "int8"), ("auto", "fp32")):  # auto: none of them is trained
         with pytest.raises(ConfigurationError, match="depth-completion export"):
-            find_model_file(name, None, None, precision)
+            find_model_file(name, precision)
 
 
 def test_auto_takes_a_trained_network_and_else_the_classical_engine(models):
@@ -250,7 +256,31 @@ def test_auto_takes_a_trained_network_and_else_the_classical_engine(models):
         open_engine("auto", "nlspn", profile=PROFILE)
 
 
+@pytest.mark.parametrize("how", ["cut short", "no operators"])
+def test_auto_says_so_where_a_damaged_network_makes_the_classical_engine_serve(how, models):
+    """One line with the file and the mend; nothing where no network was ever installed."""
+    said: list[str] = []
+    assert open_engine("auto", profile=PROFILE, warn=said.append).engine == "classical"
+    assert said == []
+    (models / "lite.onnx").write_bytes(damaged(network_file("lite", profile="kinect"), how))
+    assert open_engine("auto", profile=PROFILE, warn=said.append).engine == "classical"
+    (line,) = said
+    assert str(models / "lite.onnx") in line and "depth-completion export" in line
+
+
+def test_commands_say_so_where_a_damaged_network_is_passed_over(models):
+    """On stderr, also where another network serves in its place."""
+    shutil.copy(network_file("lite", profile="kinect"), models)
+    (models / "lite-best.onnx").write_bytes(damaged(network_file("lite"), "cut short"))
+    code = "from depth_completion_ros import DepthCompleter; print(DepthCompleter().engine.trained)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    (line,) = done.stderr.splitlines()
+    assert "lite-best.onnx" in line and "depth-completion export" in line
+    assert done.stdout == "True\n"
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_threads_are_as_asked(threads):
-    compiled = openvino_engine(network_file("lite"), threads=threads)._request.get_compiled_model()
+    engine = openvino_engine(network_file("lite"), threads=threads)
+    compiled = engine._request(HEIGHT, WIDTH).get_compiled_model()
     assert compiled.get_property("INFERENCE_NUM_THREADS") == threads

@@ -10,6 +10,7 @@ from test_networks import frame, stirred  # noqa: E402
 
 from depth_completion_ros.networks import create  # noqa: E402
 from depth_completion_ros.networks.s2ml import (  # noqa: E402
+    Pair,
     S2ml,
     SpectralFusion,
     WindowAttention,
@@ -145,3 +146,30 @@ def test_transform_costs_no_precision_at_the_working_size_of_vga():
     expected = torch.fft.rfft2(x.double(), norm="ortho")
     error = (torch.complex(real.double(), imaginary.double()) - expected).abs().max()
     assert error < 1e-4
+
+
+def test_one_exported_pair_serves_images_of_any_size(tmp_path):
+    """Nothing that depends on the size, of Fourier matrices, radii, windows and masks, is a constant of the graph."""
+    onnxruntime = pytest.importorskip("onnxruntime", reason="it runs the graph")
+    pytest.importorskip("onnxscript", reason="the export needs onnxscript")
+    torch.manual_seed(0)
+    pair = Pair(4, heads=1, shift=True).eval()
+    rows, columns = (torch.export.Dim(name, min=2, max=64) for name in ("rows", "columns"))
+    sizes = {2: 8 * rows, 3: 8 * columns}
+    torch.onnx.export(
+        pair,
+        (torch.rand(1, 4, 32, 40), torch.rand(1, 4, 32, 40)),
+        tmp_path / "pair.onnx",
+        dynamo=True,
+        opset_version=20,
+        input_names=("depth", "image"),
+        dynamic_shapes=(sizes, sizes),
+        verbose=False,
+    )
+    session = onnxruntime.InferenceSession(tmp_path / "pair.onnx", providers=["CPUExecutionProvider"])
+    for height, width in ((32, 40), (24, 64), (48, 16)):
+        depth, image = torch.randn(2, 1, 4, height, width)
+        with torch.no_grad():
+            expected = pair(depth, image)
+        (answer,) = session.run(None, {"depth": depth.numpy(), "image": image.numpy()})
+        torch.testing.assert_close(torch.from_numpy(answer), expected, rtol=1e-4, atol=1e-4)

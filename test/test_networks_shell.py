@@ -6,6 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the networks need PyTorch")
 
+from depth_completion_ros.networks import create  # noqa: E402
 from depth_completion_ros.networks.blocks import Head, PixelShuffleUp, ResidualBlock, pool_measured  # noqa: E402
 from depth_completion_ros.networks.shell import CompletionNetwork  # noqa: E402
 

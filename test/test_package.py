@@ -34,6 +34,7 @@ OPTIONAL_MODULES = {
     "torch",
     "safetensors",
     "onnx",
+    "onnxscript",
     "nncf",
     "openvino",
     "onnxruntime",

@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -22,7 +23,8 @@ from test_networks import stirred  # noqa: E402
 
 from depth_completion_ros import cli  # noqa: E402
 from depth_completion_ros.contract import INPUTS  # noqa: E402
-from depth_completion_ros.engines import build_command  # noqa: E402
+from depth_completion_ros.engines import Progress, build_command  # noqa: E402
+from depth_completion_ros.engines.classical import ClassicalEngine  # noqa: E402
 from depth_completion_ros.engines.cuda import Gpu  # noqa: E402
 from depth_completion_ros.engines.model_file import ModelFile, read_model_file  # noqa: E402
 from depth_completion_ros.engines.tensorrt import TensorRtEngine  # noqa: E402
@@ -38,6 +40,7 @@ from depth_completion_ros.engines.tensorrt_build import (  # noqa: E402
 from depth_completion_ros.engines.tensorrt_library import load_library, make_log  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
 from depth_completion_ros.networks import names  # noqa: E402
+from depth_completion_ros.node.engine_loader import EngineLoader  # noqa: E402
 from depth_completion_ros.profiles import load_profile  # noqa: E402
 
 try:
@@ -155,6 +158,67 @@ def test_building_ends_with_what_progress_raises(tmp_path):
     with pytest.raises(InterruptedError, match="shutting down"):
         ensure_engine(trt, network("lite"), directory=tmp_path, progress=progress)
     assert max(calls) < 0.5
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def loader(tmp_path) -> Iterator[tuple[EngineLoader, list[float]]]:
+    """The node's loader, and how far the build was at each report. "tensorrt" builds ``model``, waits a little at the
+    first report, and gives the classical engine: to open what was built needs a GPU.
+    """
+    done_parts: list[float] = []
+
+    def open_engine(engine: str, model: str, progress: Progress) -> ClassicalEngine:
+        def report(phase: str, done: float) -> None:
+            progress(phase, done)
+            assert f"loading tensorrt {model}… {100 * done:.0f} %, {phase}" == loader.state
+            if not done_parts:
+                time.sleep(0.5)  # the main thread's turn
+            done_parts.append(done)
+
+        if engine == "tensorrt":
+            ensure_engine(trt, network(model), directory=tmp_path, progress=report)
+        return ClassicalEngine(profile=load_profile("kinect"))
+
+    loader = EngineLoader(open_engine, failed=pytest.fail)
+    yield loader, done_parts
+    loader.close()
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_loader_says_how_far_a_build_is(loader, tmp_path):
+    loader, done_parts = loader
+    loader.request("tensorrt", "lite")
+    wait_until(lambda: loader.state == "ready")
+    assert len(set(done_parts)) > 10 and done_parts[-1] == 1
+    assert len(list(tmp_path.iterdir())) == 1
+    assert loader.take() is not None
+
+
+def test_another_request_ends_a_build(loader, tmp_path):
+    loader, done_parts = loader
+    loader.request("tensorrt", "lite")
+    wait_until(lambda: "%" in loader.state)
+    loader.request("classical", "auto")
+    wait_until(lambda: loader.state == "ready")
+    assert max(done_parts) < 0.5
+    assert loader.take() is not None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_closing_the_loader_ends_a_build(loader, tmp_path):
+    loader, done_parts = loader
+    loader.request("tensorrt", "lite")
+    wait_until(lambda: "%" in loader.state)
+    loader.close()
+    assert max(done_parts) < 0.5
+    assert loader.take() is None
     assert list(tmp_path.iterdir()) == []
 
 

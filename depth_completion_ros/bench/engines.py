@@ -7,7 +7,6 @@ import json
 import os
 import re
 import resource
-import sys
 import time
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -17,7 +16,6 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
 from ..completer import DepthCompleter
 from ..data.frames import read_source, resized
@@ -46,13 +44,15 @@ class Job:
 @dataclass(frozen=True)
 class Timing:
     """What was measured. model: as the engine names it. load_s: to open it. memory_mb: what opening and running it add
-    to the peak of the process. ms: of the whole completer, by input. problem: why nothing was, else empty.
+    to the peak of the process; device_mb: what the engine holds on a GPU, None without one. ms: of the whole completer,
+    by input. problem: why nothing was measured, else empty.
     """
 
     engine: str
     model: str
     load_s: float
     memory_mb: float
+    device_mb: float | None
     ms: dict[str, list[float]]
     problem: str = ""
 
@@ -62,7 +62,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--frames", type=Path, help="a bag, or a folder with a meta.json (default the Kinect sample)")
     add("--engines", default="classical", help="that run the models, with commas (default classical)")
-    add("--models", default="", help="with commas (default all of each engine: of networks, all files there are)")
+    add(
+        "--models",
+        default="",
+        help="with commas (default all of each engine: of networks, the files that depth-completion export made)",
+    )
     add("--profile", default="kinect", help="of the sensor (default kinect)")
     add("--size", default="640x480", help="of the images (default 640x480)")
     add("--threads", type=int, default=0, help="each model may use (default 0: as many as it likes)")
@@ -71,7 +75,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the least, median and 95th percentile of milliseconds, and write every one of them."""
+    """Print a table in Markdown: median and 95th percentile of milliseconds; and write every one of them."""
     size = re.fullmatch(r"(\d+)x(\d+)", args.size)
     if size is None or args.rounds < 1:
         raise ConfigurationError("--size must be like 640x480 and --rounds at least 1")
@@ -89,7 +93,8 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigurationError(f"{args.engines} has no models here: make some with depth-completion export")
     with get_context("spawn").Pool(1, maxtasksperchild=1) as pool, Progress(console=Console(stderr=True)) as progress:
         timings = list(progress.track(pool.imap(_measure, jobs), total=len(jobs), description="timing"))
-    _print(timings, f"ms at {args.size}, {args.threads or os.cpu_count()} threads, {args.rounds} runs")
+    print(f"Whole completer, {args.size}, {args.threads or os.cpu_count()} threads, {args.rounds} runs of each:\n")
+    _print_table(timings, list(inputs))
     arguments = {name: str(value) for name, value in vars(args).items()}
     args.out.write_text(json.dumps({"arguments": arguments, "timings": [asdict(t) for t in timings]}, indent=1))
     return 0
@@ -115,32 +120,28 @@ def _measure(job: Job) -> Timing:
                 if turn >= 0:  # the first turn warms up
                     times[name].append((time.perf_counter() - begun) * 1e3)
     except Exception as error:  # of one model: the others are timed all the same
-        return Timing(job.engine, job.model, 0.0, 0.0, {}, str(error))
-    return Timing(job.engine, completer.engine.model, load_s, _peak_mb() - before, times)
+        return Timing(job.engine, job.model, 0.0, 0.0, None, {}, str(error))
+    device = completer.engine.device_memory_bytes()
+    device_mb = None if device is None else device / 2**20
+    return Timing(job.engine, completer.engine.model, load_s, _peak_mb() - before, device_mb, times)
 
 
 def _peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def _print(timings: list[Timing], title: str) -> None:
-    table = Table(title=title, title_justify="left")
-    table.add_column("engine and model", no_wrap=True)
-    inputs = next((timing.ms for timing in timings if timing.ms), {})
-    for name in inputs:
-        for statistic in ("min", "p50", "p95"):
-            table.add_column(f"{name}\n{statistic}", justify="right")
-    table.add_column("load\ns", justify="right")
-    table.add_column("memory\nMB", justify="right")
+def _print_table(timings: list[Timing], inputs: list[str]) -> None:
+    heading = ["engine and model", *(f"{name}, p50 / p95 ms" for name in inputs), "load s", "memory MB", "GPU MB"]
+    rows = [heading, ["---"] * len(heading)]
     for timing in timings:
-        cells = [np.percentile(milliseconds, (0, 50, 95)) for milliseconds in timing.ms.values()]
-        if cells:
-            figures = [f"{value:.1f}" for value in np.concatenate(cells)]
-            table.add_row(
-                f"{timing.engine} {timing.model}", *figures, f"{timing.load_s:.2f}", f"{timing.memory_mb:.0f}"
-            )
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    console.print(table)
+        if not timing.problem:
+            p50_p95 = (np.percentile(milliseconds, (50, 95)) for milliseconds in timing.ms.values())
+            figures = [f"{p50:.1f} / {p95:.1f}" for p50, p95 in p50_p95]
+            device = "" if timing.device_mb is None else f"{timing.device_mb:.0f}"
+            name = f"{timing.engine} {timing.model}"
+            rows.append([name, *figures, f"{timing.load_s:.2f}", f"{timing.memory_mb:.0f}", device])
+    for row in rows:
+        print(f"| {' | '.join(row)} |")
     for timing in timings:
         if timing.problem:
-            console.print(f"{timing.engine} {timing.model}: {timing.problem}", highlight=False)
+            print(f"\n{timing.engine} {timing.model}: {timing.problem}")

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from importlib import import_module
 
 import numpy as np
 
 from ..errors import ConfigurationError
 from ..profiles import Profile
+
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the part of the whole that is done, 0..1; what it raises ends the opening."""
+
+_log = logging.getLogger(__name__)  # to stderr, unless a program sets it up otherwise
 
 
 class Engine(ABC):
@@ -50,33 +57,52 @@ _CLASSES = {
 ENGINES = ("auto", *_CLASSES)
 
 
-def open_engine(engine: str = "auto", model: str = "auto", *, profile: Profile, threads: int = 0) -> Engine:
+def open_engine(
+    engine: str = "auto",
+    model: str = "auto",
+    *,
+    profile: Profile,
+    threads: int = 0,
+    progress: Progress | None = None,
+    warn: Callable[[str], object] = _log.warning,
+) -> Engine:
     """The engine of this name with a model loaded.
 
     "auto" takes TensorRT where there is a GPU, else OpenVINO, else the classical engine; the first two only with a
     trained network, unless ``model`` names one. model: for the classical engine one of ``model_names``, for torch what
     ``TorchEngine`` takes, for the others what ``find_model_file`` takes.
-    threads: CPU threads it may use, 0 = as many as the library likes.
+    threads: CPU threads it may use, 0 = as many as the library likes. progress: told of a TensorRT engine being built.
+    warn: called with one line, which names the mend, for each network file that "auto" had to pass over.
     Raises ConfigurationError for an unknown engine or model, or one that cannot run here.
     """
     if engine == "auto":
-        return _open_best(model, profile, threads)
+        return _open_best(model, profile, threads, progress, warn)
     if engine not in _CLASSES:
         raise _unknown(engine)
     module, name = _CLASSES[engine]
-    return getattr(import_module(f".{module}", __package__), name)(model, profile=profile, threads=threads)
+    options = {"progress": progress} if engine == "tensorrt" else {}
+    return getattr(import_module(f".{module}", __package__), name)(model, profile=profile, threads=threads, **options)
 
 
-def _open_best(model: str, profile: Profile, threads: int) -> Engine:
+def _open_best(
+    model: str, profile: Profile, threads: int, progress: Progress | None, warn: Callable[[str], object]
+) -> Engine:
     if model != "auto" and model in model_names("classical"):
         return open_engine("classical", model, profile=profile, threads=threads)
+    from .model_file import model_files
+
+    files, unreadable = model_files(model)
+    for error in unreadable:
+        warn(f"a network file is passed over: {error}")
     reasons = []
     for engine in ("tensorrt", "openvino"):
         try:
-            return open_engine(engine, model, profile=profile, threads=threads)
+            return open_engine(engine, model, profile=profile, threads=threads, progress=progress)
         except (ConfigurationError, ImportError) as error:
             reasons.append(str(error))
     if model == "auto":
+        if any(file.trained for file in files):
+            warn(f"the classical engine serves, because the trained network cannot: {reasons[-1]}")
         return open_engine("classical", profile=profile, threads=threads)
     raise ConfigurationError(
         f"no engine runs model {model!r} here: it is no classical model ({', '.join(model_names('classical'))}), and "

@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Build the engine, unless it is there, and print its path."""
     trt = load_library()
-    file = find_model_file(args.model, None, None, *PRECISIONS)
+    file = find_model_file(args.model, *PRECISIONS)
     sizes = Sizes(*args.profile_sizes) if args.profile_sizes else None
     console = Console(stderr=True)
     stop = threading.Event()

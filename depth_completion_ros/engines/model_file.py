@@ -72,39 +72,40 @@ def model_directories() -> list[Path]:
     return [Path(user).expanduser(), share_directory() / "models"]
 
 
-def find_model_file(
-    name: str = "auto", height: int | None = None, width: int | None = None, *precisions: str
-) -> ModelFile:
+def find_model_file(name: str = "auto", *precisions: str) -> ModelFile:
     """The network file that a ``model`` setting names.
 
     name: a path; or a file's name without suffix, or its beginning up to a dash ("lite", "lite-small-int8"); or "auto",
-    any that is trained. height, width: images it must take. precisions: those that will do, best first; all by default.
-    Of several: trained before untrained, then by precision, then as the directories and file names are ordered.
+    any that is trained. precisions: those that will do, best first; all by default.
+    Of several: trained before untrained, then by precision, then those for images of any size, then as the directories
+    and file names are ordered.
     Raises ConfigurationError where there is none, or where the path holds none.
     """
     if name.endswith(SUFFIX) or os.sep in name:
         return read_model_file(Path(name).expanduser())
     wanted = precisions or PRECISIONS
-    found, unusable = [], None
-    for path in _files(name):
-        try:
-            file = read_model_file(path)
-        except ConfigurationError as error:
-            unusable = error
-            continue
-        fits = file.height is None or height is None or (height, width) == (file.height, file.width)
-        if file.precision in wanted and fits and (file.trained or name != "auto"):
-            found.append(file)
-    if not found and unusable is not None:
-        raise unusable
+    files, unreadable = model_files(name)
+    found = [file for file in files if file.precision in wanted and (file.trained or name != "auto")]
+    if not found and unreadable:
+        raise unreadable[-1]
     if not found:
-        size = f" for {width}x{height} pixels" if height is not None else ""
         directories = " or ".join(map(str, model_directories()))
         raise ConfigurationError(
-            f"no {'trained network' if name == 'auto' else f'network file {name!r}'} in {' or '.join(wanted)}{size} in "
+            f"no {'trained network' if name == 'auto' else f'network file {name!r}'} in {' or '.join(wanted)} in "
             f"{directories}: make one with depth-completion export, or give the path of an {SUFFIX} file"
         )
-    return min(found, key=lambda file: (not file.trained, wanted.index(file.precision)))
+    return min(found, key=lambda file: (not file.trained, wanted.index(file.precision), file.height is not None))
+
+
+def model_files(name: str = "auto") -> tuple[list[ModelFile], list[ConfigurationError]]:
+    """All network files that ``name`` may mean, and what is wrong with each that cannot be read."""
+    files, unreadable = [], []
+    for path in _files(name):
+        try:
+            files.append(read_model_file(path))
+        except ConfigurationError as error:
+            unreadable.append(error)
+    return files, unreadable
 
 
 def network_names() -> list[str]:

@@ -16,12 +16,15 @@ from .network import NetworkEngine
 
 PRECISIONS = ("int8", "fp32", "fp16")  # fastest first, of those that every CPU runs as they are
 _FLOAT32_ONLY = ("s2ml",)  # bfloat16 reaches its spectra too, and they do not survive it: depth is off by 9 %
+_KEPT_SIZES = 4  # of a network for any size; each holds memory for its layers' results
 
 
 class OpenVinoEngine(NetworkEngine):
     """A network file through OpenVINO on the CPU (``find_model_file`` says what ``model`` may be).
 
     fp32 computes in float32; fp16 in bfloat16 where the CPU has it, else in float32; int8 in int8 with float32 between.
+    A network for any size is compiled for each size that comes, so that it is as fast as one for that size only: here
+    for 480x640 pixels, else with the first frame. The last few sizes are kept.
     threads: CPU threads, 0 = one for each core. Compiled networks are kept in ``~/.cache`` and open faster the next
     time. Raises ConfigurationError where OpenVINO is not installed or the file cannot be used.
     """
@@ -29,37 +32,52 @@ class OpenVinoEngine(NetworkEngine):
     engine = "openvino"
 
     def __init__(self, model: str = "auto", *, profile: Profile, threads: int = 0):
-        super().__init__(find_model_file(model, None, None, *PRECISIONS))
+        super().__init__(find_model_file(model, *PRECISIONS))
         openvino = _library()
-        core = openvino.Core()
+        self._core = openvino.Core()
         suits = self.file.precision == "fp16" and self.file.name not in _FLOAT32_ONLY
-        half = suits and "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        settings = {
+        half = suits and "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        self._settings = {
             # Left to itself it computes in bfloat16 wherever the CPU has it.
             "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
             "CACHE_DIR": str(_cache_directory()),
         }
+        self._tensor = openvino.Tensor
+        self._scale = np.empty((1, 1, 1, 1), np.float32)
+        self._requests: dict[tuple[int, ...], Any] = {}  # by height and width, the latest used last
         try:
-            network = _with_images_in_and_sigma_out(openvino, core.read_model(self.file.path))
-            self._request = core.compile_model(network, "CPU", settings).create_infer_request()
+            self._network = _with_images_in_and_sigma_out(openvino, self._core.read_model(self.file.path))
+            self._request(self.file.height or 480, self.file.width or 640)
         except RuntimeError as error:
             raise ConfigurationError(
                 f"OpenVINO cannot use {self.file.path} ({error}): make it again with depth-completion export"
             ) from error
-        self._tensor = openvino.Tensor
-        self._scale = np.empty((1, 1, 1, 1), np.float32)
 
     def _infer(self, image: np.ndarray, depth: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
         self._scale[:] = scale
+        request = self._request(*depth.shape)
         for name, array in (("image", image[None]), ("depth", depth[None, None]), ("scale", self._scale)):
-            self._request.set_tensor(name, self._tensor(array, shared_memory=True))
-        self._request.infer()
-        return tuple(self._request.get_tensor(name).data[0, 0] for name in ("completed", "sigma"))
+            request.set_tensor(name, self._tensor(array, shared_memory=True))
+        request.infer()
+        return tuple(request.get_tensor(name).data[0, 0] for name in ("completed", "sigma"))
 
     def close(self) -> None:
-        del self._request
+        del self._requests, self._network
+
+    def _request(self, height: int, width: int) -> Any:
+        """What runs the network on images of this size, compiled at the first call."""
+        size = (height, width)
+        request = self._requests.pop(size, None)
+        if request is None:
+            if self.file.height is None:
+                self._network.reshape({"image": (1, *size, 3), "depth": (1, 1, *size)})
+            request = self._core.compile_model(self._network, "CPU", self._settings).create_infer_request()
+            if len(self._requests) == _KEPT_SIZES:
+                del self._requests[next(iter(self._requests))]
+        self._requests[size] = request
+        return request
 
 
 def _library() -> Any:

@@ -12,11 +12,12 @@ import numpy as np
 from ..contract import INPUTS
 from ..errors import ConfigurationError
 from ..profiles import Profile
+from . import Progress
 from .cuda import Gpu
 from .model_file import find_model_file
 from .network import NetworkEngine
 from .tensorrt_build import OUTPUTS, ensure_engine, write_atomically
-from .tensorrt_library import Progress, load_library, make_log
+from .tensorrt_library import load_library, make_log
 
 PRECISIONS = ("fp16", "fp32")  # fastest first
 
@@ -34,7 +35,7 @@ class TensorRtEngine(NetworkEngine):
     def __init__(
         self, model: str = "auto", *, profile: Profile, threads: int = 0, progress: Progress | None = None
     ) -> None:
-        super().__init__(find_model_file(model, None, None, *PRECISIONS))
+        super().__init__(find_model_file(model, *PRECISIONS))
         trt = load_library()
         self._gpu = Gpu()
         with self._gpu:

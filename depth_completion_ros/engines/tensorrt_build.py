@@ -18,9 +18,10 @@ import numpy as np
 
 from ..errors import ConfigurationError
 from ..resources import PACKAGE
+from . import Progress
 from .cuda import Gpu
 from .model_file import ModelFile
-from .tensorrt_library import Progress, make_log, make_monitor
+from .tensorrt_library import make_log, make_monitor
 
 DIRECTORY_VARIABLE = "DEPTH_COMPLETION_ENGINES"
 OUTPUTS = ("completed", "sigma")

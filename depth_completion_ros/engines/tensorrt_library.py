@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 from importlib import import_module
 from typing import Any, NamedTuple
 
 from ..errors import ConfigurationError
 from ..resources import PACKAGE
+from . import Progress
 
 # The last is what the second imports; of the wheels, it alone installs without running a script of NVIDIA's.
 _NAMES = ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings")
-
-Progress = Callable[[str, float], None]
-"""Called with what is being done and the part of the whole that is done, 0..1; what it raises ends the building."""
 
 
 def load_library() -> Any:

@@ -23,6 +23,7 @@ from ..resources import share_directory
 from . import SIZES, names
 from .command import weights_file
 
+_EXAMPLE_SIZE = "480x640"  # of the frames that calibrate and measure a network for any size
 _FRAMES = 16  # for calibration; as many again, that it has not seen, measure the difference
 
 
@@ -30,10 +31,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``depth-completion export``."""
     add = parser.add_argument
     add("model", choices=names(), help="the network")
-    add("--size", default="480x640", help="of the images, HEIGHTxWIDTH, padded up to multiples of 32 (default 480x640)")
+    add("--size", help="take only images of this size, HEIGHTxWIDTH, padded up to multiples of 32 (default any size)")
     add("--precision", default="fp32", choices=PRECISIONS, help="default fp32")
     add("--network-size", default="small", choices=SIZES, help="of the network: the paper's, or small (default small)")
-    add("--dynamic", action="store_true", help="take images of any size; --size is then only an example")
     add("--weights", type=Path, help="that training wrote (default those that are installed, else random ones)")
     add("--profile", default="kinect", help="of the sensor whose frames measure and calibrate (default kinect)")
     add("--frames", type=Path, help="these: a bag, or a folder with a meta.json (default the profile's sample)")
@@ -42,7 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the file; print its path and, where it is not float32, the difference."""
-    size = re.fullmatch(r"(\d+)x(\d+)", args.size)
+    size = re.fullmatch(r"(\d+)x(\d+)", args.size or _EXAMPLE_SIZE)
     if size is None or "0" in size.groups():
         raise ConfigurationError(f"--size {args.size!r} must be HEIGHTxWIDTH, such as 480x640")
     height, width = (-(-int(pixels) // MULTIPLE) * MULTIPLE for pixels in size.groups())
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
     directory = args.out or model_directories()[0]
     directory.mkdir(parents=True, exist_ok=True)
-    path = directory / file_name(network, args.precision, height, width, args.dynamic)
+    path = directory / file_name(network, args.precision, height, width, args.size is None)
     feeds: list[dict[str, np.ndarray]] = []
     if args.precision != "fp32":
         frames_source = args.frames or share_directory() / "samples" / args.profile
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
                 height,
                 width,
                 precision=args.precision,
-                dynamic=args.dynamic,
+                dynamic=args.size is None,
                 profile=weighted.profile,
                 calibration=feeds[::2],
             )

@@ -63,7 +63,7 @@ class MagaConv(nn.Module):
     def forward(self, features: Tensor, missing: Tensor) -> Tensor:
         convolution = self.convolution
         # The mask is the same for all input channels, so their |weights| are summed first: eq. 3 at 1/C of its cost.
-        weight = convolution.weight.abs().sum(dim=1, keepdim=True)
+        weight = torch.linalg.vector_norm(convolution.weight, 1, dim=1, keepdim=True)
         unsuitable = F.conv2d(missing, weight, None, convolution.stride, convolution.padding)
         return rnc(torch.sigmoid(self.theta) * unsuitable) * convolution(features)  # eq. 3 and 4
 

@@ -83,6 +83,9 @@ class _OnnxModel(nn.Module):
         super().__init__()
         self.session = session
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> _OnnxModel:
+        return self  # a session cannot be copied, and holds nothing that changes
+
     def forward(self, pixels: Tensor) -> Tensor:
         if torch.compiler.is_exporting():
             raise ConfigurationError(
@@ -109,7 +112,7 @@ def load_relative_depth(path: Path) -> PretrainedRelativeDepth:
         return PretrainedRelativeDepth(_TransformersModel(model))
     except ImportError as error:
         raise ConfigurationError(
-            f"{path} needs {error.name}: pip install 'depth_completion_ros[relative_depth]'"
+            f"{path} needs {error.name}: pip install 'depth_completion_ros[transformers]'"
         ) from error
     except Exception as error:  # each library has its own kinds
         raise ConfigurationError(

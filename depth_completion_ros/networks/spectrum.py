@@ -43,8 +43,9 @@ def _waves(size: int, frequencies: int, device: torch.device) -> tuple[Tensor, T
     """cos and sin of 2π·n·k / size over √size, each (size, frequencies) float32."""
     n = torch.arange(size, device=device).unsqueeze(1)
     k = torch.arange(frequencies, device=device)
-    angle = (n * k % size).float() * (2 * math.pi / size)  # the remainder is exact, a large angle would not be
-    return torch.cos(angle) / math.sqrt(size), torch.sin(angle) / math.sqrt(size)
+    period = n[-1] + 1  # size as a tensor, which exports for any size
+    angle = (n * k % period).float() * (2 * math.pi / period)  # the remainder is exact, a large angle would not be
+    return torch.cos(angle) / period.sqrt(), torch.sin(angle) / period.sqrt()
 
 
 def radius(height: int, half: int, device: torch.device) -> Tensor:

@@ -53,9 +53,10 @@ class Diagnostics:
             text = "not active"
         elif silent:
             level, text = DiagnosticStatus.ERROR, "; ".join(silent)
-        elif worrying or engine_state.startswith("failed"):
+        else:
+            if worrying or engine_state.startswith("failed"):
+                level = DiagnosticStatus.WARN
             causes = ", ".join(f"{number} {cause}" for cause, number in sorted(worrying.items()))
-            level = DiagnosticStatus.WARN
             text += (f", dropped {causes}" if causes else "") + ("" if engine_state == "ready" else f", {engine_state}")
         self._send(level, text, values)
 

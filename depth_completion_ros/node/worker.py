@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..completer import DepthCompleter
-from ..engines import Engine, open_engine
+from ..engines import Engine, Progress, open_engine
 from ..errors import ConfigurationError, EngineError, InputError
 from ..frame import CompletedDepth, RgbdFrame
 from ..profiles import Profile
@@ -42,8 +43,9 @@ class Worker:
         self._outputs = outputs
         self._now_ns = now_ns
         self._last_failure = -_REOPEN_AFTER_S
+        self._frame_size: tuple[int, int] | None = None  # height, width of the last one
         self._completer = DepthCompleter(self._profile(), self._classical())
-        self.loader = EngineLoader(self._open, lambda message: statistics.report("engine", message))
+        self.loader = EngineLoader(self._load, lambda message: statistics.report("engine", message))
         self.request_engine()
         self._thread = threading.Thread(target=self._run, name="completion_worker")
         self._thread.start()
@@ -65,7 +67,7 @@ class Worker:
         self._completer.close()
 
     def _run(self) -> None:
-        self._warm_up()
+        _warm_up(self._completer, self._outputs.buffers(480, 640))
         while not self.mailbox.closed:
             pair = self.mailbox.take()
             if pair is None:
@@ -80,14 +82,6 @@ class Worker:
             except Exception as error:  # one frame must never end the node
                 self._statistics.drop("internal", f"a frame was lost to an error in the node itself: {error!r}")
 
-    def _warm_up(self) -> None:
-        """Complete made-up frames: the first ones take several times as long, which would cost the first real ones."""
-        rgb = np.zeros((480, 640, 3), np.uint8)
-        depth = np.full((480, 640), self._completer.profile.max_range / 2, np.float32)
-        depth[::8] = np.nan
-        for _ in range(3):
-            self._completer.complete(RgbdFrame(rgb, depth), self._outputs.buffers(480, 640))
-
     def _process(self, pair: MessagePair) -> None:
         if not self._outputs.wanted():
             self._statistics.drop("no_listener")
@@ -100,6 +94,7 @@ class Worker:
             )
         started = time.monotonic()
         frame = self._builder.build(pair)
+        self._frame_size = frame.rgb.shape[:2]
         decoded = time.monotonic()
         completed = self._complete(frame)
         done = time.monotonic()
@@ -148,18 +143,40 @@ class Worker:
             previous, self._completer.engine = self._completer.engine, engine
             previous.close()
 
-    def _open(self, engine: str, model: str) -> Engine:
-        opened = open_engine(engine, model, profile=self._profile(), threads=self._parameters["threads"])
-        if not (opened.trained or self._parameters["allow_untrained"]):
+    def _load(self, engine: str, model: str, progress: Progress) -> Engine:
+        """An engine that may serve, warm for frames like the last one."""
+        opened = open_engine(
+            engine,
+            model,
+            profile=self._profile(),
+            threads=self._parameters["threads"],
+            progress=progress,
+            warn=functools.partial(self._statistics.report, "engine", throttled=False),
+        )
+        try:
+            if not (opened.trained or self._parameters["allow_untrained"]):
+                raise ConfigurationError(
+                    f"the weights of {opened.model} are random, so its depth is not published: name a trained model, "
+                    "or set allow_untrained true to try this one all the same"
+                )
+            if self._frame_size is not None:
+                _warm_up(DepthCompleter(self._profile(), opened), CompletedDepth.empty(*self._frame_size))
+        except Exception:
             opened.close()
-            raise ConfigurationError(
-                f"the weights of {opened.model} are random, so its depth is not published: name a trained model, or "
-                "set allow_untrained true to try this one all the same"
-            )
+            raise
         return opened
 
     def _classical(self) -> Engine:
-        return self._open("classical", "auto")
+        return open_engine("classical", profile=self._profile(), threads=self._parameters["threads"])
 
     def _profile(self) -> Profile:
         return Profile.from_parameters(self._parameters.as_dict())
+
+
+def _warm_up(completer: DepthCompleter, out: CompletedDepth) -> None:
+    """Complete made-up frames: the first ones take several times as long, which would cost the first real ones."""
+    rgb = np.zeros((*out.depth.shape, 3), np.uint8)
+    depth = np.full(out.depth.shape, completer.profile.max_range / 2, np.float32)
+    depth[::8] = np.nan
+    for _ in range(3):
+        completer.complete(RgbdFrame(rgb, depth), out)
