@@ -10,9 +10,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs PyTorch")
 
-from depth_completion_ros.data.sensors import HoleMasks  # noqa: E402
 from frame_sets import edit_meta, write_meta  # noqa: E402
 
+from depth_completion_ros.data.sensors import HoleMasks  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
 from depth_completion_ros.training import synthetic  # noqa: E402
 from depth_completion_ros.training.batches import Batches, real_source, synthetic_source, with_scale  # noqa: E402
