@@ -280,7 +280,7 @@ def test_command_trains_and_writes_weights_card_logs_and_pictures(data, tmp_path
     for expected in ("# lite-small", metadata["recipe_hash"], "kinect1_osd: 4 frames", "| nearsl_tsdf_sample | rows |"):
         assert expected in card
     log, validation = (list(csv.DictReader((out / f"{name}.csv").open())) for name in ("log", "validation"))
-    assert log[-1]["step"] == "3" and float(log[-1]["laplace_nll"]) and float(log[-1]["learning_rate"])
+    assert log[-1]["step"] == "3" and float(log[-1]["l1"]) and float(log[-1]["learning_rate"])
     assert [row["step"] for row in validation] == ["3"] and float(validation[0]["relative"]) > 0
     picture = cv2.imread(str(out / "pictures" / "step-0000003.png"))
     assert picture.shape[1] == 5 * 256
