@@ -15,7 +15,7 @@ from frame_sets import edit_meta, write_meta  # noqa: E402
 from depth_completion_ros.data.sensors import HoleMasks  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
 from depth_completion_ros.training import synthetic  # noqa: E402
-from depth_completion_ros.training.batches import Batches, real_source, synthetic_source, with_scale  # noqa: E402
+from depth_completion_ros.training.batches import Batches, nearness, real_source, synthetic_source, with_scale  # noqa: E402
 from depth_completion_ros.training.hiding import HOLES, PATTERNS, Hiding, as_scene  # noqa: E402
 from depth_completion_ros.training.real_frames import RealFrames  # noqa: E402
 from depth_completion_ros.training.recipe import read_recipe  # noqa: E402
@@ -136,7 +136,8 @@ def test_batch_holds_what_the_contract_asks_and_the_truth(frames):
     copied = shown & (batch.depth == batch.target)
     assert not (shown & ~known).any() and 0.05 < copied.float().mean() < 0.9
     assert batch.weight[copied].unique().tolist() == pytest.approx([recipe.shown_weight])
-    assert batch.weight[known & ~copied].unique().tolist() == [1.0]
+    near = nearness(batch.depth)
+    torch.testing.assert_close(batch.weight[known & ~copied], near[known & ~copied])
     assert not batch.weight[~known].any()
     for i in range(16):
         ratio = float(batch.scale[i]) / float(batch.depth[i][shown[i]].median())
@@ -153,8 +154,16 @@ def test_sample_that_measured_nothing_is_left_out():
     assert batch.weight[0].all() and not batch.weight[1].any() and batch.scale.isfinite().all()
 
 
+def test_weight_falls_with_the_distance_to_the_next_measurement():
+    depth = torch.zeros(1, 1, 8, 96)
+    depth[..., 0] = 1
+    row = nearness(depth)[0, 0, 4]
+    assert row[4] == 1 and row[5] == row[12] == pytest.approx(2 / 3)
+    assert row[13] == row[32] == pytest.approx(1 / 3) and row[33] == pytest.approx(0.05)
+
+
 def test_synthetic_target_is_the_true_depth_as_far_as_it_can_be_known():
-    """A sensor that sees up to 2 m of a floor that reaches to 10 m: up to 4 m its continuation can be asked for."""
+    """A sensor that sees up to 2 m of a floor that reaches to 10 m: a little of its continuation can be asked for."""
     recipe = dataclasses.replace(read_recipe("lite"), crop=32)
     floor = torch.linspace(1, 10, 32).view(1, 1, 32, 1).expand(3, 1, 32, 32).clone()
     floor[..., -1] = 0
@@ -166,7 +175,7 @@ def test_synthetic_target_is_the_true_depth_as_far_as_it_can_be_known():
     batch = source(3, generator(), generator())
     assert torch.equal(batch.target, floor)
     farthest = floor[floor <= 2].max()
-    assert torch.equal(batch.weight > 0, (floor > 0) & (floor <= 2 * farthest))
+    assert torch.equal(batch.weight > 0, (floor > 0) & (floor <= 1.25 * farthest))
 
 
 def test_scenes_on_a_gpu_are_rendered_anew_after_some_uses(monkeypatch):

@@ -22,7 +22,9 @@ def comparison(seed: int = 0, known: float = 0.7, factor: float = 1.0) -> Compar
     depth = target * torch.exp(0.1 * torch.randn(shape, generator=generator))
     weight = (torch.rand(shape, generator=generator) < known) * torch.rand(shape, generator=generator)
     log_b = torch.randn(shape, generator=generator) - 2
-    return Comparison(factor * depth, log_b, factor * target, weight, factor * torch.full((2, 1, 1, 1), 1.7))
+    start = 1.2 * target
+    scale = torch.full((2, 1, 1, 1), 1.7)
+    return Comparison(factor * depth, log_b, factor * target, weight, factor * scale, factor * start)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -60,7 +62,17 @@ def test_nothing_known_is_no_error(name):
 def test_truth_is_the_minimum(name):
     c = comparison()
     at_truth = float(LOSSES[name](c._replace(depth=c.target)))
-    assert at_truth == pytest.approx(0, abs=2e-3) and float(LOSSES[name](c)) > 2 * at_truth
+    assert at_truth == pytest.approx(0, abs=0.02) and float(LOSSES[name](c)) > 2 * at_truth
+
+
+def test_relative_losses_count_every_sample_the_same():
+    """Twice as near to the truth as the start is about a half, of an easy sample and of one a hundred times harder."""
+    c = comparison()
+    harder = torch.tensor([1.0, 100.0]).view(2, 1, 1, 1)
+    off = 0.05 * harder
+    c = c._replace(depth=c.target + off, start=c.target + 2 * off)
+    for name in ("relative_l1", "relative_rmse"):
+        assert float(LOSSES[name](c)) == pytest.approx(0.5, abs=0.02)
 
 
 def test_pixel_losses_are_weighted_means():

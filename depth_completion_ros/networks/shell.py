@@ -89,10 +89,16 @@ class CompletionNetwork(nn.Module):
             raise ValueError(
                 f"height and width must be multiples of {MULTIPLE}, not {tuple(depth.shape[-2:])}: pad first"
             )
+        completed, log_b, _ = self.with_start(image, depth, scale)
+        return completed, log_b
+
+    def with_start(self, image: Tensor, depth: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What ``forward`` returns, and the prefill as depth [m], (N, 1, H, W), for training to compare with."""
         inputs = self.normalise(image, depth, scale)
         correction, log_b = self.core(inputs)
         log_depth = (inputs.prefill + correction.float()).clamp(-_MAX_LOG_DEPTH, _MAX_LOG_DEPTH)
-        return scale * torch.exp(log_depth), log_b.float().clamp(_MIN_LOG_B, _MAX_LOG_B)
+        completed = scale * torch.exp(log_depth)
+        return completed, log_b.float().clamp(_MIN_LOG_B, _MAX_LOG_B), scale * torch.exp(inputs.prefill)
 
     def normalise(self, image: Tensor, depth: Tensor, scale: Tensor) -> CoreInputs:
         """The contract's inputs as the core sees them."""

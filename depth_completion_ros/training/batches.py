@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from ..data.sensors import Sensor
@@ -14,6 +15,8 @@ from .real_frames import RealFrames
 from .recipe import Recipe
 from .synthetic import Scenes
 
+_NEAR_PX = (4, 12, 32)
+_NOWHERE = 0.05  # weight of what lies further from all measurements
 _SCALE_JITTER = 2.0  # a frame's median differs from that of a crop of it by up to about this factor
 _FARTHEST = 1.25  # times the farthest measurement
 _CONTRAST, _BRIGHTNESS, _TINT = 0.3, 0.2, 0.1
@@ -102,7 +105,22 @@ def with_scale(image: Tensor, depth: Tensor, target: Tensor, weight: Tensor, noi
     measured = median.isfinite()
     exponent = torch.rand(count, 1, 1, 1, generator=noise, device=depth.device) * 2 - 1
     scale = torch.where(measured, median, 1.0) * _SCALE_JITTER**exponent
-    return TrainingBatch(image, depth, scale, target, weight * measured)
+    return TrainingBatch(image, depth, scale, target, weight * measured * nearness(depth))
+
+
+def nearness(depth: Tensor) -> Tensor:
+    """(N, 1, H, W), 1 beside a measurement and less the further away the next one is: the less can be known there."""
+    reached, within, last = (depth > 0).float(), [], 0
+    for px in _NEAR_PX:
+        reached = _dilated(reached, px - last)
+        within.append(reached)
+        last = px
+    return torch.stack(within).mean(dim=0).clamp(min=_NOWHERE)
+
+
+def _dilated(mask: Tensor, px: int) -> Tensor:
+    """By a square that reaches so many pixels, in two passes."""
+    return F.max_pool2d(F.max_pool2d(mask, (2 * px + 1, 1), 1, (px, 0)), (1, 2 * px + 1), 1, (0, px))
 
 
 def vary_image(image: Tensor, dropout: float, noise: Generator) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 _GRADIENT_SCALES = 4
 _MIN_RELATIVE_DEPTH = 0.05  # of scale; nearer than this, 1/z weighs no more
+_NEGLIGIBLE = 2e-3  # of scale; a start that is closer counts as this far off
 _SMALLEST_RMSE = 1e-3  # below it the gradient of the root fades
 
 
@@ -22,7 +23,7 @@ class Comparison(NamedTuple):
     """A prediction and what is known of the truth; all (N, 1, H, W) float32 but scale.
 
     depth, log_b: the network's outputs. target [m], finite, of no meaning where weight is 0. weight: 0..1, 0 = unknown.
-    scale (N, 1, 1, 1) [m].
+    scale (N, 1, 1, 1) [m]. start [m]: the prefill that the network began with.
     """
 
     depth: Tensor
@@ -30,10 +31,18 @@ class Comparison(NamedTuple):
     target: Tensor
     weight: Tensor
     scale: Tensor
+    start: Tensor
 
     def error(self) -> Tensor:
         """(depth - target) / scale, 0 where unknown."""
-        return torch.where(self.weight > 0, self.depth - self.target, 0) / self.scale
+        return self._error_of(self.depth)
+
+    def start_error(self) -> Tensor:
+        """(start - target) / scale, 0 where unknown."""
+        return self._error_of(self.start)
+
+    def _error_of(self, depth: Tensor) -> Tensor:
+        return torch.where(self.weight > 0, depth - self.target, 0) / self.scale
 
     def log_error(self) -> Tensor:
         """log(depth / target), 0 where unknown."""
@@ -65,6 +74,20 @@ def l1(c: Comparison) -> Tensor:
     return _mean(c.error().abs(), c.weight)
 
 
+def relative_l1(c: Comparison) -> Tensor:
+    """Mean absolute error of each sample over that of its start, averaged: the easy samples, which most frames are
+    like, count as much as those of which little can be known.
+    """
+    error, start = (_sample_mean(e.abs(), c.weight) for e in (c.error(), c.start_error()))
+    return _mean(error / (start + _NEGLIGIBLE), (c.weight.sum(dim=(1, 2, 3)) > 0).float())
+
+
+def relative_rmse(c: Comparison) -> Tensor:
+    """As ``relative_l1``, of root mean squares."""
+    error, start = ((_sample_mean(e.square(), c.weight) + _NEGLIGIBLE**2).sqrt() for e in (c.error(), c.start_error()))
+    return _mean(error / start, (c.weight.sum(dim=(1, 2, 3)) > 0).float())
+
+
 def l2(c: Comparison) -> Tensor:
     """Mean square error over scale²."""
     return _mean(c.error().square(), c.weight)
@@ -72,9 +95,8 @@ def l2(c: Comparison) -> Tensor:
 
 def rmse(c: Comparison) -> Tensor:
     """Root mean square error over scale of each sample, averaged: as L2, but no single sample outweighs the others."""
-    weight = c.weight.sum(dim=(1, 2, 3))
-    squares = (c.error().square() * c.weight).sum(dim=(1, 2, 3)) / weight.clamp(min=1)
-    return _mean((squares + _SMALLEST_RMSE**2).sqrt(), (weight > 0).float())
+    known = (c.weight.sum(dim=(1, 2, 3)) > 0).float()
+    return _mean((_sample_mean(c.error().square(), c.weight) + _SMALLEST_RMSE**2).sqrt(), known)
 
 
 def inverse_depth_l1(c: Comparison) -> Tensor:
@@ -129,6 +151,8 @@ LOSSES: dict[str, Loss | None] = {
     "laplace_nll": laplace_nll,
     "laplace_scale": laplace_scale,
     "l1": l1,
+    "relative_l1": relative_l1,
+    "relative_rmse": relative_rmse,
     "l2": l2,
     "rmse": rmse,
     "inverse_depth_l1": inverse_depth_l1,
@@ -149,6 +173,11 @@ def evaluate_losses(names: Mapping[str, float], comparison: Comparison) -> dict[
 def _mean(value: Tensor, weight: Tensor) -> Tensor:
     """Weighted mean; 0 where nothing has a weight."""
     return (value * weight).sum() / weight.sum().clamp(min=1)
+
+
+def _sample_mean(value: Tensor, weight: Tensor) -> Tensor:
+    """Weighted mean of each sample, (N,); 0 where nothing has a weight."""
+    return (value * weight).sum(dim=(1, 2, 3)) / weight.sum(dim=(1, 2, 3)).clamp(min=1)
 
 
 def _log(depth: Tensor) -> Tensor:

@@ -70,7 +70,7 @@ class Trainer:
             _decayed_and_not(self.network, recipe.weight_decay), recipe.learning_rate, fused=True
         )
         compiled = recipe.compile and device.type == "cuda"
-        self._forward: Any = torch.compile(self.network) if compiled else self.network
+        self._forward: Any = torch.compile(self.network.with_start) if compiled else self.network.with_start
 
     def train_step(self, progress: float) -> dict[str, Tensor]:
         """Train on one batch with the learning rate of ``progress``, 0..1.
@@ -81,8 +81,8 @@ class Trainer:
         recipe, batch = self.recipe, self._batches.draw()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
             image = batch.image.contiguous(memory_format=torch.channels_last)
-            depth, log_b = self._forward(image, batch.depth, batch.scale)
-        comparison = Comparison(depth, log_b, batch.target, batch.weight, batch.scale)
+            depth, log_b, start = self._forward(image, batch.depth, batch.scale)
+        comparison = Comparison(depth, log_b, batch.target, batch.weight, batch.scale, start)
         losses = evaluate_losses(recipe.losses, comparison)
         if self._adversary:
             losses[ADVERSARIAL] = self._adversary.loss(comparison)

@@ -97,7 +97,7 @@ class ScenePool:
             cut[name] = torch.where(flipped[:, None, None, None], values.flip(-1), values)
         normals = cut["normals"]
         normals[:, 0] = torch.where(flipped[:, None, None], -normals[:, 0], normals[:, 0])
-        cut["normals"] = torch.nn.functional.normalize(normals, dim=1)
+        cut["normals"] = normals / normals.square().sum(1, keepdim=True).sqrt().clamp(min=1e-6)
         clear = (cut["material"] == Material.GLASS) | (cut["material"] == Material.MIRROR)
         cut["behind"] = torch.where(clear, cut["behind"].float(), cut["depth"])
         fx, fy, cx, cy = torch.from_numpy(self._fields["intrinsics"][[scene for scene, _, _ in places]]).unbind(1)
