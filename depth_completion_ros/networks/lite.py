@@ -11,8 +11,7 @@ times likeness of colour, and measured cells are put back by a gate. From 1/4 to
 nearest and the farthest surface around it, as in SMD-Nets (Tosi et al., CVPR 2021, section 3.2), the prefill and its
 own measurement. Edges stay sharp because a network need only say which side a pixel belongs to.
 
-Depth differences matter down to 1 %, and a training that is short never finds features so small: so depth goes in as
-differences to its surroundings, stretched by x / (|x| + 0.05), and what comes out is scaled to their size.
+Depth goes in as differences to its surroundings, and what comes out is scaled to their size.
 
 Shapes, channels c0..c3: features (99, H/4, W/4) → c0 at 1/4 → c1 at 1/8 → c2 at 1/16 → c3 at 1/32, two convolutions
 each → up again, 1x1, bilinear, added, one convolution each → head (5·16 + 2, H/4, W/4) → shuffle (2, H, W).
@@ -26,14 +25,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .blocks import START_LOG_B, conv, mean_pool, pool_measured, upsample
+from .blocks import START_LOG_B, STEP, conv, mean_pool, pool_measured, stretch, upsample
 from .shell import CoreInputs, Method
 
 _FOLD = 4
 _FEATURES = (3 + 3) * _FOLD**2 + 3
 _SURROUNDINGS = 9  # cells across
-_SMALL = 0.05  # log-depth
-_STEP = 0.1  # log-depth that an output of 1 stands for
 _GAIN = 4.0  # of what is chosen by: choices should be made early in training
 _COLOUR_SIGMA = 0.1  # of 0..1
 _KEEP, _DISTRUST = 3.0, -3.0  # logits at the start: of what is measured, and of what is not the prefill
@@ -65,7 +62,7 @@ class Lite(nn.Module):
         for _ in self.pulls:
             levels.append(levels[-1].halved())
 
-        depths = _stretch(prefill - cells), _stretch((sparse - cells) * measured)
+        depths = stretch(prefill - cells), stretch((sparse - cells) * measured)
         distance = upsample(inputs.distance, prefill.shape[-1] // inputs.distance.shape[-1])
         x = torch.cat([2 * image, measured, *depths, cells, levels[0].relief(), distance], dim=1)
         skips = [self.encoder[0](x)]
@@ -73,18 +70,18 @@ class Lite(nn.Module):
             skips.append(stage(torch.cat([skips[-1], level.relief()], dim=1)))
 
         x = skips.pop()
-        depth = levels[-1].prefill + _STEP * self.start(x).float()
+        depth = levels[-1].prefill + STEP * self.start(x).float()
         for index in reversed(range(len(self.pulls))):
             depth = self.pulls[index](x, depth, levels[index], levels[index + 1])
             # The 1x1 convolution goes before the resize: the same result at a quarter of the cost.
             x = self.decoder[index](upsample(self.lateral[index](x), 2) + skips[index])
 
         side, trust, keep, delta, log_b = self.mixture(x).float().chunk(5, dim=1)
-        moved = _STEP * self.surfaces(x).float()
+        moved = STEP * self.surfaces(x).float()
         far = F.max_pool2d(depth, 3, 1, 1) + moved[:, :1]
         near = -F.max_pool2d(-depth, 3, 1, 1) + moved[:, 1:]
         mixed = torch.lerp(near, far, torch.sigmoid(_GAIN * side))
-        mixed = torch.lerp(prefill, mixed, torch.sigmoid(_GAIN * trust + _DISTRUST)) + _STEP * delta
+        mixed = torch.lerp(prefill, mixed, torch.sigmoid(_GAIN * trust + _DISTRUST)) + STEP * delta
         mixed = torch.lerp(mixed, sparse, measured * torch.sigmoid(_GAIN * keep + _KEEP))
         return F.pixel_shuffle(mixed - prefill, _FOLD), F.pixel_shuffle(log_b + START_LOG_B, _FOLD)
 
@@ -104,7 +101,7 @@ class _Level:
         """How far each cell of the prefill lies before or behind its surroundings, stretched."""
         padding = _SURROUNDINGS // 2
         around = F.avg_pool2d(self.prefill, _SURROUNDINGS, 1, padding, count_include_pad=False)
-        return _stretch(self.prefill - around)
+        return stretch(self.prefill - around)
 
 
 class Pull(nn.Module):
@@ -127,7 +124,7 @@ class Pull(nn.Module):
         side, keep, delta = choice[:, :36], choice[:, 36:40], choice[:, 40:]
         unlike = (_children(finer.image) - around(coarser.image).unsqueeze(3)).square().sum(dim=2)
         weight = (side.unflatten(1, (9, 4)) - unlike / (2 * _COLOUR_SIGMA**2)).softmax(dim=1)
-        mixed = (weight * around(depth)).sum(dim=1) + _STEP / _GAIN * delta
+        mixed = (weight * around(depth)).sum(dim=1) + STEP / _GAIN * delta
         value, measured = F.pixel_unshuffle(finer.value, 2), F.pixel_unshuffle(finer.measured, 2)
         return F.pixel_shuffle(torch.lerp(mixed, value, measured * torch.sigmoid(keep)), 2)
 
@@ -142,11 +139,6 @@ def around(x: Tensor) -> Tensor:
 def _children(x: Tensor) -> Tensor:
     """(N, C, 2h, 2w) to the four finer cells of each cell: (N, 1, C, 4, h, w)."""
     return F.pixel_unshuffle(x, 2).unflatten(1, (-1, 4)).unsqueeze(1)
-
-
-def _stretch(x: Tensor) -> Tensor:
-    """-1..1, steep around zero."""
-    return x / (x.abs() + _SMALL)
 
 
 def _zero_convolution(inputs: int, outputs: int) -> nn.Conv2d:

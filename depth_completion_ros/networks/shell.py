@@ -15,12 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..contract import MULTIPLE
-from .blocks import pool_measured, upsample
+from .blocks import pool_measured, stretch, upsample
 from .hole_filling import HoleFilling
 
-DEPTH_CHANNELS = 4
+DEPTH_CHANNELS = 5
 INPUT_CHANNELS = 3 + DEPTH_CHANNELS
 
+_SURROUNDINGS = 4  # pixels
 _MAX_LOG_DEPTH = 7.0  # depth stays within a factor 1000 of scale whatever the weights, so exp is finite in float16 too
 _MAX_LOG_B = 4.0
 _MIN_LOG_B = -9.0
@@ -41,9 +42,11 @@ class CoreInputs(NamedTuple):
     distance: Tensor
 
     def depth_features(self) -> Tensor:
-        """(N, DEPTH_CHANNELS, H, W): all that is known of the depth."""
-        factor = self.prefill.shape[-1] // self.distance.shape[-1]
-        return torch.cat([self.sparse, self.measured, self.prefill, upsample(self.distance, factor)], dim=1)
+        """(N, DEPTH_CHANNELS, H, W): all that is known of the depth, also as differences to the surroundings."""
+        surroundings = upsample(F.avg_pool2d(self.prefill, _SURROUNDINGS), _SURROUNDINGS)
+        differences = stretch(self.measured * (self.sparse - surroundings)), stretch(self.prefill - surroundings)
+        distance = upsample(self.distance, self.prefill.shape[-1] // self.distance.shape[-1])
+        return torch.cat([self.measured, self.prefill, *differences, distance], dim=1)
 
     def features(self) -> Tensor:
         """(N, INPUT_CHANNELS, H, W): image and depth."""
