@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="the networks need PyTorch")
 
 from depth_completion_ros.networks import create  # noqa: E402
 from depth_completion_ros.networks.blocks import Head, PixelShuffleUp, ResidualBlock, pool_measured  # noqa: E402
-from depth_completion_ros.networks.shell import CompletionNetwork  # noqa: E402
+from depth_completion_ros.networks.shell import INPUT_CHANNELS, CompletionNetwork  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -40,7 +40,7 @@ def test_normalisation_is_log_depth_over_scale():
     inputs = network.normalise(torch.zeros(1, 3, 32, 32), depth, torch.full((1, 1, 1, 1), 2.0))
     assert inputs.sparse[0, 0, 0, 5].item() == pytest.approx(0.6931, abs=1e-4)
     assert inputs.sparse[0, 0, 0, 0] == 0 and inputs.measured[0, 0, 0, :2].tolist() == [0, 1]
-    assert inputs.features().shape[1] == 7
+    assert inputs.features().shape[1] == INPUT_CHANNELS
 
 
 def test_runaway_core_still_gives_finite_positive_depth():
