@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch", reason="the networks need PyTorch")
 from test_networks import frame, stirred  # noqa: E402
 
 from depth_completion_ros.networks.fast_interpolation import InterpolationNetwork, SuperResolutionNetwork  # noqa: E402
+from depth_completion_ros.networks.shell import DEPTH_CHANNELS  # noqa: E402
 from depth_completion_ros.networks.srgan import Generator, bounded  # noqa: E402
 
 torch.set_num_threads(1)
@@ -26,17 +27,17 @@ def test_interpolation_works_at_a_quarter_and_super_resolution_brings_it_back():
     core.super_resolve.register_forward_hook(lambda _, inputs, output: seen.update(high=(inputs[0], output[0].shape)))
     image, depth, scale = frame()
     network(image, depth, scale)
-    assert seen["low"] == ((1, 4, 16, 24), (1, 1, 16, 24))
+    assert seen["low"] == ((1, DEPTH_CHANNELS, 16, 24), (1, 1, 16, 24))
     explicit, shape = seen["high"]
-    assert explicit.shape == (1, 5, 16, 24) and shape == (1, 1, 64, 96)
+    assert explicit.shape == (1, 1 + DEPTH_CHANNELS, 16, 24) and shape == (1, 1, 64, 96)
 
 
 def test_fresh_interpolation_hands_on_the_prefill():
-    assert (InterpolationNetwork(8, 1)(torch.randn(1, 4, 8, 12)) == 0).all()
+    assert (InterpolationNetwork(8, 1)(torch.randn(1, DEPTH_CHANNELS, 8, 12)) == 0).all()
 
 
 def test_super_resolution_is_by_four():
-    correction, log_b = SuperResolutionNetwork(8)(torch.randn(1, 5, 8, 12))
+    correction, log_b = SuperResolutionNetwork(8)(torch.randn(1, 1 + DEPTH_CHANNELS, 8, 12))
     assert correction.shape == log_b.shape == (1, 1, 32, 48)
 
 
