@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -172,7 +171,7 @@ def test_an_interrupted_run_prints_and_writes_what_there_is(two_sets, tmp_path, 
 
         def read(index: int) -> Sample:
             if index == 2:
-                signal.raise_signal(signal.SIGINT)
+                raise KeyboardInterrupt  # what Python makes of Ctrl-C
             return samples.read(index)
 
         return replace(samples, read=read)
