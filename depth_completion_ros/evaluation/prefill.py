@@ -8,16 +8,14 @@ from torch import Tensor, nn
 
 from ..contract import MULTIPLE
 from ..engines import Engine
+from ..networks.blocks import START_LOG_B
 from ..networks.shell import CompletionNetwork, CoreInputs
-
-LOG_B = -3.0  # as unsure as an untrained network: by 5 % of depth
-
 
 class NoCorrection(nn.Module):
     """A core that leaves the shell's prefill as it is."""
 
     def forward(self, inputs: CoreInputs) -> tuple[Tensor, Tensor]:
-        return torch.zeros_like(inputs.prefill), torch.full_like(inputs.prefill, LOG_B)
+        return torch.zeros_like(inputs.prefill), torch.full_like(inputs.prefill, START_LOG_B)
 
 
 class PrefillEngine(Engine):
