@@ -11,6 +11,7 @@ from ..engines import Engine
 from ..networks.blocks import START_LOG_B
 from ..networks.shell import CompletionNetwork, CoreInputs
 
+
 class NoCorrection(nn.Module):
     """A core that leaves the shell's prefill as it is."""
 
