@@ -27,7 +27,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--device", choices=("cpu", "cuda"), help="default cuda where there is one")
     add("--threads", type=int, default=0, help="CPU threads (default as PyTorch likes)")
     add("--out", type=Path, metavar="DIR", help="to write to (default train_out/RECIPE)")
-    add("--resume", action="store_true", help="go on with the training in --out")
+    beginning = parser.add_mutually_exclusive_group()
+    beginning.add_argument("--start", type=Path, metavar="FILE", help="weights to begin with (default random ones)")
+    beginning.add_argument("--resume", action="store_true", help="go on with the training in --out")
     add("--validate-every", type=float, default=10.0, metavar="MINUTES", help="default 10")
     add("--validation-frames", type=int, default=4, help="of each set (default 4)")
     add("--cache", type=Path, metavar="DIR", help="for decoded frames and rendered scenes (default in ~/.cache)")
@@ -64,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
         cache=cache,
         out=out,
         device=torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu")),
+        start=args.start,
         resume=args.resume,
         validation_frames=args.validation_frames,
     )

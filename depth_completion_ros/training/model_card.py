@@ -26,6 +26,7 @@ def provenance(recipe: Recipe, trainer: Trainer) -> dict[str, str]:
     return {
         "recipe": recipe.name,
         "recipe_hash": recipe.hash(),
+        "began_with": trainer.origin,
         "seed": str(recipe.seed),
         "steps": str(trainer.step),
         "minutes": f"{trainer.elapsed_s / 60:.1f}",

@@ -25,7 +25,7 @@ from .validation import Scores, Validation
 
 
 class Session:
-    """data, pool: as of ``open_sources``. out: the folder for the checkpoint, log.csv, validation.csv, pictures, and
+    """data, pool: as of ``open_sources``. start: weights to begin with, None for random ones. out: the folder for the checkpoint, log.csv, validation.csv, pictures, and
     the weights: the best, with their card, and last.safetensors.
     """
 
@@ -39,6 +39,7 @@ class Session:
         cache: Path,
         out: Path,
         device: torch.device,
+        start: Path | None,
         resume: bool,
         validation_frames: int,
     ):
@@ -47,14 +48,16 @@ class Session:
         self._console = Console(stderr=True)
         sources, self._data = open_sources(recipe, splits, data, pool, cache, device)
         self._trainer = Trainer(recipe, Batches(recipe, sources, device), device)
+        if start is not None:
+            self._trainer.begin_with(start)
         if resume:
             self._trainer.restore(load_checkpoint(out / CHECKPOINT, device))
         self._log = Log(out / "log.csv", self._trainer.step)
         self._validation_log = Log(out / "validation.csv", self._trainer.step)
         with self._console.status("scoring the start"):
             cases = validation_cases(recipe, splits, data, validation_frames)
-            start = create(recipe.network, recipe.size).to(device).eval()
-            self._validation = Validation(cases, start, device)
+            prefill = create(recipe.network, recipe.size).to(device).eval()
+            self._validation = Validation(cases, prefill, device)
 
     def run(self, budget: Budget, validate_every_s: float) -> int:
         """Train until the budget is spent. Returns the exit status: 130 where a signal came before."""

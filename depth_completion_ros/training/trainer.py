@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigurationError
 from ..networks import create
+from ..networks.weights import load_weights, read_metadata, weights_hash
 from .batches import Batches
 from .discriminator import Adversary
 from .losses import ADVERSARIAL, Comparison, evaluate_losses
@@ -50,8 +52,10 @@ class Trainer:
 
     network: its weights are trained. ema: the exponential moving average of them, in evaluation mode, which is what
     counts. step: how many are done. elapsed_s, best_score: how long they took and the lowest validation score so far,
-    kept here for those who measure them.
+    kept here for those who measure them. origin: what the weights were before the first step, for people.
     """
+
+    origin = "random weights"
 
     def __init__(self, recipe: Recipe, batches: Batches, device: torch.device):
         torch.manual_seed(recipe.seed)
@@ -71,6 +75,23 @@ class Trainer:
         )
         compiled = recipe.compile and device.type == "cuda"
         self._forward: Any = torch.compile(self.network.with_start) if compiled else self.network.with_start
+
+    def begin_with(self, weights: Path) -> None:
+        """Take the weights of a file, which an earlier training of the same network wrote.
+
+        Raises ConfigurationError, naming the mend, for any other file.
+        """
+        start = load_weights(weights).network
+        if (start.name, start.size) != (self.network.name, self.network.size):
+            raise ConfigurationError(
+                f"{weights} holds weights of {start.name}-{start.size}: start {self.network.name}-{self.network.size} "
+                "with its own, or anew without --start"
+            )
+        for network in (self.network, self.ema):
+            network.load_state_dict(start.state_dict())
+        metadata = read_metadata(weights)
+        earlier = (f"{name} {metadata[name]}" for name in ("steps", "minutes", "device") if name in metadata)
+        self.origin = ", ".join([f"weights {weights_hash(start)}", *earlier])
 
     def train_step(self, progress: float) -> dict[str, Tensor]:
         """Train on one batch with the learning rate of ``progress``, 0..1.
@@ -117,6 +138,7 @@ class Trainer:
             "step": self.step,
             "elapsed_s": self.elapsed_s,
             "best_score": self.best_score,
+            "origin": self.origin,
             "network": self.network.state_dict(),
             "ema": self.ema.state_dict(),
             "optimiser": self._optimiser.state_dict(),
@@ -133,6 +155,7 @@ class Trainer:
                 "recipe it began with, or start anew in another --out"
             )
         self.step, self.elapsed_s, self.best_score = state["step"], state["elapsed_s"], state["best_score"]
+        self.origin = state["origin"]
         self.network.load_state_dict(state["network"])
         self.ema.load_state_dict(state["ema"])
         self._optimiser.load_state_dict(state["optimiser"])

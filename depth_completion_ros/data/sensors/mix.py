@@ -26,8 +26,10 @@ Hiding = Callable[[Tensor, torch.Generator], Tensor]  # (like, generator) -> boo
 
 # Shares of samples that are hidden in part once more, whatever the sensor.
 _BORDER, _BLOCKS, _REAL_HOLES = 0.2, 0.15, 0.25
-_FEWEST = 0.001  # of the image's pixels: with less a sample teaches nothing
+_FEWEST = 0.0005  # of the image's pixels: with less a sample teaches nothing
 _STAND_IN = 0.01  # of the image's pixels
+
+_POINTS = (30.0, 2000.0)  # 500 on a whole VGA frame are 60 on a crop of 192 x 192
 
 _STRUCTURED_LIGHT: list[tuple[float, Sensor]] = [
     (2.0, KinectStructuredLight(window=3)),
@@ -42,10 +44,10 @@ _TIME_OF_FLIGHT: list[tuple[float, Sensor]] = [
 _STEREO: list[tuple[float, Sensor]] = [(1.0, active_stereo()), (1.0, Stereo())]
 _LIDAR: list[tuple[float, Sensor]] = [(5.0, Lidar())]
 _SPARSE: list[tuple[float, Sensor]] = [
-    (0.8, SparsePoints(Pattern.UNIFORM)),
-    (0.4, SparsePoints(Pattern.GRID)),
-    (0.4, SparsePoints(Pattern.GRADIENT)),
-    (0.4, SparsePoints(Pattern.CORNER)),
+    (0.8, SparsePoints(Pattern.UNIFORM, _POINTS)),
+    (0.4, SparsePoints(Pattern.GRID, _POINTS)),
+    (0.4, SparsePoints(Pattern.GRADIENT, _POINTS)),
+    (0.4, SparsePoints(Pattern.CORNER, _POINTS)),
 ]
 # Weights: how often each is drawn.
 PROFILES: dict[str, list[tuple[float, Sensor]]] = {
