@@ -16,10 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .along_colour import doubled, spread_near
 from .blocks import mean_pool, pool_measured
 
 COARSE = 8  # pixels that a cell of the planes is wide
-_FINE = 2
+_TIMES = 2  # to spread what is left, at 1/2 and at 1/4 of the resolution
 # Chosen on the four training sets under four patterns of holes each, two frames a pattern; flat around the optimum.
 _REACH = 5.0  # cells over which a weight falls to 1/e
 _COLOUR_STEP = 0.1  # of 0..1, summed over channels: counts as much as the reach
@@ -40,34 +41,36 @@ class HoleFilling(nn.Module):
     in proportion to the distance, to 4 at most.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.doubling = Doubling()
-
     def forward(self, value: Tensor, measured: Tensor, guide: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        fine, fine_known = pool_measured(value, measured, _FINE)
-        coarse, known = pool_measured(fine, fine_known, COARSE // _FINE)
-        rows, columns = weights(known, None if guide is None else mean_pool(guide, COARSE), _REACH)
-        planes = fit_planes(coarse, known, rows, columns)
+        # At 1, 1/2, 1/4 and 1/8 of the resolution.
+        values, knowns, guides = [value], [measured], [torch.zeros_like(value) if guide is None else guide]
+        for _ in range(3):
+            coarser, known = pool_measured(values[-1], knowns[-1], 2)
+            values.append(coarser)
+            knowns.append(known)
+            guides.append(mean_pool(guides[-1], 2))
+
+        rows, columns = weights(guides[-1], _REACH)
+        planes = fit_planes(values[-1], known, rows, columns)
         # Of half the reach, in space and in colour.
         rows, columns = rows * rows, columns * columns
-        total, weight = spread(torch.cat([(coarse - planes) * known, known], dim=1), rows, columns).split(1, dim=1)
+        total, weight = spread(torch.cat([(values[-1] - planes) * known, known], dim=1), rows, columns).split(1, dim=1)
         distance = torch.log2(1 + 1 / weight.clamp(min=_LEAST_WEIGHT)) / _LOG_DISTANCE_UNIT
 
-        filled = self.doubling(self.doubling(planes + total / (weight + _FADE)))
-        residual, known = pool_measured(fine - filled, fine_known, 2)
-        filled = filled + self.doubling(pool_measured(residual, known, 3, stride=1)[0])
-        filled = filled + pool_measured(fine - filled, fine_known, 3, stride=1)[0]
-        filled = _within_range(self.doubling(filled), value, measured)
+        filled = doubled(planes + total / (weight + _FADE), guides[3], guides[2])
+        filled = filled + spread_near(values[2] - filled, knowns[2], guides[2], _TIMES)
+        filled = doubled(filled, guides[2], guides[1])
+        filled = filled + spread_near(values[1] - filled, knowns[1], guides[1], _TIMES)
+        filled = doubled(filled, guides[1], guides[0])
+        filled = _within_range(filled, value, measured)
         return torch.lerp(filled, value, measured), distance
 
 
-def weights(like: Tensor, guide: Tensor | None, reach: float) -> tuple[Tensor, Tensor]:
+def weights(guide: Tensor, reach: float) -> tuple[Tensor, Tensor]:
     """How much each cell of a row weighs for each other, (N, H, W, W), and of a column, (N, W, H, H).
 
-    like (N, 1, H, W) says the size; guide (N, 3, H, W) or None.
+    guide (N, C, H, W).
     """
-    guide = like * 0 if guide is None else guide
     return _along_rows(guide, reach), _along_rows(guide.transpose(2, 3), reach)
 
 
@@ -115,21 +118,3 @@ def _offsets(matrix: Tensor) -> Tensor:
     """(L, L): how many cells each of a line lies after each other."""
     place = torch.arange(matrix.shape[-1], device=matrix.device, dtype=torch.float32)
     return place.unsqueeze(0) - place.unsqueeze(1)
-
-
-class Doubling(nn.Module):
-    """Bilinear upsampling to twice the size, half-pixel centres: (N, 1, H, W).
-
-    A convolution and a pixel shuffle: on CPUs four times as fast as a resize, which is made for many channels.
-    """
-
-    kernel: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        # Of the two pixels that a cell becomes, each takes 3/4 of the cell and 1/4 of the neighbour on its own side.
-        pair = torch.tensor([[0.25, 0.75, 0.0], [0.0, 0.75, 0.25]])
-        self.register_buffer("kernel", torch.einsum("iy,jx->ijyx", pair, pair).reshape(4, 1, 3, 3), persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return F.pixel_shuffle(F.conv2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), self.kernel), 2)
