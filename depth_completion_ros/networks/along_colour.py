@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Chosen on the training sets and on procedural scenes, as was how often to spread.
+# Chosen as those of the planes, and on procedural scenes too.
 _COLOUR_STEP = 0.06  # of 0..1, summed over channels: over which a weight falls to 1/e
 _LEAST_LIKENESS = 1e-3
 _NEIGHBOUR = 0.3  # weight of one of the same colour

@@ -21,7 +21,8 @@ from .blocks import mean_pool, pool_measured
 
 COARSE = 8  # pixels that a cell of the planes is wide
 _TIMES = 2  # to spread what is left, at 1/2 and at 1/4 of the resolution
-# Chosen on the four training sets under four patterns of holes each, two frames a pattern; flat around the optimum.
+# Chosen on two frames each of the recorded sets for training and validation, under four patterns of holes; flat around
+# the optimum.
 _REACH = 5.0  # cells over which a weight falls to 1/e
 _COLOUR_STEP = 0.1  # of 0..1, summed over channels: counts as much as the reach
 _SLOPE_SPREAD = 0.5  # squared cells: points that lie closer together than that say little about a slope
