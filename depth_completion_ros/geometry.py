@@ -30,6 +30,11 @@ def transform_from_pose(pose: np.ndarray) -> np.ndarray:
     return transform
 
 
+def moved(points: np.ndarray, transform: np.ndarray) -> np.ndarray:
+    """points (N, 3) [m], brought by transform (4, 4) into another frame; computed in float32."""
+    return points @ transform[:3, :3].T.astype(np.float32) + transform[:3, 3].astype(np.float32)
+
+
 def project_points(points: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
     """Sparse depth (H, W) float32, NaN where nothing falls, of points (N, 3) [m] in the camera's optical frame.
 
@@ -69,8 +74,7 @@ def depth_on_rgb_grid(frame: RgbdFrame) -> np.ndarray:
     if frame.depth_to_rgb is not None:
         assert frame.intrinsics is not None and frame.depth_intrinsics is not None  # RgbdFrame has checked
         points = back_project(_valid_or_nan(frame.depth), frame.depth_intrinsics)
-        rotation = frame.depth_to_rgb[:3, :3].astype(np.float32)
-        return project_points(points @ rotation.T + frame.depth_to_rgb[:3, 3].astype(np.float32), frame.intrinsics)
+        return project_points(moved(points, frame.depth_to_rgb), frame.intrinsics)
     if frame.depth.shape == (height, width):
         return frame.depth
     _check_same_field_of_view(frame.depth.shape, (height, width))

@@ -361,6 +361,17 @@ def test_the_lidar_sample_has_points_in_view():
         assert np.all(cloud @ lidar_in_camera[2, :3] + lidar_in_camera[2, 3] > 0)
 
 
+def test_points_become_sparse_depth_where_their_pose_and_the_intrinsics_are_known():
+    folder = share_directory() / "samples" / "lidar"
+    pose = transform_from_pose(read_parameters(folder / "parameters.yaml")["extrinsic"])
+    frames = list(read_frames(folder, depth_topic=POINTS_TOPIC, depth_to_rgb=pose))
+    assert len(frames) == 2
+    for frame in frames:
+        assert frame.depth.shape == frame.rgb.shape[:2] and 0.01 < np.isfinite(frame.depth).mean() < 0.2
+    with pytest.raises(InputError, match="--extrinsic"):
+        next(read_frames(folder, depth_topic=POINTS_TOPIC))
+
+
 def test_the_samples_carry_their_licence():
     for folder in (share_directory() / "samples").iterdir():
         if folder.is_dir():

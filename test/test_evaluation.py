@@ -24,7 +24,7 @@ from depth_completion_ros.evaluation.protocols import make_trial
 from depth_completion_ros.evaluation.runs import Key, evaluate
 from depth_completion_ros.evaluation.samples import OVERLAP, Sample, open_folder
 from depth_completion_ros.evaluation.strata import STRATA
-from depth_completion_ros.profiles import load_profile
+from depth_completion_ros.profiles import load_profile, read_parameters
 from depth_completion_ros.resources import share_directory
 
 
@@ -34,6 +34,20 @@ def two_sets(tmp_path):
     for name in ("one", "two"):
         write_set(tmp_path / name, name=name)
     return [str(tmp_path / name) for name in ("one", "two")]
+
+
+def test_a_bag_of_points_is_scored_by_its_rings_once_their_pose_is_told(tmp_path, capsys):
+    bag = str(share_directory() / "samples" / "lidar")
+    arguments = ["evaluate", bag, "--depth-topic", "/points", "--protocol", "lidar-rings", "--models", "nearest"]
+    assert main([*arguments, "--frames", "1"]) == 1
+    assert "--extrinsic" in capsys.readouterr().err
+    pose = read_parameters(Path(bag) / "parameters.yaml")["extrinsic"]
+    told = ["--extrinsic", *map(str, pose), "--frames", "1", "--out", str(tmp_path)]
+    assert main([*arguments, *told]) == 0
+    (row,) = [row for row in read_csv(tmp_path / "evaluation.csv") if row["stratum"] == "all"]
+    assert row["protocol"] == "lidar-rings" and 0 < float(row["rmse"]) < 50
+    assert main([*arguments, "--extrinsic", *"0000000"]) == 1
+    assert "quaternion" in capsys.readouterr().err
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 from rosbags.interfaces import Connection, QosDurability
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 
@@ -16,13 +17,15 @@ from ..conversion import (
     decode_compressed_depth,
     decode_compressed_rgb,
     decode_depth,
+    decode_points,
     decode_rgb,
     intrinsics_of,
 )
 from ..errors import ConfigurationError, InputError
 from ..frame import Intrinsics, RgbdFrame
+from ..geometry import moved, project_points
 from ..synchronizer import Pair, Synchronizer
-from .messages import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, TYPESTORE, deserialize, serialize, stamp_of
+from .messages import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, POINT_CLOUD, TYPESTORE, deserialize, serialize, stamp_of
 
 Storage = Literal["mcap", "sqlite3"]
 STORAGES: tuple[Storage, ...] = ("mcap", "sqlite3")
@@ -104,11 +107,15 @@ class BagReader:
             raise self._error(f"a message on {message.topic} is no {message.type} ({_told(error)})") from error
 
     def find_image(self, role: str, topic: str) -> Topic:
-        """The image topic of this name, raw or with a transport's name after it ("/compressed", "/compressedDepth")."""
+        """The image topic of this name, raw or with a transport's name after it ("/compressed", "/compressedDepth").
+
+        For depth a topic of points will do too.
+        """
         transport = {"rgb": "/compressed", "depth": "/compressedDepth"}[role]
+        types = (IMAGE, COMPRESSED_IMAGE, POINT_CLOUD) if role == "depth" else (IMAGE, COMPRESSED_IMAGE)
         for name in (topic, topic + transport):
             found = self.topics.get("/" + name.lstrip("/"))
-            if found is not None and found.type in (IMAGE, COMPRESSED_IMAGE):
+            if found is not None and found.type in types:
                 return found
         held = ", ".join(f"{name} ({held.type})" for name, held in sorted(self.topics.items())) or "none"
         raise self._error(
@@ -185,12 +192,15 @@ def read_frames(
     slop_ns: int = 20_000_000,
     queue_size: int = 10,
     unit: float = 0.001,
+    depth_to_rgb: np.ndarray | None = None,
 ) -> Iterator[RgbdFrame]:
-    """The pairs of a bag's colour and depth images as frames, paired as the node pairs them.
+    """The pairs of a bag's colour and depth images, or points, as frames, paired as the node pairs them.
 
     Topics: raw, or compressed under the same name. slop_ns, queue_size: of the ``Synchronizer``. unit: metres per count
-    of 16-bit depth. Intrinsics are those of the ``camera_info`` beside the colour images, None before the first.
-    Raises InputError, cause "bag" for the bag, or as ``conversion`` does for an image.
+    of 16-bit depth. depth_to_rgb: (4, 4), which points need: their frame's pose in the camera's optical frame.
+    Intrinsics are those of the ``camera_info`` beside the colour images, None before the first.
+    Raises InputError, cause "bag" for the bag, "extrinsic" or "camera_info" where points lack one, or as ``conversion``
+    does for a message.
     """
     synchronizer = Synchronizer(slop_ns, queue_size)
     with BagReader(path) as bag:
@@ -203,18 +213,32 @@ def read_frames(
                 continue
             role: Literal["rgb", "depth"] = "rgb" if message.topic == rgb.name else "depth"
             for pair in synchronizer.add(role, stamp_of(message.data), message):
-                yield _frame(bag, pair, intrinsics, unit)
+                yield _frame(bag, pair, intrinsics, unit, depth_to_rgb)
 
 
-def _frame(bag: BagReader, pair: Pair, intrinsics: Intrinsics | None, unit: float) -> RgbdFrame:
+def _frame(
+    bag: BagReader, pair: Pair, intrinsics: Intrinsics | None, unit: float, depth_to_rgb: np.ndarray | None
+) -> RgbdFrame:
     rgb, depth = bag.deserialize(pair.rgb), bag.deserialize(pair.depth)
+    if pair.depth.type == POINT_CLOUD:
+        dense = _projected(decode_points(depth), intrinsics, depth_to_rgb)
+    else:
+        dense = decode_depth(depth, unit) if pair.depth.type == IMAGE else decode_compressed_depth(depth, unit)
     return RgbdFrame(
         rgb=decode_rgb(rgb) if pair.rgb.type == IMAGE else decode_compressed_rgb(rgb),
-        depth=decode_depth(depth, unit) if pair.depth.type == IMAGE else decode_compressed_depth(depth, unit),
+        depth=dense,
         intrinsics=intrinsics,
         stamp_ns=pair.rgb_ns,
         frame_id=rgb.header.frame_id,
     )
+
+
+def _projected(points: np.ndarray, intrinsics: Intrinsics | None, depth_to_rgb: np.ndarray | None) -> np.ndarray:
+    if depth_to_rgb is None:
+        raise InputError("extrinsic", "points need their frame's pose in that of the camera: give it with --extrinsic")
+    if intrinsics is None:
+        raise InputError("camera_info", "points need the camera_info beside the colour images, which the bag lacks")
+    return project_points(moved(points, depth_to_rgb), intrinsics)
 
 
 def camera_info_topic(image_topic: str) -> str:

@@ -8,8 +8,11 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from ..data.bags import DEPTH_TOPIC, RGB_TOPIC
 from ..errors import ConfigurationError, InputError
+from ..geometry import transform_from_pose
 from .models import BASELINES, default_models
 from .protocols import PROTOCOLS
 from .report import print_tables, write_files
@@ -37,6 +40,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--rgb-topic", default=RGB_TOPIC, help=f"of bags (default {RGB_TOPIC})")
     add("--depth-topic", default=DEPTH_TOPIC, help=f"of bags (default {DEPTH_TOPIC})")
     add("--truth-topic", help="of bags: reference depth that completions are scored against")
+    add(
+        "--extrinsic",
+        nargs=7,
+        type=float,
+        metavar=("X", "Y", "Z", "QX", "QY", "QZ", "QW"),
+        help="pose of the points of bags in the camera's optical frame [m], as the node's parameter extrinsic",
+    )
     add("--out", type=Path, help="folder for evaluation.csv, totals.csv, evaluation.json and evaluation.md")
 
 
@@ -96,8 +106,15 @@ def _open_one(source: str, args: argparse.Namespace) -> SampleSet:
             raise ConfigurationError(f"{source} needs PyTorch ({error}): pip install torch") from error
         kind, _, profile = source.removeprefix(SYNTHETIC).partition(":")
         return open_synthetic(kind, args.frames, profile or args.profile)
-    path = Path(source)
+    path, pose = Path(source), args.extrinsic
     if (path / "meta.json").is_file() or not path.exists():
         return open_folder(path, args.profile)
-    topics = {"rgb_topic": args.rgb_topic, "depth_topic": args.depth_topic, "truth_topic": args.truth_topic}
-    return open_bag(path, args.frames, args.profile, **topics)
+    return open_bag(
+        path,
+        args.frames,
+        args.profile,
+        rgb_topic=args.rgb_topic,
+        depth_topic=args.depth_topic,
+        truth_topic=args.truth_topic,
+        depth_to_rgb=transform_from_pose(np.array(pose)) if pose else None,
+    )

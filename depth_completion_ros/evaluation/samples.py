@@ -82,17 +82,19 @@ def open_bag(
     rgb_topic: str = RGB_TOPIC,
     depth_topic: str = DEPTH_TOPIC,
     truth_topic: str | None = None,
+    depth_to_rgb: np.ndarray | None = None,
 ) -> SampleSet:
     """About ``wanted`` samples of a bag, evenly spread, in memory. truth_topic: images of reference depth [m or mm].
+    depth_to_rgb: (4, 4), which points need, as ``read_frames`` takes it.
 
     profile: None tells it by the bag's name. Raises InputError as ``read_frames`` does, and for a bag without a pair.
     """
     chosen = load_profile(profile or profile_of(path.name))
-    frames = read_frames(path, rgb_topic, depth_topic)
+    frames = read_frames(path, rgb_topic, depth_topic, depth_to_rgb=depth_to_rgb)
     if truth_topic is None:
         samples = (make_sample(chosen, frame) for frame in frames)
     else:
-        references = read_frames(path, rgb_topic, truth_topic)
+        references = read_frames(path, rgb_topic, truth_topic, depth_to_rgb=depth_to_rgb)
         samples = (make_sample(chosen, frame, truth.depth) for frame, truth in _same_stamps(frames, references))
     kept = _evenly(samples, wanted)
     if not kept:

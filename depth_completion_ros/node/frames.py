@@ -17,7 +17,7 @@ from ..conversion import (
 )
 from ..errors import InputError
 from ..frame import Intrinsics, RgbdFrame
-from ..geometry import project_points, transform_from_pose
+from ..geometry import moved, project_points, transform_from_pose
 from .parameters import NodeParameters
 from .statistics import Statistics
 
@@ -57,7 +57,7 @@ class FrameBuilder:
         frame_id = pair.rgb.header.frame_id
         if self._parameters["depth.source"] == "points":
             intrinsics = self._needed_intrinsics("rgb", pair.rgb_info, rgb.shape)
-            points = self._moved(decode_points(pair.depth), self._depth_to_rgb(pair))
+            points = moved(decode_points(pair.depth), self._depth_to_rgb(pair))
             depth = project_points(points, intrinsics)
             return RgbdFrame(rgb, depth, intrinsics, pair.stamp_ns, frame_id)
         decode = decode_compressed_depth if self._parameters["depth.transport"] == "compressedDepth" else decode_depth
@@ -117,7 +117,3 @@ class FrameBuilder:
                 + (", or publish it on tf" if self._transforms is not None else " (tf2_ros is not installed)"),
             )
         return transform
-
-    @staticmethod
-    def _moved(points: np.ndarray, transform: np.ndarray) -> np.ndarray:
-        return points @ transform[:3, :3].T.astype(np.float32) + transform[:3, 3].astype(np.float32)
