@@ -5,6 +5,7 @@ All is slices and arithmetic of whole planes, which engines fuse into few passes
 
 from __future__ import annotations
 
+from functools import reduce
 from itertools import product
 
 import torch
@@ -28,14 +29,14 @@ def doubled(x: Tensor, coarse_guide: Tensor, guide: Tensor) -> Tensor:
     pixels = F.pixel_unshuffle(F.pad(guide, (1, 1, 1, 1), mode="replicate"), 2).chunk(guide.shape[1], dim=1)
     x, coarse_guide = (F.pad(cells, (1, 1, 1, 1), mode="replicate") for cells in (x, coarse_guide))
     height, width = x.shape[-2] - 1, x.shape[-1] - 1
-    total, weight = 0.0, 0.0
+    weights, weighted = [], []
     for down, right in product((0, 1), repeat=2):
         corner = (..., slice(down, down + height), slice(right, right + width))
         likeness = _likeness(pixels, coarse_guide[corner].split(1, dim=1)) + _LEAST_LIKENESS
         rows, columns = (torch.tensor([1 + 2 * (1 - far), 1 + 2 * far]) / 4 for far in (down, right))
-        likeness = likeness * (rows.view(2, 1) * columns).view(1, 4, 1, 1).to(x)
-        total, weight = total + likeness * x[corner], weight + likeness
-    return F.pixel_shuffle(total / weight, 2)[..., 1:-1, 1:-1]
+        weights.append(likeness * (rows.view(2, 1) * columns).view(1, 4, 1, 1).to(x))
+        weighted.append(weights[-1] * x[corner])
+    return F.pixel_shuffle(_sum(weighted) / _sum(weights), 2)[..., 1:-1, 1:-1]
 
 
 def spread_near(value: Tensor, known: Tensor, guide: Tensor, times: int) -> Tensor:
@@ -56,7 +57,11 @@ def spread_near(value: Tensor, known: Tensor, guide: Tensor, times: int) -> Tens
 
 def _likeness(colours: tuple[Tensor, ...], others: tuple[Tensor, ...]) -> Tensor:
     """Of colour, 0..1; the colours' channels one by one."""
-    return torch.exp(sum((a - b).abs() for a, b in zip(colours, others, strict=True)) / -_COLOUR_STEP)
+    return torch.exp(_sum([(a - b).abs() for a, b in zip(colours, others, strict=True)]) / -_COLOUR_STEP)
+
+
+def _sum(terms: list[Tensor]) -> Tensor:
+    return reduce(torch.add, terms)
 
 
 def _neighbours(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:

@@ -25,8 +25,8 @@ from .validation import Scores, Validation
 
 
 class Session:
-    """data, pool: as of ``open_sources``. start: weights to begin with, None for random ones. out: the folder for the checkpoint, log.csv, validation.csv, pictures, and
-    the weights: the best, with their card, and last.safetensors.
+    """data, pool: as of ``open_sources``. start: weights to begin with, None for random ones. out: the folder for the
+    checkpoint, log.csv, validation.csv, pictures, and the weights: the best, with their card, and last.safetensors.
     """
 
     def __init__(
