@@ -19,7 +19,7 @@ from depth_completion_ros.cli import main  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
 from depth_completion_ros.evaluation.samples import open_folder  # noqa: E402
 from depth_completion_ros.networks import names  # noqa: E402
-from depth_completion_ros.networks.weights import load_weights, read_metadata  # noqa: E402
+from depth_completion_ros.networks.weights import WeightedNetwork, load_weights, read_metadata, save_weights  # noqa: E402  # noqa: E402
 from depth_completion_ros.training.batches import Batches, TrainingBatch  # noqa: E402
 from depth_completion_ros.training.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from depth_completion_ros.training.loop import CHECKPOINT, train  # noqa: E402
@@ -91,6 +91,19 @@ def test_unusable_checkpoint_is_refused_with_the_mend(tmp_path):
     (tmp_path / "c.pt").write_bytes(b"text")
     with pytest.raises(ConfigurationError, match="leave out --resume"):
         load_checkpoint(tmp_path / "c.pt", CPU)
+
+
+def test_training_may_begin_with_the_weights_of_another(tmp_path):
+    pytest.importorskip("safetensors", reason="weights files need it")
+    first, second, path = trainer(tiny()), trainer(tiny(seed=1)), tmp_path / "lite.safetensors"
+    first.train_step(0.1)
+    save_weights(WeightedNetwork(first.ema, "any"), path, {"steps": "1"})
+    second.begin_with(path)
+    written = load_weights(path).network.state_dict()
+    assert same(dict(second.network.state_dict()), dict(written)) and same(dict(second.ema.state_dict()), dict(written))
+    assert "steps 1" in second.origin and "random" in first.origin
+    with pytest.raises(ConfigurationError, match="lite-small"):
+        trainer(tiny("srgan")).begin_with(path)
 
 
 def test_training_learns_and_its_average_follows():
