@@ -55,30 +55,40 @@ def colour_confidence(confidence: np.ndarray) -> np.ndarray:
 
 
 def panel(
-    rgb: np.ndarray, raw: np.ndarray, depth: np.ndarray, confidence: np.ndarray, limits: Range, width: int = 1296
+    rgb: np.ndarray,
+    raw: np.ndarray,
+    depth: np.ndarray,
+    confidence: np.ndarray,
+    limits: Range,
+    width: int = 1296,
+    classical: np.ndarray | None = None,
 ) -> np.ndarray:
-    """RGB and raw depth above, completed depth and confidence below, with labels and legends; (h, width, 3) uint8 RGB.
+    """RGB, raw depth, completed depth and confidence with labels and legends; (h, width, 3) uint8 RGB.
 
     rgb: (H, W, 3) uint8. raw: float32 [m], what the sensor measured, of any resolution. depth: (H, W) [m].
-    confidence: (H, W), 0..1. limits: the near and far [m] of the colours that raw and depth share.
+    confidence: (H, W), 0..1. limits: the near and far [m] of the colours that all depth shares. classical: (H, W) [m],
+    what it takes no network to complete, is shown beside the raw depth.
     """
-    gap = width // 80
-    tile_width = (width - 3 * gap) // 2
+    columns = 2 if classical is None else 3
+    gap = width // (40 * columns)
+    tile_width = (width - (columns + 1) * gap) // columns
     tile_height = round(tile_width * rgb.shape[0] / rgb.shape[1])
     size = (tile_width, tile_height)
     bar = round(2.3 * gap)
     canvas = np.full((2 * (bar + tile_height) + 3 * gap + bar, width, 3), _BACKGROUND, np.uint8)
 
     percent = 100 * float(np.mean(np.isfinite(raw) & (raw > 0)))
-    tiles = (
+    tiles = [
         ("RGB", _resized(rgb, size)),
         (f"Raw depth, {percent:.{1 if percent < 10 else 0}f} % measured", colour_depth(_visible(raw, size), limits)),
         ("Completed depth", colour_depth(_nearest(depth, size), limits)),
         ("Confidence", colour_confidence(_resized(confidence, size))),
-    )
+    ]
+    if classical is not None:
+        tiles.insert(2, ("Completed without a network", colour_depth(_nearest(classical, size), limits)))
     for i, (label, tile) in enumerate(tiles):
-        x = gap + (i % 2) * (tile_width + gap)
-        y = bar + (i // 2) * (tile_height + bar)
+        x = gap + (i % columns) * (tile_width + gap)
+        y = bar + (i // columns) * (tile_height + bar)
         canvas[y : y + tile_height, x : x + tile_width] = tile
         _write(canvas, label, (x, y - round(0.75 * gap)), bar)
 

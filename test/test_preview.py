@@ -96,6 +96,15 @@ def test_the_panel_holds_all_four_pictures(raw_shape):
     np.testing.assert_array_equal(quarters[3], colour_confidence(np.float32([[0.5]]))[0, 0])
 
 
+def test_what_it_takes_no_network_to_complete_stands_beside_the_raw_depth():
+    depth = np.full((48, 64), 2.0, np.float32)
+    rgb, limits = np.zeros((48, 64, 3), np.uint8), (1.0, 4.0)
+    picture = panel(rgb, depth, 2 * depth, depth, limits, width=960, classical=depth / 2)
+    middles = [picture[y, x] for y in (140, 380) for x in (160, 480, 800)]
+    for value, pixel in zip((2, 1, 4), middles[1:4], strict=True):
+        np.testing.assert_array_equal(pixel, colour_depth(np.float32([[value]]), limits)[0, 0])
+
+
 def test_single_lidar_points_are_seen_in_the_panel():
     """One point in a hundred, in a picture shown at a third of its size: at least as many pixels are coloured."""
     depth = np.full((300, 2000), 2.0, np.float32)

@@ -17,6 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from ..completer import DepthCompleter
 from ..conversion import decode_depth
 from ..data.bags import DEPTH_TOPIC, POINTS_TOPIC, RGB_TOPIC, BagReader, camera_info_topic
 from ..data.messages import stamp_of
@@ -34,7 +35,7 @@ from .progress import progress_display
 
 _DEPTH, _CONFIDENCE = "/depth_completion/depth", "/depth_completion/confidence"
 _EVERY = 3  # frame of the output is kept for the pictures, so that the recorder takes little of the machine
-_ANIMATION_WIDTH = 800
+_ANIMATION_WIDTH, _PANEL_WIDTH = 800, 1620
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,8 @@ class Completed:
     depth: np.ndarray
     confidence: np.ndarray
 
-    def picture(self, limits: Range, width: int = 1296) -> np.ndarray:
-        return panel(self.frame.rgb, self.frame.depth, self.depth, self.confidence, limits, width)
+    def picture(self, limits: Range, width: int, classical: np.ndarray | None = None) -> np.ndarray:
+        return panel(self.frame.rgb, self.frame.depth, self.depth, self.confidence, limits, width, classical)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -87,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
         with progress_display(args.seconds) as progress:
             report, sent = run_pipeline(setup, recording, progress)
             progress("drawing the pictures", sum(report.frames_in.values()) // 2, report.frames_out)
-            size = draw(completed_frames(recording, bag, parameters, sent), args.out)
+            size = draw(completed_frames(recording, bag, parameters, sent), args.out, args.profile)
     summary = {"profile": args.profile, "rate": args.rate, "size": size, "machine": _machine(), **report.as_dict()}
     (args.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
     _print_summary(report, size, args.out)
@@ -115,8 +116,10 @@ def completed_frames(recording: Path, bag: Path, parameters: dict[str, Any], sen
     return [Completed(frame, images[_DEPTH][stamp], images[_CONFIDENCE][stamp]) for stamp, frame in frames.items()]
 
 
-def draw(results: list[Completed], folder: Path) -> str:
-    """Write preview.webp, and panel.png of the frame with most to complete; returns the size of a frame in words."""
+def draw(results: list[Completed], folder: Path, profile: str) -> str:
+    """Write preview.webp, and panel.png of the frame with most to complete, there beside what the classical engine
+    makes of it; returns the size of a frame in words.
+    """
     if not results:
         raise ConfigurationError("too few frames came out to draw any: play for longer (--seconds)")
     limits: Range | None = None
@@ -125,7 +128,8 @@ def draw(results: list[Completed], folder: Path) -> str:
         limits = smooth_range(limits, colour_range(result.depth))
         frames.append(result.picture(limits, _ANIMATION_WIDTH))
     telling = max(results, key=lambda result: np.mean(np.isnan(result.frame.depth)))
-    save_picture(folder / "panel.png", telling.picture(colour_range(telling.depth)))
+    classical = DepthCompleter(profile, "classical").complete(telling.frame).depth
+    save_picture(folder / "panel.png", telling.picture(colour_range(telling.depth), _PANEL_WIDTH, classical))
     stamps = [result.frame.stamp_ns for result in results]
     milliseconds = [round(step * 1e-6) for step in np.diff(stamps)]
     save_animation(folder / "preview.webp", frames, [*milliseconds, max(milliseconds, default=1000)])
