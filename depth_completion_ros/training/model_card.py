@@ -30,7 +30,7 @@ def provenance(recipe: Recipe, trainer: Trainer) -> dict[str, str]:
         "seed": str(recipe.seed),
         "steps": str(trainer.step),
         "minutes": f"{trainer.elapsed_s / 60:.1f}",
-        "device": _device_name(trainer.device),
+        "device": device_name(trainer.device),
         "commit": _commit(),
     }
 
@@ -77,7 +77,7 @@ def _weights(weights: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {weight:g}" for name, weight in weights.items())
 
 
-def _device_name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
     """Such as "NVIDIA H100" or "CPU, 2 threads"."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
