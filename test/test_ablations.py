@@ -211,7 +211,7 @@ def test_documentation_names_every_variant():
 
 
 def result(variant: str, seed: int, rmse: float) -> Result:
-    return Result("unet", variant, seed, 1500000, rmse, 0.5, 2.0, 600, 4, 128, 2, "CPU, 1 threads", "abc")
+    return Result("unet", variant, seed, 1500000, rmse, 0.5, 2.0, 600, 4, 128, 2, "CPU, 1 threads", "c0ffee", "abc")
 
 
 def test_table_compares_seed_by_seed():
@@ -221,7 +221,10 @@ def test_table_compares_seed_by_seed():
     method, changed = (line for line in text.splitlines() if line.startswith("| unet"))
     assert "| 1.500 M | 0.700 (0.600 to 0.800) | 0.500 (0.500 to 0.500) |  |  | 2.00 |" in method
     assert "| 0.770 (0.660 to 0.880) |" in changed and "| +10.0 % (+10.0 % to +10.0 %) | +0.0 % " in changed
-    assert "600 steps, batch 4, crop 128, 2 validation frames of each set; seeds 0, 1" in text
+    assert (
+        "600 steps, batch 4, crop 128, 2 validation frames of each set; seeds 0, 1; CPU, 1 threads, commit c0ffee."
+        in text
+    )
 
 
 def test_command_writes_the_table_and_goes_on_where_it_was_cut_off(tmp_path, capsys):

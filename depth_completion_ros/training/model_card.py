@@ -31,7 +31,7 @@ def provenance(recipe: Recipe, trainer: Trainer) -> dict[str, str]:
         "steps": str(trainer.step),
         "minutes": f"{trainer.elapsed_s / 60:.1f}",
         "device": device_name(trainer.device),
-        "commit": _commit(),
+        "commit": commit(),
     }
 
 
@@ -84,7 +84,7 @@ def device_name(device: torch.device) -> str:
     return f"CPU, {torch.get_num_threads()} threads"
 
 
-def _commit() -> str:
+def commit() -> str:
     """Of the checkout this code runs from, "unknown" where it is none."""
     command = ["git", "-C", str(share_directory()), "rev-parse", "--short=12", "HEAD"]
     try:

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
         out=args.out,
         device=device,
     )
-    study.run(args.method or METHODS)
+    study.run(list(dict.fromkeys(args.method or METHODS)))
     print(table(read_results(args.out / "ablations.csv")), end="")
     return 0
 

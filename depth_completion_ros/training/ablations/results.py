@@ -20,7 +20,7 @@ _HEADING = [
 
 class Result(NamedTuple):
     """One variant trained from one seed. rmse, mae: over the prefill's, geometric mean over validation sets and
-    protocols. steps_per_s: validation not included. recipe: hash of all settings.
+    protocols. steps_per_s: validation not included. commit: of this code. recipe: hash of all settings.
     """
 
     method: str
@@ -35,16 +35,16 @@ class Result(NamedTuple):
     crop: int
     validation_frames: int
     device: str
+    commit: str
     recipe: str
 
-    @property
-    def key(self) -> tuple[str, str, int]:
-        """Which it is: method, variant and seed."""
-        return self.method, self.variant, self.seed
-
     def budget(self) -> str:
-        """What all rows of a table have in common, for people."""
+        """How much it had to learn from and is scored on, for people."""
         return f"{self.steps} steps, batch {self.batch}, crop {self.crop}, {self.validation_frames} validation frames"
+
+    def place(self) -> str:
+        """Where it ran and which code, for people."""
+        return f"{self.device}, commit {self.commit}"
 
 
 def read_results(path: Path) -> list[Result]:
@@ -71,11 +71,11 @@ def table(results: Sequence[Result]) -> str:
     """In Markdown: a row for each variant that there are results of, and what they have in common."""
     cells = [_HEADING, ["---"] * len(_HEADING), *(row for method in METHODS for row in _rows(method, results))]
     seeds = ", ".join(map(str, sorted({result.seed for result in results})))
-    budgets, devices = (sorted(set(texts)) for texts in zip(*((r.budget(), r.device) for r in results), strict=True))
+    budgets, places = (sorted({text(r) for r in results}) for text in (Result.budget, Result.place))
     lines = [
         *(f"| {' | '.join(row)} |" for row in cells),
         "",
-        f"Size small; {'; '.join(budgets)} of each set; seeds {seeds}; {'; '.join(devices)}. RMSE and MAE are over the "
+        f"Size small; {'; '.join(budgets)} of each set; seeds {seeds}; {'; '.join(places)}. RMSE and MAE are over the "
         "prefill's: geometric means over validation sets and protocols, then means over seeds with the least and the "
         "greatest. Changes are taken seed by seed, steps a second are medians.",
     ]

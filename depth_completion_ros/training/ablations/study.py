@@ -16,7 +16,7 @@ from rich.progress import track
 from ...errors import ConfigurationError
 from ...networks import create
 from ..batches import Batches, Source
-from ..model_card import device_name
+from ..model_card import commit, device_name
 from ..recipe import Recipe, read_recipe, read_splits
 from ..sources import open_sources, validation_cases
 from ..trainer import Budget, Trainer
@@ -50,10 +50,8 @@ class Study:
 
         Raises ConfigurationError where the file holds results of other settings.
         """
-        recipes = {method: self._recipe(method) for method in methods}
-        for method, recipe in recipes.items():
-            done = self._done(recipe)
-            missing = [(v, seed) for seed in self.seeds for v in variants(method) if (method, v.name, seed) not in done]
+        work = [(recipe, self._missing(recipe)) for recipe in map(self._recipe, methods)]
+        for recipe, missing in work:
             if missing:
                 self._run_method(recipe, missing)
 
@@ -63,17 +61,21 @@ class Study:
             raise ConfigurationError("ablations are of each method's size small: leave network and size out of --set")
         return recipe
 
-    def _done(self, recipe: Recipe) -> set[tuple[str, str, int]]:
-        path = self.out / "ablations.csv"
-        results = [result for result in read_results(path) if result.method == recipe.network]
-        for result in results:
-            hash_ = replace(recipe, seed=result.seed).hash()
-            if (result.steps, result.validation_frames, result.recipe) != (self.steps, self.validation_frames, hash_):
-                raise ConfigurationError(
-                    f"{path} holds results of other settings ({result.budget()}, recipe {result.recipe}): "
-                    "go on with those, or use another --out"
-                )
-        return {result.key for result in results}
+    def _missing(self, recipe: Recipe) -> list[tuple[Variant, int]]:
+        """Variants and seeds that there are no results of."""
+        method, path = recipe.network, self.out / "ablations.csv"
+        done = set()
+        for result in read_results(path):
+            if result.method == method:
+                recipe_hash = replace(recipe, seed=result.seed).hash()
+                asked = (self.steps, self.validation_frames, recipe_hash)
+                if (result.steps, result.validation_frames, result.recipe) != asked:
+                    raise ConfigurationError(
+                        f"{path} holds results of {method} with other settings ({result.budget()}, recipe "
+                        f"{result.recipe}): go on with those, or use another --out"
+                    )
+                done.add((result.variant, result.seed))
+        return [(v, seed) for seed in self.seeds for v in variants(method) if (v.name, seed) not in done]
 
     def _run_method(self, recipe: Recipe, missing: Sequence[tuple[Variant, int]]) -> None:
         splits = read_splits()
@@ -115,6 +117,7 @@ class Study:
             crop=recipe.crop,
             validation_frames=self.validation_frames,
             device=device_name(self.device),
+            commit=commit(),
             recipe=recipe.hash(),
         )
 
