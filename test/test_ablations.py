@@ -222,7 +222,7 @@ def test_table_compares_seed_by_seed():
     assert "| 1.500 M | 0.700 (0.600 to 0.800) | 0.500 (0.500 to 0.500) |  |  | 2.00 |" in method
     assert "| 0.770 (0.660 to 0.880) |" in changed and "| +10.0 % (+10.0 % to +10.0 %) | +0.0 % " in changed
     assert (
-        "600 steps, batch 4, crop 128, 2 validation frames of each set; seeds 0, 1; CPU, 1 threads, commit c0ffee."
+        "600 steps, batch 4, crop 128, validation frames of each set: 2; seeds 0, 1; CPU, 1 threads, commit c0ffee."
         in text
     )
 
@@ -232,7 +232,7 @@ def test_command_writes_the_table_and_goes_on_where_it_was_cut_off(tmp_path, cap
     for name in (*splits.train, *splits.validation):
         write_ramp(tmp_path / "data" / name)
     out = tmp_path / "out"
-    settings = ("batch=2", "crop=32", "precision=float32", "profile=kinect", "scenes={count: 4, height: 32, width: 48}")
+    settings = ("batch=2", "crop=32", "precision=float32", "profile=kinect", "sources={real: 1.0}")
     folders = ["--data", str(tmp_path / "data"), "--cache", str(tmp_path / "cache"), "--out", str(out)]
     options = [*folders, "--device", "cpu", "--validation-frames", "1", *(f"--set={setting}" for setting in settings)]
 

@@ -40,7 +40,8 @@ class Result(NamedTuple):
 
     def budget(self) -> str:
         """How much it had to learn from and is scored on, for people."""
-        return f"{self.steps} steps, batch {self.batch}, crop {self.crop}, {self.validation_frames} validation frames"
+        budget = f"{self.steps} steps, batch {self.batch}, crop {self.crop}"
+        return f"{budget}, validation frames of each set: {self.validation_frames}"
 
     def place(self) -> str:
         """Where it ran and which code, for people."""
@@ -75,7 +76,7 @@ def table(results: Sequence[Result]) -> str:
     lines = [
         *(f"| {' | '.join(row)} |" for row in cells),
         "",
-        f"Size small; {'; '.join(budgets)} of each set; seeds {seeds}; {'; '.join(places)}. RMSE and MAE are over the "
+        f"Size small; {'; '.join(budgets)}; seeds {seeds}; {'; '.join(places)}. RMSE and MAE are over the "
         "prefill's: geometric means over validation sets and protocols, then means over seeds with the least and the "
         "greatest. Changes are taken seed by seed, steps a second are medians.",
     ]
