@@ -24,6 +24,7 @@ COMMANDS = {
     "scenes": ("data.scenes.command", "render a page of the procedural scenes that networks train on"),
     "models": ("networks.command", "list the networks: parameters, cost, inputs, paper, weights"),
     "train": ("training.command", "train a network by a recipe"),
+    "ablate": ("training.ablations.command", "train methods with parts changed, at equal budgets, into one table"),
     "export": ("networks.export_command", "write a network as an ONNX file that engines run"),
     "build-engine": ("engines.build_command", "build a network's TensorRT engine ahead of time"),
     "bench engines": ("bench.engines", "time every engine and model side by side"),

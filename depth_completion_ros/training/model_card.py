@@ -30,8 +30,8 @@ def provenance(recipe: Recipe, trainer: Trainer) -> dict[str, str]:
         "seed": str(recipe.seed),
         "steps": str(trainer.step),
         "minutes": f"{trainer.elapsed_s / 60:.1f}",
-        "device": _device_name(trainer.device),
-        "commit": _commit(),
+        "device": device_name(trainer.device),
+        "commit": commit(),
     }
 
 
@@ -77,14 +77,14 @@ def _weights(weights: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {weight:g}" for name, weight in weights.items())
 
 
-def _device_name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
     """Such as "NVIDIA H100" or "CPU, 2 threads"."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU, {torch.get_num_threads()} threads"
 
 
-def _commit() -> str:
+def commit() -> str:
     """Of the checkout this code runs from, "unknown" where it is none."""
     command = ["git", "-C", str(share_directory()), "rev-parse", "--short=12", "HEAD"]
     try:

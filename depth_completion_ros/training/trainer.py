@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigurationError
 from ..networks import create
+from ..networks.shell import CompletionNetwork
 from ..networks.weights import load_weights, read_metadata, weights_hash
 from .batches import Batches
 from .discriminator import Adversary
@@ -53,18 +55,26 @@ class Trainer:
     network: its weights are trained. ema: the exponential moving average of them, in evaluation mode, which is what
     counts. step: how many are done. elapsed_s, best_score: how long they took and the lowest validation score so far,
     kept here for those who measure them. origin: what the weights were before the first step, for people.
+    build: makes the network where it is to be another than the recipe names.
     """
 
     origin = "random weights"
 
-    def __init__(self, recipe: Recipe, batches: Batches, device: torch.device):
+    def __init__(
+        self,
+        recipe: Recipe,
+        batches: Batches,
+        device: torch.device,
+        build: Callable[[], CompletionNetwork] | None = None,
+    ):
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
         self.device = device
         self.step = 0
         self.elapsed_s = 0.0
         self.best_score = math.inf
-        self.network = create(recipe.network, recipe.size).to(device).train()
+        network = build() if build else create(recipe.network, recipe.size)
+        self.network = network.to(device).train()
         self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = copy.deepcopy(self.network).eval().requires_grad_(False)
         self._batches = batches

@@ -1,0 +1,19 @@
+"""Ablations: the published methods with one part changed or taken away, trained and scored alike.
+
+``variants("s2ml")`` are those of one method, the method itself first. PyTorch is imported there and not before.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .variant import Variant
+
+METHODS = ("s2ml", "magaconv", "nlspn", "unet")
+
+
+def variants(method: str) -> tuple[Variant, ...]:
+    """Those of one of METHODS, in the order of the table; the first is the method as it ships."""
+    return import_module(f".{method}", __package__).VARIANTS

@@ -1,0 +1,132 @@
+"""Trains and scores variants, one after another, each on the same batches for the same number of steps."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import geometric_mean
+
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from ...errors import ConfigurationError
+from ...networks import create
+from ..batches import Batches, Source
+from ..model_card import commit, device_name
+from ..recipe import Recipe, read_recipe, read_splits
+from ..sources import open_sources, validation_cases
+from ..trainer import Budget, Trainer
+from ..validation import Score, Scores, Validation
+from . import variants
+from .results import Result, append_result, read_results, table
+from .variant import Variant
+
+# As the recipes have it for a CPU, where more steps teach more than larger crops.
+_SETTINGS = ("batch=4", "crop=128")
+
+
+@dataclass(frozen=True)
+class Study:
+    """What all variants share. settings: in place of the recipes' own, such as "batch=8". data, pool, cache: as of
+    ``open_sources``. out: the folder for ablations.csv and ablations.md.
+    """
+
+    steps: int
+    seeds: Sequence[int]
+    validation_frames: int
+    settings: Sequence[str]
+    data: Path | None
+    pool: Path | None
+    cache: Path
+    out: Path
+    device: torch.device
+
+    def run(self, methods: Sequence[str]) -> None:
+        """Train and score what ablations.csv does not hold yet; write the table after each.
+
+        Raises ConfigurationError where the file holds results of other settings.
+        """
+        work = [(recipe, self._missing(recipe)) for recipe in map(self._recipe, methods)]
+        for recipe, missing in work:
+            if missing:
+                self._run_method(recipe, missing)
+
+    def _recipe(self, method: str) -> Recipe:
+        recipe = read_recipe(method, (*_SETTINGS, *self.settings))
+        if (recipe.network, recipe.size) != (method, "small"):
+            raise ConfigurationError("ablations are of each method's size small: leave network and size out of --set")
+        return recipe
+
+    def _missing(self, recipe: Recipe) -> list[tuple[Variant, int]]:
+        """Variants and seeds that there are no results of."""
+        method, path = recipe.network, self.out / "ablations.csv"
+        done = set()
+        for result in read_results(path):
+            if result.method == method:
+                recipe_hash = replace(recipe, seed=result.seed).hash()
+                asked = (self.steps, self.validation_frames, recipe_hash)
+                if (result.steps, result.validation_frames, result.recipe) != asked:
+                    raise ConfigurationError(
+                        f"{path} holds results of {method} with other settings ({result.budget()}, recipe "
+                        f"{result.recipe}): go on with those, or use another --out"
+                    )
+                done.add((result.variant, result.seed))
+        return [(v, seed) for seed in self.seeds for v in variants(method) if (v.name, seed) not in done]
+
+    def _run_method(self, recipe: Recipe, missing: Sequence[tuple[Variant, int]]) -> None:
+        splits = read_splits()
+        sources, _ = open_sources(recipe, splits, self.data, self.pool, self.cache, self.device)
+        cases = validation_cases(recipe, splits, self.data, self.validation_frames)
+        prefill = create(recipe.network, recipe.size).to(self.device).eval()
+        validation = Validation(cases, prefill, self.device)
+        for variant, seed in missing:
+            result = self._run_variant(variant, replace(recipe, seed=seed), sources, validation)
+            append_result(self.out / "ablations.csv", result)
+            (self.out / "ablations.md").write_text(table(read_results(self.out / "ablations.csv")))
+            scores = f"RMSE {result.rmse:.3f}, MAE {result.mae:.3f} of the prefill's; {result.steps_per_s:.2f} steps/s"
+            print(f"{_title(variant, seed)}: {scores}", file=sys.stderr, flush=True)
+
+    def _run_variant(
+        self, variant: Variant, recipe: Recipe, sources: Mapping[str, Source], validation: Validation
+    ) -> Result:
+        trainer = Trainer(recipe, Batches(recipe, sources, self.device), self.device, variant.build)
+        budget = Budget(steps=self.steps)
+        console = Console(stderr=True)
+        began = time.monotonic()
+        for step in track(
+            range(self.steps), _title(variant, recipe.seed), console=console, disable=not console.is_terminal
+        ):
+            total = trainer.train_step(budget.progress(step, 0.0))["total"]
+        total.item()  # waits for the device
+        seconds = time.monotonic() - began
+        score = relative(validation.evaluate(trainer.ema), validation.baselines["start"])
+        return Result(
+            method=variant.method,
+            variant=variant.name,
+            seed=recipe.seed,
+            parameters=sum(parameter.numel() for parameter in trainer.network.parameters()),
+            rmse=score.rmse,
+            mae=score.mae,
+            steps_per_s=self.steps / seconds,
+            steps=self.steps,
+            batch=recipe.batch,
+            crop=recipe.crop,
+            validation_frames=self.validation_frames,
+            device=device_name(self.device),
+            commit=commit(),
+            recipe=recipe.hash(),
+        )
+
+
+def relative(scores: Scores, start: Scores) -> Score:
+    """Scores over the start's: geometric means over groups and protocols; below 1 is better."""
+    ratios = ([max(s, 1e-9) / b for s, b in zip(scores[key], start[key], strict=True)] for key in scores)
+    return Score(*(geometric_mean(column) for column in zip(*ratios, strict=True)))
+
+
+def _title(variant: Variant, seed: int) -> str:
+    return f"{variant.method}, {variant.name}, seed {seed}"

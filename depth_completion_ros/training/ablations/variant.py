@@ -1,0 +1,28 @@
+"""What a variant of a method is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ...networks import create
+from ...networks.shell import CompletionNetwork
+
+METHOD = "method"  # the name of the variant that changes nothing
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A method of size small with a part changed. meaning: one line for people. change: of the fresh core."""
+
+    method: str
+    name: str
+    meaning: str
+    change: Callable[[Any], None] = lambda core: None
+
+    def build(self) -> CompletionNetwork:
+        """With fresh weights. Whatever is not changed has the weights of the method built from the same seed."""
+        network = create(self.method)
+        self.change(network.core)
+        return network
