@@ -69,7 +69,7 @@ def read_parameters(path: Path) -> dict[str, Any]:
     Raises ConfigurationError where the file cannot be read or is not such a file.
     """
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
         nested = content["/**"]["ros__parameters"]
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
         raise ConfigurationError(

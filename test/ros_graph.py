@@ -65,12 +65,17 @@ def scene(width: int = 160, height: int = 120) -> tuple[np.ndarray, np.ndarray]:
 
 
 class RosGraph:
-    """One node under test and one peer in a context of their own; ``close`` leaves nothing behind."""
+    """One node under test and one peer in a context of their own; ``close`` leaves nothing behind.
+
+    The node runs the classical engine unless ``parameters`` ask for another: it serves from the first frame on.
+    """
 
     def __init__(self, parameters: dict[str, Any] | None = None, listen: tuple[tuple[type, str], ...] = ()):
         self.context = Context()
         rclpy.init(context=self.context)
-        overrides = [Parameter(name, value=value) for name, value in (parameters or {}).items()]
+        overrides = [
+            Parameter(name, value=value) for name, value in ({"engine": "classical"} | (parameters or {})).items()
+        ]
         self.node = CompletionNode(context=self.context, parameter_overrides=overrides)
         self.peer = Node("peer", context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)

@@ -128,7 +128,7 @@ def test_a_model_whose_library_is_absent_says_which_at_opening(monkeypatch):
 
 
 def test_auto_is_the_guided_model():
-    assert open_engine("auto", "auto", profile=PROFILE).model == "guided" == MODELS[0]
+    assert open_engine("classical", "auto", profile=PROFILE).model == "guided" == MODELS[0]
 
 
 @pytest.mark.parametrize("hidden", ["sparse", "hole across the edge"])

@@ -19,7 +19,7 @@ from network_files import HEIGHT, WIDTH, feed_of, network_file, random_frame, re
 from test_networks import stirred  # noqa: E402
 
 from depth_completion_ros import DepthCompleter, RgbdFrame  # noqa: E402
-from depth_completion_ros.engines import Engine, open_engine  # noqa: E402
+from depth_completion_ros.engines import Engine, model_file, open_engine  # noqa: E402
 from depth_completion_ros.engines.model_file import find_model_file, read_model_file  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError, EngineError  # noqa: E402
 from depth_completion_ros.networks import names  # noqa: E402
@@ -228,8 +228,9 @@ assert not {{"onnx", "torch", "google.protobuf", "openvino"}} & set(sys.modules)
 
 @pytest.fixture
 def models(tmp_path, monkeypatch) -> Path:
-    """An empty directory in which networks are looked for."""
+    """An empty directory, the only one in which networks are looked for."""
     monkeypatch.setenv("DEPTH_COMPLETION_MODELS", str(tmp_path))
+    monkeypatch.setattr(model_file, "share_directory", lambda: tmp_path / "no package")
     return tmp_path
 
 

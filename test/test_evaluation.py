@@ -225,7 +225,7 @@ def test_prefill_is_what_an_untrained_network_returns(two_sets):
     pytest.importorskip("torch")
     frame = make_trial("sparse5", open_folder(Path(two_sets[0])), 0).frame
     kinect = load_profile("kinect")
-    for prefill, network in (("prefill", "torch:nlspn"), ("prefill-depth", "torch:fast_interpolation")):
+    for prefill, network in (("prefill", "torch:unet-full"), ("prefill-depth", "torch:fast_interpolation-full")):
         start, untrained = open_model(prefill, kinect).complete(frame), open_model(network, kinect).complete(frame)
         np.testing.assert_allclose(start.depth, untrained.depth, rtol=1e-5)
 

@@ -30,7 +30,7 @@ def write_scene(folder, name: str, seed: int, **size: int) -> tuple[np.ndarray, 
 
 def complete(folder, *options: str) -> int:
     arguments = ["--rgb", str(folder / "rgb"), "--depth", str(folder / "depth"), "--out", str(folder / "out")]
-    return main(["complete", *arguments, *options])
+    return main(["complete", *arguments, "--engine", "classical", *options])
 
 
 def metres(depth: np.ndarray) -> np.ndarray:
@@ -44,7 +44,7 @@ def stored(folder, name: str) -> np.ndarray:
 def test_every_output_is_what_the_completer_gives(tmp_path):
     rgb, depth = write_scene(tmp_path, "a", 1)
     assert complete(tmp_path) == 0
-    expected = DepthCompleter("kinect").complete(RgbdFrame(rgb, metres(depth)))
+    expected = DepthCompleter("kinect", "classical").complete(RgbdFrame(rgb, metres(depth)))
     np.testing.assert_array_equal(np.load(tmp_path / "out/a_depth.npy"), expected.depth)
     np.testing.assert_array_equal(np.load(tmp_path / "out/a_sigma.npy"), expected.sigma)
     np.testing.assert_array_equal(stored(tmp_path, "a_depth.png"), np.rint(expected.depth * 1000).astype(np.uint16))
@@ -55,7 +55,7 @@ def test_every_output_is_what_the_completer_gives(tmp_path):
 
 def test_gated_depth_is_zero_in_the_png_and_nan_in_the_array(tmp_path):
     rgb, depth = write_scene(tmp_path, "a", 1)
-    confidence = DepthCompleter("kinect").complete(RgbdFrame(rgb, metres(depth))).confidence
+    confidence = DepthCompleter("kinect", "classical").complete(RgbdFrame(rgb, metres(depth))).confidence
     threshold = float(np.median(confidence[confidence < confidence.max()]))
     assert complete(tmp_path, "--min-confidence", str(threshold)) == 0
     gated = confidence < threshold
@@ -78,7 +78,7 @@ def test_depth_scale_and_depth_of_another_size(tmp_path):
         (tmp_path / role).mkdir()
         cv2.imwrite(str(tmp_path / role / "a.png"), image)
     assert complete(tmp_path, "--depth-scale", "0.00025", "--profile", "tof") == 0
-    expected = DepthCompleter("tof").complete(RgbdFrame(rgb, metres(half))).depth
+    expected = DepthCompleter("tof", "classical").complete(RgbdFrame(rgb, metres(half))).depth
     np.testing.assert_allclose(np.load(tmp_path / "out/a_depth.npy"), expected, rtol=1e-5)
 
 

@@ -63,7 +63,7 @@ def test_outputs_are_those_of_the_completer(graph):
     """The node adds nothing of its own: its messages hold what DepthCompleter gives for the same frame."""
     ros = graph(listen=OUTPUTS)
     stamp = ros.send_pair()
-    expected = DepthCompleter("kinect").complete(scene_frame())
+    expected = DepthCompleter("kinect", "classical").complete(scene_frame())
     for topic in ("depth", "confidence", "sigma"):
         message = ros.output(stamp, f"/depth_completion/{topic}")
         assert message.encoding == "32FC1" and message.header.frame_id == FRAME_ID
@@ -83,7 +83,7 @@ def test_frames_do_not_leak_into_each_other(graph):
 def test_millimetre_output(graph):
     ros = graph({"output.encoding": "16UC1"})
     message = ros.completed_pair()
-    expected = DepthCompleter("kinect").complete(scene_frame()).depth
+    expected = DepthCompleter("kinect", "classical").complete(scene_frame()).depth
     assert message.encoding == "16UC1" and message.step == 2 * message.width
     np.testing.assert_allclose(pixels_of(message), expected * 1000, atol=0.501)
 
@@ -92,7 +92,7 @@ def test_fill_only_and_min_confidence_can_change_while_running(graph):
     ros = graph()
     dense = pixels_of(ros.completed_pair()).copy()
     assert np.isfinite(dense).all()
-    confidence = DepthCompleter("kinect").complete(scene_frame()).confidence
+    confidence = DepthCompleter("kinect", "classical").complete(scene_frame()).confidence
     threshold = float(np.median(confidence[scene_frame().depth != scene_frame().depth]))
     ros.node.set_parameters([Parameter("fill_only", value=True), Parameter("min_confidence", value=threshold)])
     gated = pixels_of(ros.completed_pair())
@@ -127,7 +127,7 @@ def test_compressed_transports(graph):
         stamped(CompressedImage(format=depth_format, data=array("B", png)), stamp),
     )
     decoded = cv2.cvtColor(cv2.imdecode(jpeg, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-    expected = DepthCompleter("kinect").complete(RgbdFrame(decoded, scene_frame().depth)).depth
+    expected = DepthCompleter("kinect", "classical").complete(RgbdFrame(decoded, scene_frame().depth)).depth
     assert_same(pixels_of(ros.output(stamp)), expected)
 
 
@@ -141,7 +141,7 @@ def test_camera_info_and_points_go_with_the_depth(graph):
     assert ros.output(stamp, "/depth_completion/camera_info").k[0] == 130.0
     assert [field.name for field in cloud.fields] == ["x", "y", "z", "rgb"]
     values = np.frombuffer(cloud.data, np.float32).reshape(cloud.height, cloud.width, 4)
-    expected = DepthCompleter("kinect").complete(scene_frame()).depth
+    expected = DepthCompleter("kinect", "classical").complete(scene_frame()).depth
     points = back_project(expected, Intrinsics(130.0, 130.0, 79.5, 59.5, 160, 120))
     np.testing.assert_allclose(values[..., :3].reshape(-1, 3), points, rtol=1e-5, atol=1e-5)
     packed = np.frombuffer(cloud.data, np.uint32).reshape(cloud.height, cloud.width, 4)[..., 3]
@@ -224,7 +224,7 @@ def test_the_classical_engine_takes_over_from_one_that_throws(graph):
     ros.completed_pair()
     ros.node._worker._completer.engine = FailingEngine()
     message = ros.completed_pair()
-    assert_same(pixels_of(message), DepthCompleter("kinect").complete(scene_frame()).depth)
+    assert_same(pixels_of(message), DepthCompleter("kinect", "classical").complete(scene_frame()).depth)
     assert ros.problems() == {"engine": 1} and ros.drops() == {}
 
 

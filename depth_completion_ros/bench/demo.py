@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
             progress("drawing the pictures", sum(report.frames_in.values()) // 2, report.frames_out)
             size = draw(completed_frames(recording, bag, parameters, sent), args.out, args.profile)
     summary = {"profile": args.profile, "rate": args.rate, "size": size, "machine": _machine(), **report.as_dict()}
-    (args.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    (args.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     _print_summary(report, size, args.out)
     opener = shutil.which("xdg-open")
     if not args.headless and opener and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):

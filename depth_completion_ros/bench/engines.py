@@ -96,7 +96,9 @@ def run(args: argparse.Namespace) -> int:
     print(f"Whole completer, {args.size}, {args.threads or os.cpu_count()} threads, {args.rounds} runs of each:\n")
     _print_table(timings, list(inputs))
     arguments = {name: str(value) for name, value in vars(args).items()}
-    args.out.write_text(json.dumps({"arguments": arguments, "timings": [asdict(t) for t in timings]}, indent=1))
+    args.out.write_text(
+        json.dumps({"arguments": arguments, "timings": [asdict(t) for t in timings]}, indent=1), encoding="utf-8"
+    )
     return 0
 
 

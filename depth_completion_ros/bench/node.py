@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         {"size": size, "node": node, "median": median_of(runs), "runs": [report.as_dict() for report in runs]}
         for (size, node), runs in reports.items()
     ]
-    args.out.write_text(json.dumps(rows, indent=2) + "\n")
+    args.out.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
     return 0
 
 

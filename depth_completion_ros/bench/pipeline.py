@@ -206,7 +206,7 @@ def nearest(stamps: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 
 def _read_log(path: Path, topic: str) -> Log:
-    with path.open(newline="") as file:
+    with path.open(encoding="utf-8", newline="") as file:
         rows = [(int(row[1]), int(row[2])) for row in csv.reader(file) if row[0] == topic]
     stamps, times = np.array(rows, np.int64).reshape(-1, 2).T
     return Log(stamps, times)
@@ -214,7 +214,7 @@ def _read_log(path: Path, topic: str) -> Log:
 
 def _count(log: Path, topic: str) -> int:
     """Messages of a topic in a log that is still being written."""
-    return log.read_text().count(f"\n{topic},") if log.exists() else 0
+    return log.read_text(encoding="utf-8").count(f"\n{topic},") if log.exists() else 0
 
 
 def _last_diagnostics(recording: Path) -> dict[str, str]:

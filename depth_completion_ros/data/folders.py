@@ -156,7 +156,7 @@ def read_folder(path: str | Path) -> FrameSet:
     """
     folder = Path(path)
     try:
-        meta = json.loads((folder / "meta.json").read_text())
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise _error(folder, "it has no meta.json: give a folder with meta.json, rgb/ and depth/ or gt/") from error
     except (OSError, ValueError) as error:

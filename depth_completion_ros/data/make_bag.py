@@ -95,9 +95,9 @@ def make_bag(frames: FrameSet, out: Path, positions: list[int], options: BagOpti
             for entry in _entries(frame, shift_ns, options):
                 bag.write_message(entry.topic, entry.stamp_ns, entry.message)
     assert first is not None  # _positions gives at least one
-    (out / "LICENSE.md").write_text(_licence_note(frames, first, positions, options))
+    (out / "LICENSE.md").write_text(_licence_note(frames, first, positions, options), encoding="utf-8")
     if extrinsic is not None:
-        (out / "parameters.yaml").write_text(_extrinsic_parameters(extrinsic))
+        (out / "parameters.yaml").write_text(_extrinsic_parameters(extrinsic), encoding="utf-8")
 
 
 def gap_shifts(stamps_ns: list[int]) -> list[int]:

@@ -72,8 +72,8 @@ def write_files(
         "scores": _for_json(figures),
         "totals": _for_json(sums),
     }
-    (out / "evaluation.json").write_text(json.dumps(content, indent=1))
-    (out / "evaluation.md").write_text(markdown(evaluation, by_set, totals))
+    (out / "evaluation.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+    (out / "evaluation.md").write_text(markdown(evaluation, by_set, totals), encoding="utf-8")
 
 
 def markdown(evaluation: Evaluation, by_set: list[Comparison], totals: list[Comparison]) -> str:
@@ -194,7 +194,7 @@ def _figure_rows(one: Comparison, strata: dict[str, dict[str, float]]) -> list[R
 
 def _write_csv(rows: list[Row], path: Path) -> None:
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    with path.open("w", newline="") as file:
+    with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)

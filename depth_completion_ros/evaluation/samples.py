@@ -166,4 +166,4 @@ def _evenly(samples: Iterator[Sample], wanted: int) -> list[Sample]:
 def _training_sets() -> set[str]:
     """Names of the sets that networks are trained on."""
     path = share_directory() / "config" / "training" / "splits.yaml"
-    return set(yaml.safe_load(path.read_text())["train"]) if path.is_file() else set()
+    return set(yaml.safe_load(path.read_text(encoding="utf-8"))["train"]) if path.is_file() else set()

@@ -140,7 +140,7 @@ class Log:
         self._path = path
         rows = []
         if step and path.is_file():
-            with path.open(newline="") as file:
+            with path.open(encoding="utf-8", newline="") as file:
                 rows = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
         path.unlink(missing_ok=True)
         for row in rows:
@@ -149,7 +149,7 @@ class Log:
     def add(self, row: dict[str, str]) -> None:
         """Append a row, which names its columns. All rows have the same ones."""
         new = not self._path.is_file()
-        with self._path.open("a", newline="") as file:
+        with self._path.open("a", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, row)
             if new:
                 writer.writeheader()

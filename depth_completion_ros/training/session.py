@@ -95,7 +95,7 @@ class Session:
             trainer.best_score = relative
             save_weights(weighted, self._weights_file(), about)
             card = model_card(self._recipe, about, self._data, columns)
-            self._weights_file().with_suffix(".md").write_text(card)
+            self._weights_file().with_suffix(".md").write_text(card, encoding="utf-8")
 
     def _weights_file(self) -> Path:
         return self._out / f"{self._recipe.model}.safetensors"

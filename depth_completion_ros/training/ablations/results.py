@@ -53,7 +53,7 @@ def read_results(path: Path) -> list[Result]:
     if not path.is_file():
         return []
     kinds = get_type_hints(Result)
-    with path.open(newline="") as file:
+    with path.open(encoding="utf-8", newline="") as file:
         try:
             return [Result(**{name: kinds[name](value) for name, value in row.items()}) for row in csv.DictReader(file)]
         except (KeyError, TypeError, ValueError) as error:
@@ -63,7 +63,7 @@ def read_results(path: Path) -> list[Result]:
 def append_result(path: Path, result: Result) -> None:
     """Make the file where there is none."""
     new = not path.is_file()
-    with path.open("a", newline="") as file:
+    with path.open("a", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerows([Result._fields, result] if new else [result])
 

@@ -86,7 +86,7 @@ class Study:
         for variant, seed in missing:
             result = self._run_variant(variant, replace(recipe, seed=seed), sources, validation)
             append_result(self.out / "ablations.csv", result)
-            (self.out / "ablations.md").write_text(table(read_results(self.out / "ablations.csv")))
+            (self.out / "ablations.md").write_text(table(read_results(self.out / "ablations.csv")), encoding="utf-8")
             scores = f"RMSE {result.rmse:.3f}, MAE {result.mae:.3f} of the prefill's; {result.steps_per_s:.2f} steps/s"
             print(f"{_title(variant, seed)}: {scores}", file=sys.stderr, flush=True)
 
