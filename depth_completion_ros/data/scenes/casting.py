@@ -130,17 +130,38 @@ def in_view(solids: Solids, intrinsics: Tensor, rows: int, columns: int) -> Tens
     return mask.permute(0, 2, 3, 1).flatten(0, 2)
 
 
-def near_segments(solids: Solids, scene: Tensor, start: Tensor, end: Tensor, radius: Tensor) -> Tensor:
-    """(T, P): which solids come within radius (T,) of the segments from start to end, both (T, 3); may say too many."""
-    matrix, offset = solids.to_unit()
-    half = solids.axes.square().sum(-1).sqrt()[scene]
-    matrix, offset = matrix[scene], offset[scene]
-    along = torch.einsum("tpij,tj->tpi", matrix, end - start)
-    inverse = 1 / (along + _TINY)
-    middle = -(torch.einsum("tpij,tj->tpi", matrix, start) + offset) * inverse
-    slack = (1 + radius[:, None, None] / half) * inverse.abs()
-    near, far = (middle - slack).amax(-1), (middle + slack).amin(-1)
-    return (near <= far) & (near <= 1) & (far >= 0) & (solids.shape >= 0)[scene]
+def between(
+    solids: Solids, tried: Tensor, scene: Tensor, start: Tensor, radius: Tensor, low: Tensor, high: Tensor
+) -> Tensor:
+    """(T, P): which of the solids tried (N, P) reach between balls at start (N, 3) of radius (N,), one per scene, and
+    boxes from low to high (T, 3), one per tile; may say too many.
+    """
+    middle, half = (low + high) / 2, (high - low) / 2
+    # Balls around the solids against rods from ball to box
+    offset, size = solids.centre - start[:, None], solids.axes.square().sum((-1, -2)).sqrt() + radius[:, None]
+    way = middle - start[scene]
+    rod = (half.norm(dim=-1) - radius[scene]).clamp(min=0)[:, None]
+    along = (offset[scene] @ way[..., None])[..., 0]
+    squared = way.square().sum(-1, keepdim=True)
+    part = (along / squared.clamp(min=_TINY)).clamp(0, 1)
+    apart = offset.square().sum(-1)[scene] + part * (part * squared - 2 * along)
+    mask = (apart <= (size[scene] + rod).square()) & tried[scene]
+    # Boxes around the solids: what lies between is bounded by two lines along each of their axes
+    tile, solid = mask.nonzero(as_tuple=True)
+    place = scene[tile] * solids.shape.shape[1] + solid
+    matrix, origin = (values.flatten(0, 1)[place] for values in solids.to_unit())
+    first = (matrix @ start[scene[tile], :, None])[..., 0] + origin
+    last = (matrix @ middle[tile, :, None])[..., 0] + origin
+    first_half = radius[scene[tile], None] * matrix.norm(dim=-1)
+    last_half = (matrix.abs() @ half[tile, :, None])[..., 0]
+    near, far = torch.zeros_like(first[:, 0]), torch.ones_like(first[:, 0])
+    for a, b in ((first_half - first, last_half - last), (first_half + first, last_half + last)):
+        slope = b - a  # 1 + a + t * slope must not be negative for some t in 0..1
+        edge = -(1 + a) / torch.where(slope.abs() < _TINY, -_TINY, slope)
+        near = torch.maximum(near, torch.where(slope > 0, edge, -torch.inf).amax(-1))
+        far = torch.minimum(far, torch.where(slope > 0, torch.inf, edge).amin(-1))
+    mask[tile, solid] = near <= far
+    return mask
 
 
 def nearest(solids: Solids, rays: Rays, candidates: Tensor, start: Tensor | None = None) -> tuple[Tensor, Tensor]:

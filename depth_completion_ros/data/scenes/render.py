@@ -24,7 +24,7 @@ _MAKERS: dict[str, Callable[[Builder], View]] = {
     "outdoor": outdoor.outdoor,
 }
 KINDS = tuple(_MAKERS)
-_PIXELS_AT_ONCE = {"cpu": 1 << 18, "cuda": 1 << 22}
+_PIXELS_AT_ONCE = {"cpu": 1 << 17, "cuda": 1 << 22}
 _OPEN = 0.9  # ambient light in what glass and mirrors show: its occlusion is not computed
 
 

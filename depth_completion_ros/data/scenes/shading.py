@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..scene_batch import Material
-from .casting import TILE, Rays, Shape, Solids, first_distance, near_segments
+from .casting import TILE, Rays, Shape, Solids, first_distance, between
 from .surfaces import (
     CASTS,
     COLOURS,
@@ -225,14 +225,13 @@ def _soft_shadow(hits: Hits, solids: Solids, lights: Lights) -> Tensor:
     there = hits.found.any(1)
     low = torch.where(found, points, torch.inf).amin(1).where(there[:, None], 0)
     high = torch.where(found, points, -torch.inf).amax(1).where(there[:, None], 0)
-    radius = torch.maximum((high - low).norm(dim=-1) / 2, lights.radius[scene])
     casts = (
-        solids.look[..., CASTS].bool()
+        (solids.shape >= 0)
+        & solids.look[..., CASTS].bool()
         & (solids.look[..., EMISSION] == 0)
         & (solids.look[..., MATERIAL] != Material.GLASS)
     )
-    candidates = near_segments(solids, scene, lights.main[scene], (low + high) / 2, radius)
-    candidates &= casts[scene] & there[:, None]
+    candidates = between(solids, casts, scene, lights.main, lights.radius, low, high) & there[:, None]
     distance = first_distance(solids, rays, candidates)
     length = (direction[0].square() + direction[1].square() + direction[2].square()).sqrt().clamp(min=1e-3)
     lit = (distance > 1 - 0.004 / length - 1e-5).float()
