@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
@@ -59,6 +59,7 @@ class Solids:
 
 
 Components = tuple[Tensor, Tensor, Tensor]
+Stretch = tuple[Tensor, Tensor]
 
 
 class Rays(NamedTuple):
@@ -169,8 +170,12 @@ def nearest(solids: Solids, rays: Rays, candidates: Tensor, start: Tensor | None
 
     candidates (T, P): the solids to try in each tile. start (T, S): only what lies further along counts.
     """
-    tried = list(_entries(solids, rays, candidates, start))
-    best = _least(tried, rays, torch.inf)
+    tried, best = [], _per_ray(rays, torch.inf)
+    for tile, solid, near, far in _stretches(solids, rays, candidates):
+        entered = (near <= far) & (near > (0 if start is None else start.index_select(0, tile)))
+        distance = torch.where(entered, near, torch.inf)
+        best.scatter_reduce_(0, tile[:, None].expand_as(distance), distance, "amin")
+        tried.append((tile, solid, distance))
     index = torch.full_like(best, -1)
     for tile, solid, distance in tried:
         won = torch.isfinite(distance) & (distance == best.index_select(0, tile))
@@ -178,28 +183,29 @@ def nearest(solids: Solids, rays: Rays, candidates: Tensor, start: Tensor | None
     return best, index.long()
 
 
-def first_distance(solids: Solids, rays: Rays, candidates: Tensor) -> Tensor:
-    """The distance (T, S) alone that ``nearest`` finds."""
-    return _least(_entries(solids, rays, candidates, None), rays, torch.inf)
+def free(solids: Solids, rays: Rays, candidates: Tensor, end: Tensor) -> Tensor:
+    """(T, S) bool: which rays enter no candidate before the distance end (T, S)."""
+    most = _per_ray(rays, -torch.inf)
+    for tile, _, near, far in _stretches(solids, rays, candidates):
+        # above 0 if 0 < near < far and near < end; comparisons and choices would cost more than all the rest
+        within = torch.minimum(torch.minimum(far, end.index_select(0, tile)) - near, near)
+        most.scatter_reduce_(0, tile[:, None].expand_as(within), within, "amax")
+    return most <= 0
 
 
-Entry = tuple[Tensor, Tensor, Tensor]
-
-
-def _least(entries: Iterable[Entry], rays: Rays, none: float) -> Tensor:
+def _per_ray(rays: Rays, value: float) -> Tensor:
     size = max(c.shape[-1] for c in rays.direction)
-    best = torch.full((len(rays.scene), size), none, device=rays.scene.device)
-    for tile, _, distance in entries:
-        best.scatter_reduce_(0, tile[:, None].expand_as(distance), distance, "amin")
-    return best
+    return torch.full((len(rays.scene), size), value, device=rays.scene.device)
 
 
-def _entries(solids: Solids, rays: Rays, candidates: Tensor, start: Tensor | None) -> Iterator[Entry]:
-    """Yield tile (B,), solid (B,) and distance (B, S), inf for none, for blocks of pairs of a tile and a candidate."""
+def _stretches(solids: Solids, rays: Rays, candidates: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Yield tile (B,), solid (B,), and where rays enter and leave it, (B, S) each, for blocks of pairs of a tile and a
+    candidate; rays that miss it leave before they enter.
+    """
     matrix, offset = solids.to_unit()
     table = torch.cat([matrix.flatten(2), offset], -1).flatten(0, 1)
     places, block = solids.shape.shape[1], _PAIRS[table.device.type]
-    for shape, enter in _ENTER.items():
+    for shape, stretch in _STRETCH.items():
         tiles, several = (candidates & (solids.shape == shape)[rays.scene]).nonzero(as_tuple=True)
         for tile, solid in zip(tiles.split(block), several.split(block), strict=True):
             part = rays.of(tile)
@@ -208,55 +214,44 @@ def _entries(solids: Solids, rays: Rays, candidates: Tensor, start: Tensor | Non
             origin = [row[:, 9 + i] for i in range(3)]
             if part.origin is not None:
                 origin = [_dot(row[:, 3 * i : 3 * i + 3], part.origin) + origin[i] for i in range(3)]
-            distance = enter(origin, direction)
-            ahead = distance > (0 if start is None else start.index_select(0, tile))
-            yield tile, solid, torch.where(ahead, distance, torch.inf)
+            yield tile, solid, *stretch(origin, direction)
 
 
 def _dot(a: Tensor, v: Components) -> Tensor:
     return torch.addcmul(torch.addcmul(a[:, 0] * v[0], a[:, 1], v[1]), a[:, 2], v[2])
 
 
-# Entering distances: inf where the ray misses, negative where it starts inside or looks away.
+# Stretches of rays inside unit forms: from, to; what lies behind the origin counts.
 
 
-def _enter_box(o: list[Tensor], d: list[Tensor]) -> Tensor:
-    near, far = _slab(o[0], d[0])
-    for i in (1, 2):
-        low, high = _slab(o[i], d[i])
-        near, far = torch.maximum(near, low), torch.minimum(far, high)
-    return torch.where(near <= far, near, torch.inf)
+def _in_box(o: list[Tensor], d: list[Tensor]) -> Stretch:
+    return _common(_common(_in_slab(o[0], d[0]), _in_slab(o[1], d[1])), _in_slab(o[2], d[2]))
 
 
-def _slab(o: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
+def _in_cylinder(o: list[Tensor], d: list[Tensor]) -> Stretch:
+    return _common(_in_ball(o[:2], d[:2]), _in_slab(o[2], d[2]))
+
+
+def _common(a: Stretch, b: Stretch) -> Stretch:
+    return torch.maximum(a[0], b[0]), torch.minimum(a[1], b[1])
+
+
+def _in_slab(o: Tensor, d: Tensor) -> Stretch:
     inverse = 1 / (d + _TINY)
     middle, half = -o * inverse, inverse.abs()
     return middle - half, middle + half
 
 
-def _enter_ellipsoid(o: list[Tensor], d: list[Tensor]) -> Tensor:
-    middle, half = _ball(o, d)
-    return middle - half
-
-
-def _enter_cylinder(o: list[Tensor], d: list[Tensor]) -> Tensor:
-    middle, half = _ball(o[:2], d[:2])
-    low, high = _slab(o[2], d[2])
-    near = torch.maximum(middle - half, low)
-    return torch.where(near <= torch.minimum(middle + half, high), near, torch.inf)
-
-
-def _ball(o: list[Tensor], d: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Middle and half length of a ray's stretch in the unit ball or disc.
-
-    It takes the point closest to the centre first: the usual discriminant loses small far balls in rounding.
+def _in_ball(o: list[Tensor], d: list[Tensor]) -> Stretch:
+    """In the ball or disc, by the point closest to the centre: the usual discriminant loses small far balls in
+    rounding.
     """
     inverse = 1 / (_product(d, d) + _TINY * _TINY)
     middle = -inverse * _product(o, d)
     closest = [a + middle * b for a, b in zip(o, d, strict=True)]
-    inside = 1 - _product(closest, closest)
-    half = (inside.clamp(min=0) * inverse).sqrt()
-    return middle, torch.where(inside > 0, half, -torch.inf)
+    squared = inverse - inverse * _product(closest, closest)
+    half = torch.copysign(squared.abs().sqrt(), squared)  # negative where the ray misses
+    return middle - half, middle + half
 
 
 def _product(a: list[Tensor], b: list[Tensor]) -> Tensor:
@@ -266,8 +261,8 @@ def _product(a: list[Tensor], b: list[Tensor]) -> Tensor:
     return total
 
 
-_ENTER: dict[Shape, Callable[[list[Tensor], list[Tensor]], Tensor]] = {
-    Shape.BOX: _enter_box,
-    Shape.ELLIPSOID: _enter_ellipsoid,
-    Shape.CYLINDER: _enter_cylinder,
+_STRETCH: dict[Shape, Callable[[list[Tensor], list[Tensor]], Stretch]] = {
+    Shape.BOX: _in_box,
+    Shape.ELLIPSOID: _in_ball,
+    Shape.CYLINDER: _in_cylinder,
 }

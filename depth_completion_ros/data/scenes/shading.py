@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..scene_batch import Material
-from .casting import TILE, Rays, Shape, Solids, first_distance, between
+from .casting import TILE, Rays, Shape, Solids, between, free
 from .surfaces import (
     CASTS,
     COLOURS,
@@ -106,8 +106,8 @@ class Hits:
         matrix, offset = solids.to_unit()
         half = solids.axes.square().sum(-1).sqrt()
         table = torch.cat([matrix.flatten(2), offset, half, solids.shape[..., None].float()], -1).flatten(0, 1).T
-        a = table.contiguous()[:, row.flatten()].view(16, *row.shape)
-        self.look = solids.look.flatten(0, 1).T.contiguous()[:, row.flatten()].view(-1, *row.shape)
+        a = table.contiguous().index_select(1, row.flatten()).view(16, *row.shape)
+        self.look = solids.look.flatten(0, 1).T.contiguous().index_select(1, row.flatten()).view(-1, *row.shape)
         self.distance = torch.where(self.found, distance, 0)
         d = rays.direction
         self.point = [self.distance * c for c in d]
@@ -232,9 +232,8 @@ def _soft_shadow(hits: Hits, solids: Solids, lights: Lights) -> Tensor:
         & (solids.look[..., MATERIAL] != Material.GLASS)
     )
     candidates = between(solids, casts, scene, lights.main, lights.radius, low, high) & there[:, None]
-    distance = first_distance(solids, rays, candidates)
     length = (direction[0].square() + direction[1].square() + direction[2].square()).sqrt().clamp(min=1e-3)
-    lit = (distance > 1 - 0.004 / length - 1e-5).float()
+    lit = free(solids, rays, candidates, 1 - 0.004 / length - 1e-5).float()
     return _share_with_neighbours(lit, hits.index)
 
 
