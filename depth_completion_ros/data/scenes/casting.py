@@ -12,6 +12,7 @@ from torch import Tensor
 
 TILE = 16  # pixels
 _TINY = 1e-9
+_NOTHING = 0x7F800000 << 32  # the bits of inf
 _PAIRS = {"cpu": 512, "cuda": 1 << 16}  # of a tile and a solid, at once: what fits the cache
 
 
@@ -170,17 +171,14 @@ def nearest(solids: Solids, rays: Rays, candidates: Tensor, start: Tensor | None
 
     candidates (T, P): the solids to try in each tile. start (T, S): only what lies further along counts.
     """
-    tried, best = [], _per_ray(rays, torch.inf)
+    first = _per_ray(rays, _NOTHING)  # a distance, whose bits are ordered as it is, and below them an index
     for tile, solid, near, far in _stretches(solids, rays, candidates):
         entered = (near <= far) & (near > (0 if start is None else start.index_select(0, tile)))
         distance = torch.where(entered, near, torch.inf)
-        best.scatter_reduce_(0, tile[:, None].expand_as(distance), distance, "amin")
-        tried.append((tile, solid, distance))
-    index = torch.full_like(best, -1)
-    for tile, solid, distance in tried:
-        won = torch.isfinite(distance) & (distance == best.index_select(0, tile))
-        index.scatter_reduce_(0, tile[:, None].expand_as(distance), torch.where(won, solid[:, None], -1.0), "amax")
-    return best, index.long()
+        key = (distance.view(torch.int32).long() << 32) | solid[:, None]
+        first.scatter_reduce_(0, tile[:, None].expand_as(key), key, "amin")
+    distance = (first >> 32).int().view(torch.float32)
+    return distance, torch.where(torch.isfinite(distance), first & 0xFFFFFFFF, -1)
 
 
 def free(solids: Solids, rays: Rays, candidates: Tensor, end: Tensor) -> Tensor:
@@ -194,6 +192,7 @@ def free(solids: Solids, rays: Rays, candidates: Tensor, end: Tensor) -> Tensor:
 
 
 def _per_ray(rays: Rays, value: float) -> Tensor:
+    """(T, S), all of them value, and of its type."""
     size = max(c.shape[-1] for c in rays.direction)
     return torch.full((len(rays.scene), size), value, device=rays.scene.device)
 
