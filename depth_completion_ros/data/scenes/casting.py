@@ -12,7 +12,7 @@ from torch import Tensor
 
 TILE = 16  # pixels
 _TINY = 1e-9
-_NOTHING = 0x7F800000 << 32  # the bits of inf
+_NOTHING = 0x7F800000 << 32  # inf: see ``nearest``
 _PAIRS = {"cpu": 512, "cuda": 1 << 16}  # of a tile and a solid, at once: what fits the cache
 
 
@@ -171,14 +171,16 @@ def nearest(solids: Solids, rays: Rays, candidates: Tensor, start: Tensor | None
 
     candidates (T, P): the solids to try in each tile. start (T, S): only what lies further along counts.
     """
-    first = _per_ray(rays, _NOTHING)  # a distance, whose bits are ordered as it is, and below them an index
+    # In one integer the bits of the distance, which are ordered as it is, less the index: of equals the last counts
+    first = _per_ray(rays, _NOTHING)
     for tile, solid, near, far in _stretches(solids, rays, candidates):
         entered = (near <= far) & (near > (0 if start is None else start.index_select(0, tile)))
         distance = torch.where(entered, near, torch.inf)
-        key = (distance.view(torch.int32).long() << 32) | solid[:, None]
+        key = (distance.view(torch.int32).long() << 32) - solid[:, None]
         first.scatter_reduce_(0, tile[:, None].expand_as(key), key, "amin")
-    distance = (first >> 32).int().view(torch.float32)
-    return distance, torch.where(torch.isfinite(distance), first & 0xFFFFFFFF, -1)
+    index = -first & 0xFFFFFFFF
+    distance = (first + index >> 32).int().view(torch.float32)
+    return distance, torch.where(torch.isfinite(distance), index, -1)
 
 
 def free(solids: Solids, rays: Rays, candidates: Tensor, end: Tensor) -> Tensor:

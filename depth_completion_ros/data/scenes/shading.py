@@ -213,7 +213,9 @@ def _sky(scene: Tensor, d: list[Tensor], lights: Lights) -> Tensor:
 
 
 def _soft_shadow(hits: Hits, solids: Solids, lights: Lights) -> Tensor:
-    """(T, S): the share of the main light that arrives. Sixteen points of it take turns, and neighbours share."""
+    """(T, S): the share of the main light that arrives, anything where it is behind the surface. Sixteen points of it
+    take turns, and neighbours share.
+    """
     scene, device = hits.rays.scene, hits.distance.device
     pixel = torch.arange(TILE * TILE, device=device)
     turn = (pixel % TILE % 4) * 4 + pixel // TILE % 4
@@ -222,8 +224,8 @@ def _soft_shadow(hits: Hits, solids: Solids, lights: Lights) -> Tensor:
     origin = [lights.main[scene, i, None] + lights.radius[scene, None] * disc[i] for i in range(3)]
     direction = [p - o for p, o in zip(hits.point, origin, strict=True)]
     rays = Rays(scene, tuple(origin), tuple(direction))  # type: ignore[arg-type]
-    away = sum(n * c for n, c in zip(hits.normal, direction, strict=True))
-    lit = hits.found & (away < 0)  # what faces away gets no light anyway
+    towards = sum(n * (lights.main[scene, i, None] - hits.point[i]) for i, n in enumerate(hits.normal))
+    lit = hits.found & (towards > 0)  # what faces away gets no light anyway
     there = lit.any(1)
 
     def bound(least: Callable[..., Tensor], none: float) -> Tensor:
