@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from depth_completion_ros.data.scene_batch import Material, SceneBatch  # noqa: E402
-from depth_completion_ros.data.scenes import KINDS, ScenePool, casting, render, render_scenes, surfaces  # noqa: E402
+from depth_completion_ros.data.scenes import KINDS, ScenePool, casting, render, render_scenes, shading, surfaces  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
 
 HEIGHT, WIDTH = 60, 84  # not whole tiles
@@ -229,6 +229,22 @@ def test_pictures_are_lit() -> None:
     depth = batch.depth[:, 0].clamp(min=0.1).log()
     edge = (depth[..., 1:] - depth[..., :-1]).abs() > 0.1
     assert step[edge].mean() > 2 * step[~edge].mean()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_shadow_is_missed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures are the same when every solid is tried for every shadow, not only those near the way of the light."""
+    few = render_scenes(kind, 2, HEIGHT, WIDTH, generator=generator(7))
+    tried: list[torch.Tensor] = []
+
+    def all_of_them(solids: casting.Solids, casts: torch.Tensor, scene: torch.Tensor, *rest: object) -> torch.Tensor:
+        tried.append(casts)
+        return casts[scene]
+
+    monkeypatch.setattr(shading, "between", all_of_them)
+    every = render_scenes(kind, 2, HEIGHT, WIDTH, generator=generator(7))
+    assert tried
+    assert torch.equal(few.image, every.image)
 
 
 @pytest.mark.gpu

@@ -80,7 +80,8 @@ def expose(p: Painter, light: Tensor) -> Tensor:
     noise = p.normal(1.0, 3, height, width)
     light = light + deviation * noise
     knee = 0.85  # highlights roll off rather than clip
-    light = torch.where(light > knee, 1 - (1 - knee) * torch.exp(-(light - knee) / (1 - knee)), light)
+    beyond = (light - knee).clamp(min=0)
+    light = light - beyond + (1 - knee) * (1 - torch.exp(-beyond / (1 - knee)))
     image = light.clamp(min=0) ** (1 / p.uniform(1.9, 2.4)[:, None, None, None])
     return ((image - 0.5) * p.uniform(0.95, 1.3)[:, None, None, None] + 0.5).clamp(0, 1)
 

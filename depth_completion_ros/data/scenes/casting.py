@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
@@ -12,6 +12,7 @@ from torch import Tensor
 
 TILE = 16  # pixels
 _TINY = 1e-9
+_NOTHING = 0x7F800000 << 32  # inf: see ``nearest``
 _PAIRS = {"cpu": 512, "cuda": 1 << 16}  # of a tile and a solid, at once: what fits the cache
 
 
@@ -59,6 +60,7 @@ class Solids:
 
 
 Components = tuple[Tensor, Tensor, Tensor]
+Stretch = tuple[Tensor, Tensor]
 
 
 class Rays(NamedTuple):
@@ -130,17 +132,38 @@ def in_view(solids: Solids, intrinsics: Tensor, rows: int, columns: int) -> Tens
     return mask.permute(0, 2, 3, 1).flatten(0, 2)
 
 
-def near_segments(solids: Solids, scene: Tensor, start: Tensor, end: Tensor, radius: Tensor) -> Tensor:
-    """(T, P): which solids come within radius (T,) of the segments from start to end, both (T, 3); may say too many."""
-    matrix, offset = solids.to_unit()
-    half = solids.axes.square().sum(-1).sqrt()[scene]
-    matrix, offset = matrix[scene], offset[scene]
-    along = torch.einsum("tpij,tj->tpi", matrix, end - start)
-    inverse = 1 / (along + _TINY)
-    middle = -(torch.einsum("tpij,tj->tpi", matrix, start) + offset) * inverse
-    slack = (1 + radius[:, None, None] / half) * inverse.abs()
-    near, far = (middle - slack).amax(-1), (middle + slack).amin(-1)
-    return (near <= far) & (near <= 1) & (far >= 0) & (solids.shape >= 0)[scene]
+def between(
+    solids: Solids, tried: Tensor, scene: Tensor, start: Tensor, radius: Tensor, low: Tensor, high: Tensor
+) -> Tensor:
+    """(T, P): which of the solids tried (N, P) reach between balls at start (N, 3) of radius (N,), one per scene, and
+    boxes from low to high (T, 3), one per tile; may say too many.
+    """
+    middle, half = (low + high) / 2, (high - low) / 2
+    # Balls around the solids against rods from ball to box
+    offset, size = solids.centre - start[:, None], solids.axes.square().sum((-1, -2)).sqrt() + radius[:, None]
+    way = middle - start[scene]
+    rod = (half.norm(dim=-1) - radius[scene]).clamp(min=0)[:, None]
+    along = (offset[scene] @ way[..., None])[..., 0]
+    squared = way.square().sum(-1, keepdim=True)
+    part = (along / squared.clamp(min=_TINY)).clamp(0, 1)
+    apart = offset.square().sum(-1)[scene] + part * (part * squared - 2 * along)
+    mask = (apart <= (size[scene] + rod).square()) & tried[scene]
+    # Boxes around the solids: what lies between is bounded by two lines along each of their axes
+    tile, solid = mask.nonzero(as_tuple=True)
+    place = scene[tile] * solids.shape.shape[1] + solid
+    matrix, origin = (values.flatten(0, 1)[place] for values in solids.to_unit())
+    first = (matrix @ start[scene[tile], :, None])[..., 0] + origin
+    last = (matrix @ middle[tile, :, None])[..., 0] + origin
+    first_half = radius[scene[tile], None] * matrix.norm(dim=-1)
+    last_half = (matrix.abs() @ half[tile, :, None])[..., 0]
+    near, far = torch.zeros_like(first[:, 0]), torch.ones_like(first[:, 0])
+    for a, b in ((first_half - first, last_half - last), (first_half + first, last_half + last)):
+        slope = b - a  # 1 + a + t * slope must not be negative for some t in 0..1
+        edge = -(1 + a) / torch.where(slope.abs() < _TINY, -_TINY, slope)
+        near = torch.maximum(near, torch.where(slope > 0, edge, -torch.inf).amax(-1))
+        far = torch.minimum(far, torch.where(slope > 0, torch.inf, edge).amin(-1))
+    mask[tile, solid] = near <= far
+    return mask
 
 
 def nearest(solids: Solids, rays: Rays, candidates: Tensor, start: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -148,37 +171,42 @@ def nearest(solids: Solids, rays: Rays, candidates: Tensor, start: Tensor | None
 
     candidates (T, P): the solids to try in each tile. start (T, S): only what lies further along counts.
     """
-    tried = list(_entries(solids, rays, candidates, start))
-    best = _least(tried, rays, torch.inf)
-    index = torch.full_like(best, -1)
-    for tile, solid, distance in tried:
-        won = torch.isfinite(distance) & (distance == best.index_select(0, tile))
-        index.scatter_reduce_(0, tile[:, None].expand_as(distance), torch.where(won, solid[:, None], -1.0), "amax")
-    return best, index.long()
+    # In one integer the bits of the distance, which are ordered as it is, less the index: of equals the last counts
+    first = _per_ray(rays, _NOTHING)
+    for tile, solid, near, far in _stretches(solids, rays, candidates):
+        entered = (near <= far) & (near > (0 if start is None else start.index_select(0, tile)))
+        distance = torch.where(entered, near, torch.inf)
+        key = (distance.view(torch.int32).long() << 32) - solid[:, None]
+        first.scatter_reduce_(0, tile[:, None].expand_as(key), key, "amin")
+    index = -first & 0xFFFFFFFF
+    distance = (first + index >> 32).int().view(torch.float32)
+    return distance, torch.where(torch.isfinite(distance), index, -1)
 
 
-def first_distance(solids: Solids, rays: Rays, candidates: Tensor) -> Tensor:
-    """The distance (T, S) alone that ``nearest`` finds."""
-    return _least(_entries(solids, rays, candidates, None), rays, torch.inf)
+def free(solids: Solids, rays: Rays, candidates: Tensor, end: Tensor) -> Tensor:
+    """(T, S) bool: which rays enter no candidate before the distance end (T, S)."""
+    most = _per_ray(rays, -torch.inf)
+    for tile, _, near, far in _stretches(solids, rays, candidates):
+        # above 0 if 0 < near < far and near < end; comparisons and choices would cost more than all the rest
+        within = torch.minimum(torch.minimum(far, end.index_select(0, tile)) - near, near)
+        most.scatter_reduce_(0, tile[:, None].expand_as(within), within, "amax")
+    return most <= 0
 
 
-Entry = tuple[Tensor, Tensor, Tensor]
-
-
-def _least(entries: Iterable[Entry], rays: Rays, none: float) -> Tensor:
+def _per_ray(rays: Rays, value: float) -> Tensor:
+    """(T, S), all of them value, and of its type."""
     size = max(c.shape[-1] for c in rays.direction)
-    best = torch.full((len(rays.scene), size), none, device=rays.scene.device)
-    for tile, _, distance in entries:
-        best.scatter_reduce_(0, tile[:, None].expand_as(distance), distance, "amin")
-    return best
+    return torch.full((len(rays.scene), size), value, device=rays.scene.device)
 
 
-def _entries(solids: Solids, rays: Rays, candidates: Tensor, start: Tensor | None) -> Iterator[Entry]:
-    """Yield tile (B,), solid (B,) and distance (B, S), inf for none, for blocks of pairs of a tile and a candidate."""
+def _stretches(solids: Solids, rays: Rays, candidates: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """Yield tile (B,), solid (B,), and where rays enter and leave it, (B, S) each, for blocks of pairs of a tile and a
+    candidate; rays that miss it leave before they enter.
+    """
     matrix, offset = solids.to_unit()
     table = torch.cat([matrix.flatten(2), offset], -1).flatten(0, 1)
     places, block = solids.shape.shape[1], _PAIRS[table.device.type]
-    for shape, enter in _ENTER.items():
+    for shape, stretch in _STRETCH.items():
         tiles, several = (candidates & (solids.shape == shape)[rays.scene]).nonzero(as_tuple=True)
         for tile, solid in zip(tiles.split(block), several.split(block), strict=True):
             part = rays.of(tile)
@@ -187,55 +215,44 @@ def _entries(solids: Solids, rays: Rays, candidates: Tensor, start: Tensor | Non
             origin = [row[:, 9 + i] for i in range(3)]
             if part.origin is not None:
                 origin = [_dot(row[:, 3 * i : 3 * i + 3], part.origin) + origin[i] for i in range(3)]
-            distance = enter(origin, direction)
-            ahead = distance > (0 if start is None else start.index_select(0, tile))
-            yield tile, solid, torch.where(ahead, distance, torch.inf)
+            yield tile, solid, *stretch(origin, direction)
 
 
 def _dot(a: Tensor, v: Components) -> Tensor:
     return torch.addcmul(torch.addcmul(a[:, 0] * v[0], a[:, 1], v[1]), a[:, 2], v[2])
 
 
-# Entering distances: inf where the ray misses, negative where it starts inside or looks away.
+# Stretches of rays inside unit forms: from, to; what lies behind the origin counts.
 
 
-def _enter_box(o: list[Tensor], d: list[Tensor]) -> Tensor:
-    near, far = _slab(o[0], d[0])
-    for i in (1, 2):
-        low, high = _slab(o[i], d[i])
-        near, far = torch.maximum(near, low), torch.minimum(far, high)
-    return torch.where(near <= far, near, torch.inf)
+def _in_box(o: list[Tensor], d: list[Tensor]) -> Stretch:
+    return _common(_common(_in_slab(o[0], d[0]), _in_slab(o[1], d[1])), _in_slab(o[2], d[2]))
 
 
-def _slab(o: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
+def _in_cylinder(o: list[Tensor], d: list[Tensor]) -> Stretch:
+    return _common(_in_ball(o[:2], d[:2]), _in_slab(o[2], d[2]))
+
+
+def _common(a: Stretch, b: Stretch) -> Stretch:
+    return torch.maximum(a[0], b[0]), torch.minimum(a[1], b[1])
+
+
+def _in_slab(o: Tensor, d: Tensor) -> Stretch:
     inverse = 1 / (d + _TINY)
     middle, half = -o * inverse, inverse.abs()
     return middle - half, middle + half
 
 
-def _enter_ellipsoid(o: list[Tensor], d: list[Tensor]) -> Tensor:
-    middle, half = _ball(o, d)
-    return middle - half
-
-
-def _enter_cylinder(o: list[Tensor], d: list[Tensor]) -> Tensor:
-    middle, half = _ball(o[:2], d[:2])
-    low, high = _slab(o[2], d[2])
-    near = torch.maximum(middle - half, low)
-    return torch.where(near <= torch.minimum(middle + half, high), near, torch.inf)
-
-
-def _ball(o: list[Tensor], d: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Middle and half length of a ray's stretch in the unit ball or disc.
-
-    It takes the point closest to the centre first: the usual discriminant loses small far balls in rounding.
+def _in_ball(o: list[Tensor], d: list[Tensor]) -> Stretch:
+    """In the ball or disc, by the point closest to the centre: the usual discriminant loses small far balls in
+    rounding.
     """
     inverse = 1 / (_product(d, d) + _TINY * _TINY)
     middle = -inverse * _product(o, d)
     closest = [a + middle * b for a, b in zip(o, d, strict=True)]
-    inside = 1 - _product(closest, closest)
-    half = (inside.clamp(min=0) * inverse).sqrt()
-    return middle, torch.where(inside > 0, half, -torch.inf)
+    squared = inverse - inverse * _product(closest, closest)
+    half = torch.copysign(squared.abs().sqrt(), squared)  # negative where the ray misses
+    return middle - half, middle + half
 
 
 def _product(a: list[Tensor], b: list[Tensor]) -> Tensor:
@@ -245,8 +262,8 @@ def _product(a: list[Tensor], b: list[Tensor]) -> Tensor:
     return total
 
 
-_ENTER: dict[Shape, Callable[[list[Tensor], list[Tensor]], Tensor]] = {
-    Shape.BOX: _enter_box,
-    Shape.ELLIPSOID: _enter_ellipsoid,
-    Shape.CYLINDER: _enter_cylinder,
+_STRETCH: dict[Shape, Callable[[list[Tensor], list[Tensor]], Stretch]] = {
+    Shape.BOX: _in_box,
+    Shape.ELLIPSOID: _in_ball,
+    Shape.CYLINDER: _in_cylinder,
 }

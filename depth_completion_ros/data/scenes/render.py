@@ -14,7 +14,7 @@ from .builder import Builder
 from .camera import View
 from .casting import TILE, Solids, camera_rays, in_view, nearest, to_image, to_tiles
 from .shading import Hits, Lights, ambient_openness, draw_lights, shade
-from .surfaces import MATERIAL, REFLECTANCE
+from .surfaces import MATERIAL, REFLECTANCE, Painter
 
 _MAKERS: dict[str, Callable[[Builder], View]] = {
     "room": indoor.room,
@@ -24,7 +24,7 @@ _MAKERS: dict[str, Callable[[Builder], View]] = {
     "outdoor": outdoor.outdoor,
 }
 KINDS = tuple(_MAKERS)
-_PIXELS_AT_ONCE = {"cpu": 1 << 18, "cuda": 1 << 22}
+_PIXELS_AT_ONCE = {"cpu": 1 << 17, "cuda": 1 << 22}
 _OPEN = 0.9  # ambient light in what glass and mirrors show: its occlusion is not computed
 
 
@@ -74,9 +74,10 @@ def _render_kind(kind: str, count: int, height: int, width: int, generator: torc
         some = slice(first, first + step)
         chunk = Solids(solids.shape[some], solids.centre[some], solids.axes[some], solids.look[some])
         plane = None if mirror is None else (mirror[0][some], mirror[1][some])
-        parts.append(_look(chunk, lights.of(some), plane, lens[some], height, width))
-    light, depth, behind, normals, reflectance, material = (torch.cat(p) for p in zip(*parts, strict=True))
-    image = camera.expose(builder, light)
+        light, *labels = _look(chunk, lights.of(some), plane, lens[some], height, width)
+        image = camera.expose(Painter(len(light), generator, generator.device), light)
+        parts.append((image, *labels))
+    image, depth, behind, normals, reflectance, material = (torch.cat(p) for p in zip(*parts, strict=True))
     return SceneBatch(image, depth, behind, normals, reflectance, material.to(torch.uint8), lens)
 
 

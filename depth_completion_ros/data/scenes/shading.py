@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..scene_batch import Material
-from .casting import TILE, Rays, Shape, Solids, first_distance, near_segments
+from .casting import TILE, Rays, Shape, Solids, between, free
 from .surfaces import (
     CASTS,
     COLOURS,
@@ -106,8 +107,8 @@ class Hits:
         matrix, offset = solids.to_unit()
         half = solids.axes.square().sum(-1).sqrt()
         table = torch.cat([matrix.flatten(2), offset, half, solids.shape[..., None].float()], -1).flatten(0, 1).T
-        a = table.contiguous()[:, row.flatten()].view(16, *row.shape)
-        self.look = solids.look.flatten(0, 1).T.contiguous()[:, row.flatten()].view(-1, *row.shape)
+        a = table.contiguous().index_select(1, row.flatten()).view(16, *row.shape)
+        self.look = solids.look.flatten(0, 1).T.contiguous().index_select(1, row.flatten()).view(-1, *row.shape)
         self.distance = torch.where(self.found, distance, 0)
         d = rays.direction
         self.point = [self.distance * c for c in d]
@@ -185,34 +186,36 @@ def shade(hits: Hits, solids: Solids, lights: Lights, focal: Tensor, open_to_amb
             diffuse[i] = diffuse[i] + t * fall * lambert
             glare[i] = glare[i] + t * spot
     clear = torch.exp(-hits.distance / lights.haze[scene, None])
-    sky = _sky(hits, lights)
     own = look[EMISSION]
     light = []
     for i, hazy in enumerate(per_tile(lights.sky)):
         c = colour[i] * (diffuse[i] + own) + glare[i]
-        light.append(torch.where(hits.found, torch.lerp(hazy * 0.7, c, clear), sky[i]))
-    return torch.stack(light, -1)
+        light.append(torch.lerp(hazy * 0.7, c, clear))
+    shaded = torch.stack(light, -1)
+    tiles = (~hits.found).any(1).nonzero()[:, 0]
+    if len(tiles):
+        sky = _sky(scene[tiles], [-c.index_select(0, tiles) for c in hits.view], lights)
+        shaded[tiles] = torch.where(hits.found[tiles][..., None], shaded[tiles], sky)
+    return shaded
 
 
-def _sky(hits: Hits, lights: Lights) -> list[Tensor]:
-    """Three (T, S): brighter and whiter towards the horizon, with clouds."""
-    scene = hits.rays.scene
+def _sky(scene: Tensor, d: list[Tensor], lights: Lights) -> Tensor:
+    """(T, S, 3) along directions d of length 1, (T, S) each: brighter and whiter to the horizon, with clouds."""
     up = [lights.up[scene, i, None] for i in range(3)]
-    d = [-c for c in hits.view]
     height = (d[0] * up[0] + d[1] * up[1] + d[2] * up[2]).clamp(min=0.02)
     scale = 0.1 / height
-    cloud_layer = torch.full(
-        d[0].shape, atlas(d[0].device).names["clouds"].start, device=d[0].device, dtype=torch.int64
-    )
-    cloud, _ = look_up(d[0].device, cloud_layer, d[0] * scale, d[2] * scale, 0.02 * scale)
+    cloud_layer = torch.full_like(scale, atlas(scale.device).names["clouds"].start, dtype=torch.int64)
+    cloud, _ = look_up(scale.device, cloud_layer, d[0] * scale, d[2] * scale, 0.02 * scale)
     white = (cloud + torch.exp(-6 * height)).clamp(0, 1)
-    tone = [lights.sky[scene, i, None] for i in range(3)]
-    pale = torch.stack(torch.broadcast_tensors(*tone)).mean(0)
-    return [torch.lerp(c * 0.7, pale, white) for c in tone]
+    tone = lights.sky[scene]
+    pale = tone.mean(1)[:, None]
+    return torch.stack([torch.lerp(c[:, None] * 0.7, pale, white) for c in tone.unbind(1)], -1)
 
 
 def _soft_shadow(hits: Hits, solids: Solids, lights: Lights) -> Tensor:
-    """(T, S): the share of the main light that arrives. Sixteen points of it take turns, and neighbours share."""
+    """(T, S): the share of the main light that arrives, anything where it is behind the surface. Sixteen points of it
+    take turns, and neighbours share.
+    """
     scene, device = hits.rays.scene, hits.distance.device
     pixel = torch.arange(TILE * TILE, device=device)
     turn = (pixel % TILE % 4) * 4 + pixel // TILE % 4
@@ -221,33 +224,39 @@ def _soft_shadow(hits: Hits, solids: Solids, lights: Lights) -> Tensor:
     origin = [lights.main[scene, i, None] + lights.radius[scene, None] * disc[i] for i in range(3)]
     direction = [p - o for p, o in zip(hits.point, origin, strict=True)]
     rays = Rays(scene, tuple(origin), tuple(direction))  # type: ignore[arg-type]
-    points, found = torch.stack(hits.point, -1), hits.found[..., None]
-    there = hits.found.any(1)
-    low = torch.where(found, points, torch.inf).amin(1).where(there[:, None], 0)
-    high = torch.where(found, points, -torch.inf).amax(1).where(there[:, None], 0)
-    radius = torch.maximum((high - low).norm(dim=-1) / 2, lights.radius[scene])
+    towards = sum(n * (lights.main[scene, i, None] - hits.point[i]) for i, n in enumerate(hits.normal))
+    lit = hits.found & (towards > 0)  # what faces away gets no light anyway
+    there = lit.any(1)
+
+    def bound(least: Callable[..., Tensor], none: float) -> Tensor:
+        ends = [least(torch.where(lit, c, none), 1) for c in hits.point]
+        return torch.where(there[:, None], torch.stack(ends, 1), 0)
+
+    low, high = bound(torch.amin, torch.inf), bound(torch.amax, -torch.inf)
     casts = (
-        solids.look[..., CASTS].bool()
+        (solids.shape >= 0)
+        & solids.look[..., CASTS].bool()
         & (solids.look[..., EMISSION] == 0)
         & (solids.look[..., MATERIAL] != Material.GLASS)
     )
-    candidates = near_segments(solids, scene, lights.main[scene], (low + high) / 2, radius)
-    candidates &= casts[scene] & there[:, None]
-    distance = first_distance(solids, rays, candidates)
+    candidates = between(solids, casts, scene, lights.main, lights.radius, low, high) & there[:, None]
     length = (direction[0].square() + direction[1].square() + direction[2].square()).sqrt().clamp(min=1e-3)
-    lit = (distance > 1 - 0.004 / length - 1e-5).float()
-    return _share_with_neighbours(lit, hits.index)
+    open_to_light = free(solids, rays, candidates, 1 - 0.004 / length - 1e-5)
+    return _share_with_neighbours(open_to_light.float(), torch.where(lit, hits.index, -1).int())
 
 
 def _share_with_neighbours(value: Tensor, index: Tensor) -> Tensor:
     """value (T, S) averaged over 4 x 4 pixels of the tile, as far as index (T, S) is the same."""
     side = torch.arange(TILE, device=value.device)
-    window = (side - 2).clamp(0, TILE - 4)[:, None] + torch.arange(4, device=value.device)  # (TILE, 4)
+    first = (side - 2).clamp(0, TILE - 4)
     value, index = value.view(-1, TILE, TILE), index.view(-1, TILE, TILE)
-    for _ in range(2):  # along columns, then along rows
-        same = (index[:, window] == index[:, :, None]).float()
-        value = (same * value[:, window]).sum(2) / same.sum(2)
-        value, index = value.transpose(1, 2), index.transpose(1, 2)
+    for dim in (1, 2):
+        total, many = torch.zeros_like(value), torch.zeros_like(value)
+        for window in range(4):
+            same = (index.index_select(dim, first + window) == index).float()
+            total.addcmul_(same, value.index_select(dim, first + window))
+            many += same
+        value = total / many
     return value.flatten(1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -143,61 +144,73 @@ class Painter:
 
         material: instead of matte with some dark and some shiny. casts: whether it throws shadows.
         """
-        s = STYLES[style]
-        draws = iter(torch.rand(40, self.count, *size, generator=self.generator, device=self.device))
+        s, free = STYLES[style], material is None
+        low, step = _ranges(style, self.device)
+        draws = torch.rand(len(low), self.count, *size, generator=self.generator, device=self.device).flatten(1)
+        draws[:3] = draws[:3].square()  # few things are vivid
+        linear, logarithms = torch.addcmul(low, step, draws).split((len(low) - _LOGARITHMS, _LOGARITHMS))
+        base, *others = _rgb(linear[3:6], linear[:3], linear[6:9]).unbind()
+        (
+            strange, contrast, bright, brighter, glossy, gloss, darkness, angle, quarter, shift_u, shift_v,
+            lying, dark, shiny, black, pattern, variant, same,
+        ) = linear[9:].unbind()  # fmt: skip
+        shade, wide, period, sharp, blunt = logarithms.exp().unbind()
 
-        def span(low: float, high: float) -> Tensor:
-            return low + (high - low) * next(draws)
-
-        def log_span(low: float, high: float) -> Tensor:
-            return low * (high / low) ** next(draws)
-
-        free = material is None
-        lying = next(draws) < (LYING if free else 0)
-        base = _rgb(span(*s.hue), _skewed(next(draws), s.saturation), span(*s.value))
-        others = [_rgb(span(0, 1), _skewed(next(draws), (0, 0.9)), span(0.02, 0.8)) for _ in range(2)]
-        contrast = torch.where(lying, span(0.3, 1.0), span(*s.contrast))[..., None]
-        plain = (~lying & (s.contrast[1] < 0.6))[..., None]  # shades of one colour
-        second = torch.lerp(base, torch.where(plain, base * log_span(0.15, 2.0)[..., None], others[0]), contrast)
+        lying = lying < (LYING if free else 0)
+        contrast = torch.where(lying, strange, contrast)[:, None]
+        plain = (~lying & (s.contrast[1] < 0.6))[:, None]  # shades of one colour
+        second = torch.lerp(base, torch.where(plain, base * shade[:, None], others[0]), contrast)
         third = torch.lerp(base, torch.where(plain, base * 0.4, others[1]), contrast)
-        dark, shiny = next(draws) < s.dark, next(draws) < s.shiny
-        kind = torch.where(dark, int(Material.DARK), torch.where(shiny, int(Material.SHINY), int(Material.MATTE)))
-        kind = kind if free else torch.full_like(kind, int(material))  # type: ignore[arg-type]
+        if material is None:
+            kind = torch.where(shiny < s.shiny, float(Material.SHINY), float(Material.MATTE))
+            kind = torch.where(dark < s.dark, float(Material.DARK), kind)
+        else:
+            kind = torch.full_like(dark, float(material))
         dark, shiny = kind == Material.DARK, kind == Material.SHINY
-        black = (dark & (next(draws) < 0.8))[..., None]  # some surfaces are dark in infrared only
-        base, second, third = (torch.where(black, c.clamp(max=0.05), c) for c in (base, second, third))
-        bright = (base.mean(-1).sqrt() * span(0.7, 1.2) + span(-0.1, 0.25)).clamp(0.12, 1)
-        gloss = torch.where(shiny, span(0.5, 1.2), span(*s.gloss))
-        period = torch.where(lying, log_span(0.1, 2.5) * max(1.0, s.period[0]), log_span(*s.period))
-        quarter = (next(draws) * 2).floor() * (torch.pi / 2) * (0.0 if s.upright else 1.0)
-        angle = torch.where(lying, span(0, 2 * torch.pi), quarter)
-        layer = torch.where(
-            lying, self._layer(LIES, next(draws), next(draws)), self._layer(s.patterns, next(draws), next(draws))
-        )
+        colours = torch.cat([base, second, third], -1)
+        black = (dark & (black < 0.8))[:, None]  # some surfaces are dark in infrared only
+        colours = torch.where(black, colours.clamp(max=0.05), colours)
+        bright = (colours[:, :3].mean(-1).sqrt() * bright + brighter).clamp(0.12, 1)
+        angle = torch.where(lying, angle, quarter.floor() * (torch.pi / 2))
+        first, many = _layers(s.patterns, self.device)
+        pick = torch.where(lying, len(s.patterns) + pattern * len(LIES), pattern * len(s.patterns)).long()
         numbers = [
-            layer, period, angle.cos(), angle.sin(), next(draws), next(draws), gloss,
-            torch.where(shiny, log_span(30, 200), log_span(4, 60)), torch.where(dark, span(0.01, 0.08), bright),
-            kind.float(), torch.full_like(gloss, emission), torch.full_like(gloss, float(casts)),
+            first[pick] + (variant * many[pick]).floor(), torch.where(lying, wide, period), angle.cos(), angle.sin(),
+            shift_u, shift_v, torch.where(shiny, glossy, gloss), torch.where(shiny, sharp, blunt),
+            torch.where(dark, darkness, bright), kind, torch.full_like(kind, emission),
+            torch.full_like(kind, float(casts)),
         ]  # fmt: skip
-        look = torch.cat([base, second, third, torch.stack(numbers, -1)], -1)
+        look = torch.cat([colours, torch.stack(numbers, -1)], -1).view(self.count, *size, WIDTH)
         if like is not None:
-            same = (next(draws) < CAMOUFLAGED)[..., None]
+            same = (same < CAMOUFLAGED).view(self.count, *size, 1)
             look[..., :GLOSS] = torch.where(same, like[..., :GLOSS], look[..., :GLOSS])
         return look
 
-    def _layer(self, patterns: tuple[str, ...], pattern: Tensor, variant: Tensor) -> Tensor:
-        """A layer of the atlas; pattern and variant: where in 0..1 to choose."""
-        names = atlas(self.device).names
-        first, many = (
-            torch.tensor([f(names[p]) for p in patterns], device=self.device) for f in (lambda r: r.start, len)
-        )
-        pick = (pattern * len(patterns)).long()
-        return (first[pick] + (variant * many[pick]).long()).float()
+
+_LOGARITHMS = 5
 
 
-def _skewed(unit: Tensor, span: Span) -> Tensor:
-    """Draws from a span, most of them in its lower half: few things are vivid."""
-    return span[0] + (span[1] - span[0]) * unit.square()
+@cache
+def _ranges(style: str, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Lower ends and widths (K, 1) of what ``Painter.look`` draws, in its order; the last _LOGARITHMS as logarithms."""
+    s, unit = STYLES[style], (0.0, 1.0)
+    linear = [
+        s.saturation, (0.0, 0.9), (0.0, 0.9), s.hue, unit, unit, s.value, (0.02, 0.8), (0.02, 0.8),
+        (0.3, 1.0), s.contrast, (0.7, 1.2), (-0.1, 0.25), (0.5, 1.2), s.gloss, (0.01, 0.08),
+        (0.0, 2 * torch.pi), (0.0, 0.0 if s.upright else 2.0), *[unit] * 9,
+    ]  # fmt: skip
+    far = max(1.0, s.period[0])
+    logarithms = torch.tensor(((0.15, 2.0), (0.1 * far, 2.5 * far), s.period, (30.0, 200.0), (4.0, 60.0))).log()
+    low, high = torch.cat([torch.tensor(linear), logarithms]).to(device).unsqueeze(-1).unbind(1)
+    return low, high - low
+
+
+@cache
+def _layers(patterns: tuple[str, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """The first layer of the atlas and the number of layers for each of the patterns and then of LIES, as floats."""
+    spans = [atlas(device).names[name] for name in (*patterns, *LIES)]
+    first, many = torch.tensor([(span.start, len(span)) for span in spans], device=device).float().unbind(1)
+    return first, many
 
 
 def _rgb(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:

@@ -19,13 +19,16 @@ _LEVELS = 7
 
 
 class Atlas(NamedTuple):
-    """texels (M, 2) float16: all levels of all layers; names: pattern name → its layers."""
+    """texels (M,) int32: all levels of all layers, two weights in units of 1 / _FULL in the halves of each; names:
+    pattern name → its layers.
+    """
 
     texels: Tensor
     names: dict[str, range]
 
 
 _LAYER = sum((SIZE >> level) ** 2 for level in range(_LEVELS))
+_FULL = (1 << 15) - 1
 
 
 @lru_cache(maxsize=4)
@@ -42,8 +45,8 @@ def atlas(device: torch.device) -> Atlas:
     for _ in range(_LEVELS):
         pyramid.append(level.flatten(2))
         level = F.avg_pool2d(level, 2)
-    texels = torch.cat(pyramid, 2).transpose(1, 2).reshape(-1, 2)
-    return Atlas(texels.half().to(device), names)
+    first, second = (torch.cat(pyramid, 2) * _FULL).round().int().unbind(1)
+    return Atlas((first | second << 16).flatten().to(device), names)
 
 
 def look_up(device: torch.device, layer: Tensor, u: Tensor, v: Tensor, footprint: Tensor) -> tuple[Tensor, Tensor]:
@@ -53,16 +56,22 @@ def look_up(device: torch.device, layer: Tensor, u: Tensor, v: Tensor, footprint
     size = torch.exp2(math.log2(SIZE) - level)
     x, y = (u - u.floor()) * size - 0.5, (v - v.floor()) * size - 0.5
     x0, y0 = x.floor(), y.floor()
-    wx, wy = (x - x0)[..., None], (y - y0)[..., None]
+    wx, wy = x - x0, y - y0
     side = size.long()
     start = layer * _LAYER + (SIZE * SIZE * 4 - side * side * 4) // 3
     column, row = x0.long() & (side - 1), y0.long() & (side - 1)
     column1, row1 = (column + 1) & (side - 1), (row + 1) & (side - 1)
     row, row1 = start + row * side, start + row1 * side
-    top = torch.lerp(texels[row + column].float(), texels[row + column1].float(), wx)
-    bottom = torch.lerp(texels[row1 + column].float(), texels[row1 + column1].float(), wx)
-    w = torch.lerp(top, bottom, wy)
-    return w[..., 0], w[..., 1]
+    corners = [
+        texels.index_select(0, corner.flatten()).view(u.shape)
+        for corner in (row + column, row + column1, row1 + column, row1 + column1)
+    ]
+
+    def blend(corners: list[Tensor]) -> Tensor:
+        a, b, c, d = (corner.float() for corner in corners)
+        return torch.lerp(torch.lerp(a, b, wx), torch.lerp(c, d, wx), wy) / _FULL
+
+    return blend([c & _FULL for c in corners]), blend([c >> 16 for c in corners])
 
 
 Weights = Tensor | tuple[Tensor, Tensor]
