@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from ast import literal_eval
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from ..contract import CONTRACT_VERSION, INPUTS, MULTIPLE, OUTPUTS
 from ..errors import ConfigurationError
 from ..resources import PACKAGE
+from . import method
 from .half import HalfPrecision, fold_batch_norm
 from .shell import CompletionNetwork
 from .weights import weights_hash
@@ -56,7 +58,7 @@ def export_onnx(
     converted = HalfPrecision(network) if precision == "fp16" else fold_batch_norm(network)
     model = _onnx(converted.eval(), height, width, dynamic)
     if precision == "int8":
-        model = _quantised(model, calibration)
+        model = _quantised(model, calibration, method(network.name).precise)
     metadata = {
         "producer": PACKAGE,
         "contract": str(CONTRACT_VERSION),
@@ -105,8 +107,10 @@ def _onnx(network: torch.nn.Module, height: int, width: int, dynamic: bool) -> A
     return program.model_proto
 
 
-def _quantised(model: Any, calibration: Sequence[Feed]) -> Any:
-    """The model with its core's convolutions in int8, as pairs of QuantizeLinear and DequantizeLinear."""
+def _quantised(model: Any, calibration: Sequence[Feed], precise: tuple[str, ...]) -> Any:
+    """The model with its core's convolutions in int8, as pairs of QuantizeLinear and DequantizeLinear; but for those of
+    the core's parts named in ``precise``.
+    """
     if not calibration:
         raise ConfigurationError("int8 needs real frames to calibrate with: give a bag or folder with --frames")
     try:
@@ -119,7 +123,7 @@ def _quantised(model: Any, calibration: Sequence[Feed]) -> Any:
     # MagaConv convolves masks with sums over its weights: NNCF takes weights as constants only.
     fold_constants(model, input_size_limit=_ANY_WEIGHT)
     # Prefill, statistics, Fourier transforms, propagation and composition keep float32.
-    kept = [node.name for node in model.graph.node if not _is_core_convolution(node)]
+    kept = [node.name for node in model.graph.node if not _is_core_convolution(node, precise)]
     return nncf.quantize(
         model,
         nncf.Dataset(calibration),
@@ -130,6 +134,9 @@ def _quantised(model: Any, calibration: Sequence[Feed]) -> Any:
     )
 
 
-def _is_core_convolution(node: Any) -> bool:
-    scopes = {entry.key: entry.value for entry in node.metadata_props}.get("pkg.torch.onnx.name_scopes", "")
-    return node.op_type in ("Conv", "ConvTranspose") and "'core" in scopes
+def _is_core_convolution(node: Any, precise: tuple[str, ...]) -> bool:
+    """Whether a node is a convolution of the core and none of its parts that stay precise."""
+    properties = {entry.key: entry.value for entry in node.metadata_props}
+    scopes = literal_eval(properties.get("pkg.torch.onnx.name_scopes", "[]"))
+    parts = [scope.removeprefix("core.") for scope in scopes if scope.startswith("core.")]
+    return node.op_type in ("Conv", "ConvTranspose") and bool(parts) and not set(parts) & set(precise)

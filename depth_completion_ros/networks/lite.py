@@ -154,4 +154,6 @@ METHOD = Method(
     paper="ours",
     inputs="image, depth",
     sizes={"small": {"channels": (32, 64, 128, 256)}, "full": {"channels": (64, 128, 256, 384)}},
+    # Its inputs range from image to log-depth, and one step of 1/255 for all of them hides the fine relief.
+    precise=("encoder.0.0",),
 )

@@ -64,13 +64,14 @@ class CoreInputs(NamedTuple):
 @dataclass(frozen=True)
 class Method:
     """One published method. core: takes CoreInputs, returns (correction, log_b), each (N, 1, H, W), the correction in
-    log-depth. sizes: the core's arguments by size.
+    log-depth. sizes: the core's arguments by size. precise: names of the core's parts that int8 would harm most.
     """
 
     core: type[nn.Module]
     paper: str
     inputs: str
     sizes: dict[str, dict[str, Any]]
+    precise: tuple[str, ...] = ()
 
 
 class CompletionNetwork(nn.Module):
