@@ -19,6 +19,8 @@ initial depth, guidance (8, H, W) and confidence (1, H, W); 18 iterations on (1,
 
 from __future__ import annotations
 
+import importlib.util
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -45,7 +47,20 @@ class Propagation(nn.Module):
         self, initial: Tensor, guidance: Tensor, confidence: Tensor, sparse: Tensor, measured: Tensor
     ) -> Tensor:
         """initial, confidence, sparse, measured (N, 1, H, W); guidance (N, 8, H, W). Returns (N, 1, H, W)."""
-        offsets, affinity = self.neighbours(guidance).split([2 * _COUNT, _COUNT], dim=1)
+        predicted = self.neighbours(guidance)
+        if _kernels_serve(predicted):
+            from .propagation_triton import propagate as fused
+
+            return fused(predicted, self.gamma, initial, confidence, sparse, measured, self.iterations)
+        return self.reference(predicted, initial, confidence, sparse, measured)
+
+    def reference(
+        self, predicted: Tensor, initial: Tensor, confidence: Tensor, sparse: Tensor, measured: Tensor
+    ) -> Tensor:
+        """In PyTorch's operators, which can be exported and have gradients. predicted (N, 24, H, W): offsets of the
+        neighbours, then their raw affinities.
+        """
+        offsets, affinity = predicted.split([2 * _COUNT, _COUNT], dim=1)
         grid = sampling_grid(offsets)
         weights = self.affinities(affinity, sample(confidence.float(), grid))
         depth = initial.float()
@@ -59,6 +74,13 @@ class Propagation(nn.Module):
         # Section 4: tanh-gamma, then the confidence, then abs-sum*, which divides only where the sum exceeds 1.
         affinity = torch.tanh(raw.float()) / (self.gamma + 1e-8) * confidence
         return affinity / (affinity.abs().sum(dim=1, keepdim=True) + 1e-4).clamp(min=1)
+
+
+def _kernels_serve(predicted: Tensor) -> bool:
+    """Whether the kernels of ``propagation_triton`` can take the place of PyTorch's operators."""
+    if not predicted.is_cuda or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return False
+    return importlib.util.find_spec("triton") is not None
 
 
 def sampling_grid(offsets: Tensor) -> Tensor:
