@@ -35,7 +35,7 @@ def propagate(
     # Planes, so that neighbouring pixels are read together: convolutions may answer with channels last.
     predicted = predicted.contiguous()
     sparse, measured = sparse.float().contiguous(), measured.float().contiguous()
-    weights = torch.empty(count, 8, height, width, device=initial.device)
+    weights = torch.empty(count, 9, height, width, device=initial.device)
     grid = (triton.cdiv(height * width, block), count)
     _weigh[grid](predicted, gamma, confidence.float().contiguous(), weights, height, width, block)
     depth = torch.lerp(initial.float(), sparse, measured).contiguous()
@@ -73,7 +73,9 @@ def _sampled(values, offsets, neighbour, y, x, height, width, inside):
 
 @triton.jit
 def _weigh(predicted, gamma, confidence, weights, height, width, BLOCK: tl.constexpr):
-    """Weights of the neighbours, as ``Propagation.affinities`` gives them."""
+    """Eight planes of weights and one of what they all are to be multiplied by; together what
+    ``Propagation.affinities`` gives.
+    """
     size = height * width
     pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     sample = tl.program_id(1)
@@ -82,7 +84,7 @@ def _weigh(predicted, gamma, confidence, weights, height, width, BLOCK: tl.const
     predicted += sample * 3 * _NEIGHBOURS * size
     raw = predicted + 2 * _NEIGHBOURS * size
     confidence += sample * size
-    weights += sample * _NEIGHBOURS * size
+    weights += sample * (_NEIGHBOURS + 1) * size
     scale = 1.0 / (tl.load(gamma).to(tl.float32) + 1e-8)
     total = tl.zeros([BLOCK], tl.float32)
     for k in tl.static_range(_NEIGHBOURS):
@@ -91,10 +93,7 @@ def _weigh(predicted, gamma, confidence, weights, height, width, BLOCK: tl.const
         weight = tanh * scale * _sampled(confidence, predicted, k, y, x, height, width, inside)
         total += tl.abs(weight)
         tl.store(weights + k * size + pixel, weight, inside)
-    divisor = tl.maximum(total + 1e-4, 1.0)
-    for k in tl.static_range(_NEIGHBOURS):
-        weight = tl.load(weights + k * size + pixel, inside, other=0.0)
-        tl.store(weights + k * size + pixel, weight / divisor, inside)
+    tl.store(weights + _NEIGHBOURS * size + pixel, 1.0 / tl.maximum(total + 1e-4, 1.0), inside)
 
 
 @triton.jit
@@ -109,12 +108,13 @@ def _iterate(
     y, x = pixel // width, pixel % width
     depth += sample * size
     offsets += sample * 3 * _NEIGHBOURS * size
-    weights += sample * _NEIGHBOURS * size
+    weights += sample * (_NEIGHBOURS + 1) * size
     centre = tl.load(depth + pixel, inside, other=0.0)
-    moved = centre
+    change = tl.zeros([BLOCK], tl.float32)
     for k in tl.static_range(_NEIGHBOURS):
         weight = tl.load(weights + k * size + pixel, inside, other=0.0)
-        moved += weight * (_sampled(depth, offsets, k, y, x, height, width, inside) - centre)
+        change += weight * (_sampled(depth, offsets, k, y, x, height, width, inside) - centre)
+    moved = centre + change * tl.load(weights + _NEIGHBOURS * size + pixel, inside, other=0.0)
     if not LAST:
         known = tl.load(measured + sample * size + pixel, inside, other=0.0)
         moved += known * (tl.load(sparse + sample * size + pixel, inside, other=0.0) - moved)
