@@ -31,20 +31,21 @@ def run(settings: Settings, records: Records) -> None:
         reference = _reference(settings, name, size, *image)
         for engine in missing:
             with records.case(**about, engine=engine) as record:
-                _measure(settings, record, reference)
+                record |= _measure(settings, engine, name, size, *image, reference)
             gc.collect()
             torch.cuda.empty_cache()
 
 
-def _measure(settings: Settings, record: Record, reference: np.ndarray) -> None:
-    height, width = record["image"]
+def _measure(
+    settings: Settings, engine: str, name: str, size: str, height: int, width: int, reference: np.ndarray
+) -> Record:
     before = used_bytes()
-    opened = ENGINES[record["engine"]](settings, record["network"], record["size"], height, width)
+    opened = ENGINES[engine](settings, name, size, height, width)
     try:
         completer = DepthCompleter(PROFILE, opened.engine)
         frames = inputs.frames(height, width)
         depth = np.stack([completer.complete(frame).depth for frame in frames])
-        record["difference"] = float(np.linalg.norm(depth - reference) / np.linalg.norm(reference))
+        record: Record = {"difference": float(np.linalg.norm(depth - reference) / np.linalg.norm(reference))}
         engine_ms = device_ms(opened.compute, settings.rounds, settings.device, opened.stream)
         record |= percentiles("engine", engine_ms)
 
@@ -64,7 +65,7 @@ def _measure(settings: Settings, record: Record, reference: np.ndarray) -> None:
         record["fps"] = round(1e3 / statistics.median(completer_ms), 1)
         after = used_bytes()
         record["device_bytes"] = None if before is None or after is None else after - before
-        record["weights_from"] = opened.engine.model
+        return record
     finally:
         opened.engine.close()
 

@@ -48,15 +48,14 @@ def run(settings: Settings, records: Records) -> None:
     loader = EngineLoader(load, problems.append)
     try:
         with records.case(what="30 Hz", network=name, size=size, image=list(image)) as record:
-            _drive(settings, loader, record)
+            record |= _drive(settings, loader, *image)
             record["problems"] = problems
     finally:
         loader.close()
 
 
-def _drive(settings: Settings, loader: EngineLoader, record: Record) -> None:
-    image = record["image"]
-    frames = inputs.frames(*image)
+def _drive(settings: Settings, loader: EngineLoader, height: int, width: int) -> Record:
+    frames = inputs.frames(height, width)
     profile = load_profile(PROFILE)
     completer = DepthCompleter(profile, open_engine("classical", profile=profile))
     loader.request("the", "network")
@@ -65,7 +64,7 @@ def _drive(settings: Settings, loader: EngineLoader, record: Record) -> None:
     if engine is None:
         raise RuntimeError(loader.state)
     completer.engine = engine
-    out = CompletedDepth.empty(*image)
+    out = CompletedDepth.empty(height, width)
 
     latencies: list[float] = []
     substituted: list[float] = []
@@ -95,12 +94,13 @@ def _drive(settings: Settings, loader: EngineLoader, record: Record) -> None:
         number += 1
     memory.append(_memory())
     completer.close()
-    record |= {"frames": number, **percentiles("latency", latencies), "worst_ms": round(max(latencies), 3)}
+    record: Record = {"frames": number, **percentiles("latency", latencies), "worst_ms": round(max(latencies), 3)}
     record["late_frames"] = sum(ms > _PERIOD_S * 1e3 for ms in latencies)
     record["frames_by_classical"] = len(substituted)
     if failed_at is not None and reopened_at is not None:
         record["reopened_after_s"] = round(reopened_at - failed_at, 2)
     record["memory"] = memory  # at the start, before the failure, at the end
+    return record
 
 
 class _Broken(Engine):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from itertools import product
 
@@ -28,37 +29,37 @@ def run(settings: Settings, records: Records) -> None:
         about = {"size": size, "image": list(image)}
         if not records.has(**about):
             with records.case(**about) as record, torch.inference_mode():
-                _compare(settings, record)
+                record |= _compare(settings, size, *image)
 
 
-def _compare(settings: Settings, record: Record) -> None:
-    about = method("nlspn").sizes[record["size"]]
+def _compare(settings: Settings, size: str, image_height: int, image_width: int) -> Record:
+    about = method("nlspn").sizes[size]
     iterations, reduction = about["iterations"], about["reduction"]
-    height, width = (pixels // reduction for pixels in record["image"])
+    height, width = image_height // reduction, image_width // reduction
     network = Propagation(iterations).to(settings.device)
     predicted, others = _inputs(height, width, settings.device)
-    expected = network.reference(predicted, *others)
-    reference_ms = _recorded_ms(settings, lambda: network.reference(predicted, *others))
-    record |= {"iterations": iterations, "pixels": height * width, "reference_ms": reference_ms}
+    expected = network.reference(predicted, **others)
+    reference_ms = _recorded_ms(settings, partial(network.reference, predicted, **others))
+    record: Record = {"iterations": iterations, "pixels": height * width, "reference_ms": reference_ms}
     record["bytes"] = height * width * iterations * _ITERATION_BYTES
     if settings.dry:
-        record["kernels"] = "they need a GPU"
-        return
+        return record | {"kernels": "they need a GPU"}
     if find_spec("triton") is None:
         raise ImportError("Triton is not installed")
     from depth_completion_ros.networks.propagation_triton import BLOCK, propagate
 
-    def fused(block: int) -> Tensor:
-        return propagate(predicted, network.gamma, *others, iterations, block)
+    def fused(block: int = BLOCK) -> Tensor:
+        return propagate(predicted, network.gamma, iterations=iterations, block=block, **others)
 
-    record["difference"] = float((fused(BLOCK) - expected).abs().max())
+    record["difference"] = float((fused() - expected).abs().max())
     record["equal"] = record["difference"] <= _TOLERANCE
-    times = {block: _recorded_ms(settings, lambda block=block: fused(block)) for block in _BLOCKS}
+    times = {block: _recorded_ms(settings, partial(fused, block=block)) for block in _BLOCKS}
     record["kernels_ms"] = times
     record["ratio"] = round(reference_ms / times[BLOCK], 2)
+    return record
 
 
-def _inputs(height: int, width: int, device: str) -> tuple[Tensor, tuple[Tensor, ...]]:
+def _inputs(height: int, width: int, device: str) -> tuple[Tensor, dict[str, Tensor]]:
     """What the network predicts, in float16 as on the card, and initial, confidence, sparse, measured."""
     generator = torch.Generator(device).manual_seed(0)
 
@@ -67,7 +68,8 @@ def _inputs(height: int, width: int, device: str) -> tuple[Tensor, tuple[Tensor,
 
     measured = (noise(1) > 1.5).float()
     predicted = (_FAR * noise(24)).half().contiguous(memory_format=torch.channels_last)
-    return predicted, (noise(1), torch.sigmoid(noise(1)), noise(1) * measured, measured)
+    others = {"initial": noise(1), "confidence": torch.sigmoid(noise(1)), "sparse": noise(1) * measured}
+    return predicted, others | {"measured": measured}
 
 
 def _recorded_ms(settings: Settings, call: Callable[[], object]) -> float:

@@ -32,19 +32,20 @@ class Records:
         self._path = path
         self._records = read_json(path, [])
 
-    def add(self, **fields: Any) -> None:
-        """Add one and write all."""
-        self._records.append(fields)
+    def add(self, about: Record, found: Record) -> None:
+        """Add one of what is found about something, in the place of an earlier error, and write all."""
+        self._records = [r for r in self._records if not ("error" in r and about.items() <= r.items())]
+        self._records.append(about | found)
         write_json(self._path, self._records)
 
     def has(self, **fields: Any) -> bool:
-        """Whether there is one without an error that says this."""
+        """Whether there is one without an error that says this: then it need not be found out again."""
         return any(fields.items() <= record.items() for record in self._records if "error" not in record)
 
     @contextmanager
-    def case(self, **fields: Any) -> Iterator[Record]:
+    def case(self, **about: Any) -> Iterator[Record]:
         """A record to be filled in, added in the end. What goes wrong becomes its error, and the step goes on."""
-        record: Record = dict(fields)
+        record: Record = {}
         started = time.perf_counter()
         try:
             yield record
@@ -52,5 +53,4 @@ class Records:
             traceback.print_exc()
             record["error"] = f"{type(error).__name__}: {error}"
         record["took_s"] = round(time.perf_counter() - started, 2)
-        self._records = [r for r in self._records if not ("error" in r and fields.items() <= r.items())]
-        self.add(**record)
+        self.add(about, record)

@@ -27,7 +27,7 @@ _TAIL = 4000  # characters of a failed step's log
 
 @dataclass(frozen=True)
 class Step:
-    """limit_s: None as long as there is time. beside: runs beside the others, without a GPU. after: what it waits for."""
+    """limit_s: None as long as there is time. beside: runs beside the others, without a GPU. after: waits for this."""
 
     name: str
     limit_s: float | None
@@ -37,13 +37,13 @@ class Step:
 
 STEPS = (
     Step("card", 90),
-    Step("build", 480, beside=True),
+    Step("builds", 480, beside=True),
     Step("propagation", 120),
     Step("train", None),
-    Step("tensorrt_rtx", 180, after="build"),
-    Step("latency", 420, after="build"),
+    Step("portable", 180, after="builds"),
+    Step("latency", 420, after="builds"),
     Step("floors", 120),
-    Step("node30", 180, after="build"),
+    Step("node30", 180, after="builds"),
 )
 
 
@@ -52,10 +52,9 @@ class Runner:
 
     def __init__(self, settings: Settings):
         self._settings = settings
-        self._kept = settings.state / "status.json"
         (settings.state / "steps").mkdir(parents=True, exist_ok=True)
         settings.out.mkdir(parents=True, exist_ok=True)
-        self._status: dict[str, dict[str, Any]] = read_json(self._kept, {})
+        self._status: dict[str, dict[str, Any]] = {}
         self._running: dict[str, tuple[subprocess.Popen[bytes], float, float]] = {}
         self._stopped = False
 
@@ -63,9 +62,8 @@ class Runner:
         """End what runs and begin nothing more."""
         self._stopped = True
 
-    def run(self, chosen: list[Step]) -> bool:
-        """Run what is not done yet, in order, those that run beside the others from the start. Whether all are done."""
-        steps = [step for step in chosen if self._status.get(step.name, {}).get("status") != "done"]
+    def run(self, steps: list[Step]) -> bool:
+        """Run them in order, those that run beside the others from the start. Whether all came to their end."""
         for step in steps:
             self._status[step.name] = {"status": "not begun"}
         for step in steps:
@@ -79,7 +77,7 @@ class Runner:
         for step in steps:
             self._wait(step.name)
         self._write()
-        return all(self._status[step.name]["status"] == "done" for step in chosen)
+        return all(status["status"] == "done" for status in self._status.values())
 
     def _start(self, step: Step) -> None:
         left = self._settings.left_s() - _GRACE_S
@@ -132,7 +130,6 @@ class Runner:
             for name, status in self._status.items()
         }
         write_json(self._settings.out / "results.json", {"settings": vars(self._settings), "steps": steps})
-        write_json(self._kept, self._status)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

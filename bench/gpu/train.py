@@ -30,7 +30,7 @@ def run(settings: Settings, records: Records) -> None:
             continue
         minutes = min(settings.minutes, (settings.left_s() - _RESERVE_S) / 60)
         if minutes < _LEAST_MINUTES and not settings.dry:
-            records.add(network=name, error=f"no time: {minutes:.1f} minutes are left")
+            records.add({"network": name}, {"error": f"no time: {minutes:.1f} minutes are left"})
             continue
         with records.case(network=name) as record:
             try:

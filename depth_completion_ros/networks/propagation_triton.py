@@ -5,6 +5,8 @@ coordinates are made where they are needed. Several iterations cannot share a la
 anywhere in the image, so each needs all of the one before.
 """
 
+# mypy: disallow-untyped-defs=False
+# Triton gives the kernels' arguments types of its own.
 from __future__ import annotations
 
 import torch
@@ -97,9 +99,7 @@ def _weigh(predicted, gamma, confidence, weights, height, width, BLOCK: tl.const
 
 
 @triton.jit
-def _iterate(
-    depth, offsets, weights, sparse, measured, after, height, width, LAST: tl.constexpr, BLOCK: tl.constexpr
-):
+def _iterate(depth, offsets, weights, sparse, measured, after, height, width, LAST: tl.constexpr, BLOCK: tl.constexpr):
     """One iteration; unless it is the last, measured depth enters at its end, ready for the next."""
     size = height * width
     pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
