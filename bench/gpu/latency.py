@@ -26,11 +26,11 @@ def run(settings: Settings, records: Records) -> None:
     for image, size, name in product(settings.images, settings.sizes, settings.networks):
         about = {"network": name, "size": size, "image": list(image)}
         missing = [engine for engine in ENGINES if not records.has(**about, engine=engine)]
-        if not missing:
-            continue
-        reference = _reference(settings, name, size, *image)
+        reference: np.ndarray | None = None
         for engine in missing:
             with records.case(**about, engine=engine) as record:
+                if reference is None:
+                    reference = _reference(settings, name, size, *image)
                 record |= _measure(settings, engine, name, size, *image, reference)
             gc.collect()
             torch.cuda.empty_cache()
