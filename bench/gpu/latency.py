@@ -32,13 +32,13 @@ def run(settings: Settings, records: Records) -> None:
                 if reference is None:
                     reference = _reference(settings, name, size, *image)
                 record |= _measure(settings, engine, name, size, *image, reference)
-            gc.collect()
-            torch.cuda.empty_cache()
 
 
 def _measure(
     settings: Settings, engine: str, name: str, size: str, height: int, width: int, reference: np.ndarray
 ) -> Record:
+    gc.collect()
+    torch.cuda.empty_cache()
     before = used_bytes()
     opened = ENGINES[engine](settings, name, size, height, width)
     try:

@@ -1,5 +1,5 @@
 """Trains networks on procedural scenes that are rendered on the card, best first, each as ``depth-completion train``
-does. Weights, cards and logs go into one file, weights.tar, after each of them.
+does. Weights, cards and logs of each go into one file, NETWORK.tar, when it ends.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ _BATCHES = ((32, 256), (16, 256), (16, 192), (8, 192))
 _DRY_BATCHES = ((2, 64),)
 _RESERVE_S = 40.0  # to score the start and the end
 _LEAST_MINUTES = 1.0
+_STOPPED = 130  # by a signal: time is up
 _KEPT = ("*.safetensors", "*.md", "*.csv")
 
 
@@ -36,7 +37,9 @@ def run(settings: Settings, records: Records) -> None:
             try:
                 _train(settings, name, minutes, record)
             finally:
-                _pack(settings.state / "train", settings.out / "weights.tar")
+                _pack(settings, name)
+        if record.get("status") == _STOPPED:
+            return
 
 
 def _train(settings: Settings, name: str, minutes: float, record: Record) -> None:
@@ -95,11 +98,12 @@ def _last_rows(out: Path) -> Record:
     return found
 
 
-def _pack(trainings: Path, path: Path) -> None:
+def _pack(settings: Settings, name: str) -> None:
+    path = settings.out / f"{name}.tar"
     unfinished = path.with_suffix(".unfinished")
     with tarfile.open(unfinished, "w") as tar:
         for kept in _KEPT:
-            for file in sorted(trainings.glob(f"*/{kept}")):
+            for file in sorted((settings.state / "train").glob(f"{name}-*/{kept}")):
                 if file.name != "last.safetensors":
-                    tar.add(file, file.relative_to(trainings))
+                    tar.add(file, file.name)
     unfinished.replace(path)
