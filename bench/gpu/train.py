@@ -18,7 +18,7 @@ from settings import Settings
 # Batch and crop, the next where the one before does not fit the card. Larger than the recipes', which are for CPUs.
 _BATCHES = ((32, 256), (16, 256), (16, 192), (8, 192))
 _DRY_BATCHES = ((2, 64),)
-_RESERVE_S = 40.0  # to score the start and the end
+_RESERVE_S = 50.0  # to score the start and the end
 _LEAST_MINUTES = 1.0
 _STOPPED = 130  # by a signal: time is up
 _KEPT = ("*.safetensors", "*.md", "*.csv")

@@ -19,7 +19,8 @@ initial depth, guidance (8, H, W) and confidence (1, H, W); 18 iterations on (1,
 
 from __future__ import annotations
 
-import importlib.util
+import logging
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +28,8 @@ from torch import Tensor, nn
 
 from .blocks import Head, ResidualBlock, conv, upsample
 from .shell import DEPTH_CHANNELS, CoreInputs, Method
+
+_log = logging.getLogger(__name__)
 
 _COUNT = 8  # neighbours: the 3x3 window without its centre, row by row
 
@@ -48,10 +51,10 @@ class Propagation(nn.Module):
     ) -> Tensor:
         """initial, confidence, sparse, measured (N, 1, H, W); guidance (N, 8, H, W). Returns (N, 1, H, W)."""
         predicted = self.neighbours(guidance)
-        if _kernels_serve(predicted):
-            from .propagation_triton import propagate as fused
+        if predicted.is_cuda and not (torch.is_grad_enabled() or torch.compiler.is_compiling()) and _kernels_run():
+            from .propagation_triton import propagate as by_kernels
 
-            return fused(predicted, self.gamma, initial, confidence, sparse, measured, self.iterations)
+            return by_kernels(predicted, self.gamma, initial, confidence, sparse, measured, self.iterations)
         return self.reference(predicted, initial, confidence, sparse, measured)
 
     def reference(
@@ -76,11 +79,18 @@ class Propagation(nn.Module):
         return affinity / (affinity.abs().sum(dim=1, keepdim=True) + 1e-4).clamp(min=1)
 
 
-def _kernels_serve(predicted: Tensor) -> bool:
-    """Whether the kernels of ``propagation_triton`` can take the place of PyTorch's operators."""
-    if not predicted.is_cuda or torch.is_grad_enabled() or torch.compiler.is_compiling():
+@cache
+def _kernels_run() -> bool:
+    """Whether those of ``propagation_triton`` do on this GPU, found out once: it needs Triton and a C compiler."""
+    try:
+        from .propagation_triton import propagate as by_kernels
+
+        one = torch.ones(1, 1, 8, 8, device="cuda")
+        by_kernels(one.repeat(1, 3 * _COUNT, 1, 1), one.mean(), one, one, one, one, iterations=1)
+    except Exception as error:  # Triton's and its compilers' own
+        _log.warning("PyTorch's operators propagate instead of Triton's kernels, which takes longer: %s", error)
         return False
-    return importlib.util.find_spec("triton") is not None
+    return True
 
 
 def sampling_grid(offsets: Tensor) -> Tensor:
