@@ -29,12 +29,14 @@ def doubled(x: Tensor, coarse_guide: Tensor, guide: Tensor) -> Tensor:
     pixels = F.pixel_unshuffle(F.pad(guide, (1, 1, 1, 1), mode="replicate"), 2).chunk(guide.shape[1], dim=1)
     x, coarse_guide = (F.pad(cells, (1, 1, 1, 1), mode="replicate") for cells in (x, coarse_guide))
     height, width = x.shape[-2] - 1, x.shape[-1] - 1
+    # Made on the device: a copy from the host could not be part of a CUDA graph.
+    place = torch.arange(2, device=x.device, dtype=x.dtype)
     weights, weighted = [], []
     for down, right in product((0, 1), repeat=2):
         corner = (..., slice(down, down + height), slice(right, right + width))
         likeness = _likeness(pixels, coarse_guide[corner].split(1, dim=1)) + _LEAST_LIKENESS
-        rows, columns = (torch.tensor([1 + 2 * (1 - far), 1 + 2 * far]) / 4 for far in (down, right))
-        weights.append(likeness * (rows.view(2, 1) * columns).view(1, 4, 1, 1).to(x))
+        rows, columns = (0.75 - 0.5 * (place - far).abs() for far in (down, right))
+        weights.append(likeness * (rows.view(2, 1) * columns).view(1, 4, 1, 1))
         weighted.append(weights[-1] * x[corner])
     return F.pixel_shuffle(_sum(weighted) / _sum(weights), 2)[..., 1:-1, 1:-1]
 

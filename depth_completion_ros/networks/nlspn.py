@@ -19,12 +19,17 @@ initial depth, guidance (8, H, W) and confidence (1, H, W); 18 iterations on (1,
 
 from __future__ import annotations
 
+import logging
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .blocks import Head, ResidualBlock, conv, upsample
 from .shell import DEPTH_CHANNELS, CoreInputs, Method
+
+_log = logging.getLogger(__name__)
 
 _COUNT = 8  # neighbours: the 3x3 window without its centre, row by row
 
@@ -45,7 +50,20 @@ class Propagation(nn.Module):
         self, initial: Tensor, guidance: Tensor, confidence: Tensor, sparse: Tensor, measured: Tensor
     ) -> Tensor:
         """initial, confidence, sparse, measured (N, 1, H, W); guidance (N, 8, H, W). Returns (N, 1, H, W)."""
-        offsets, affinity = self.neighbours(guidance).split([2 * _COUNT, _COUNT], dim=1)
+        predicted = self.neighbours(guidance)
+        if predicted.is_cuda and not (torch.is_grad_enabled() or torch.compiler.is_compiling()) and _kernels_run():
+            from .propagation_triton import propagate as by_kernels
+
+            return by_kernels(predicted, self.gamma, initial, confidence, sparse, measured, self.iterations)
+        return self.reference(predicted, initial, confidence, sparse, measured)
+
+    def reference(
+        self, predicted: Tensor, initial: Tensor, confidence: Tensor, sparse: Tensor, measured: Tensor
+    ) -> Tensor:
+        """In PyTorch's operators, which can be exported and have gradients. predicted (N, 24, H, W): offsets of the
+        neighbours, then their raw affinities.
+        """
+        offsets, affinity = predicted.split([2 * _COUNT, _COUNT], dim=1)
         grid = sampling_grid(offsets)
         weights = self.affinities(affinity, sample(confidence.float(), grid))
         depth = initial.float()
@@ -59,6 +77,20 @@ class Propagation(nn.Module):
         # Section 4: tanh-gamma, then the confidence, then abs-sum*, which divides only where the sum exceeds 1.
         affinity = torch.tanh(raw.float()) / (self.gamma + 1e-8) * confidence
         return affinity / (affinity.abs().sum(dim=1, keepdim=True) + 1e-4).clamp(min=1)
+
+
+@cache
+def _kernels_run() -> bool:
+    """Whether those of ``propagation_triton`` do on this GPU, found out once: it needs Triton and a C compiler."""
+    try:
+        from .propagation_triton import propagate as by_kernels
+
+        one = torch.ones(1, 1, 8, 8, device="cuda")
+        by_kernels(one.repeat(1, 3 * _COUNT, 1, 1), one.mean(), one, one, one, one, iterations=1)
+    except Exception as error:  # Triton's and its compilers' own
+        _log.warning("PyTorch's operators propagate instead of Triton's kernels, which takes longer: %s", error)
+        return False
+    return True
 
 
 def sampling_grid(offsets: Tensor) -> Tensor:

@@ -98,7 +98,7 @@ def chair(b: Builder, at: Pose, where: Tensor) -> None:
     b.solids(TUBE, at, frame, column, where & swivel)
     foot = torch.arange(5, device=b.device) * 1.2566
     ends = at.origin[:, :, None] + 0.3 * vec(foot.cos(), foot.sin(), 0.1)
-    hub = (at.origin + vec(0.0, 0.0, 0.08))[:, :, None].expand_as(ends)
+    hub = (at.origin + torch.tensor((0.0, 0.0, 0.08), device=b.device))[:, :, None].expand_as(ends)
     b.rods(hub, ends, 0.02, frame, where & swivel)
 
 
