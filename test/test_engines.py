@@ -31,7 +31,7 @@ from depth_completion_ros.profiles import load_profile  # noqa: E402
 PROFILE = load_profile("kinect")
 # Relative RMSE of depth against PyTorch in float32, for networks far from their start. OpenVINO runs fp16 files in
 # bfloat16, which has 8 bits where float16 has 11.
-TOLERANCES = {"fp32": 1e-5, "fp16": 1e-2, "int8": 4e-2}
+TOLERANCES = {"fp32": 1e-5, "fp16": 1.5e-2, "int8": 4e-2}
 SIGMA_TOLERANCES = {"fp32": 3e-5, "fp16": 3e-2, "int8": 0.5}  # sigma is exponential in what is rounded
 FRAMES = {"random": random_frame(), "real": real_frames()[1]}
 
