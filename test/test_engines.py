@@ -25,7 +25,7 @@ from depth_completion_ros.errors import ConfigurationError, EngineError  # noqa:
 from depth_completion_ros.networks import names  # noqa: E402
 from depth_completion_ros.networks.export import NOT_IN_INT8  # noqa: E402
 from depth_completion_ros.networks.export_command import relative_difference  # noqa: E402
-from depth_completion_ros.networks.weights import WeightedNetwork, load_weights, save_weights  # noqa: E402
+from depth_completion_ros.networks.weights import WeightedNetwork, load_weights, save_weights, weights_hash  # noqa: E402
 from depth_completion_ros.profiles import load_profile  # noqa: E402
 
 PROFILE = load_profile("kinect")
@@ -243,6 +243,22 @@ def test_files_are_found_by_name_size_and_precision(models):
     for name, precision in (("lit", "fp32"), ("lite", "int8"), ("auto", "fp32")):  # auto: none of them is trained
         with pytest.raises(ConfigurationError, match="depth-completion export"):
             find_model_file(name, precision)
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_the_files_that_are_shipped_hold_the_weights_that_are_shipped(precision, tmp_path, monkeypatch):
+    """For CPUs and for GPUs, and for images of any size."""
+    monkeypatch.setenv("DEPTH_COMPLETION_MODELS", str(tmp_path))
+    shipped = find_model_file("lite", precision)
+    weights = load_weights(shipped.path.with_name("lite-small.safetensors"))
+    assert shipped.trained and shipped.height is None and shipped.weights == weights_hash(weights.network)
+
+
+def test_the_network_that_is_shipped_serves_by_default(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEPTH_COMPLETION_MODELS", str(tmp_path))
+    completer = DepthCompleter("kinect")
+    assert completer.engine.engine in ("openvino", "tensorrt") and completer.engine.trained
+    completer.close()
 
 
 def test_auto_takes_a_trained_network_and_else_the_classical_engine(models):
