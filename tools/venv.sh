@@ -19,7 +19,7 @@ ensure_venv() {
 
     fingerprint=$(cat setup.cfg setup.py pyproject.toml package.xml | cksum)
     if ! grep -qxF "$fingerprint $extras" "$stamp" 2>/dev/null; then
-        echo "Installing depth_completion_ros[$extras] in .venv (only this time; 500 MB, with networks over 2 GB)" >&2
+        echo "Installing depth_completion_ros[$extras] in .venv (only this time; 700 MB, with networks over 2 GB)" >&2
         # Editable: what runs is the checkout, so a changed line of Python needs no new installation.
         pip install --quiet --disable-pip-version-check --editable ".[$extras]" || return 1
         echo "$fingerprint $extras" >>"$stamp"
