@@ -69,7 +69,7 @@ def test_every_frame_of_the_demo_is_accounted_for(tmp_path, profile):
     assert summary["cpu_percent"] > 0 and summary["peak_memory_mb"] > 50
 
     picture = cv2.imread(str(tmp_path / "out/panel.png"))
-    assert picture.shape[1] == 1296 and picture.std() > 20
+    assert picture.shape[1] == 1620 and picture.std() > 20
     read, animation = cv2.imreadanimation(str(tmp_path / "out/preview.webp"))
     assert read and len(animation.frames) >= 1
     assert held, "shared memory was in use"
