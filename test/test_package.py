@@ -41,6 +41,7 @@ OPTIONAL_MODULES = {
     "transformers",
     "pycuda",
 }
+WITH_PYTORCH = {"triton"}  # its wheels for CUDA bring it
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def imported_modules() -> set[str]:
                 modules |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
                 modules.add(str(node.module).split(".")[0])
-    return modules - set(sys.stdlib_module_names) - {PACKAGE} - OPTIONAL_MODULES
+    return modules - set(sys.stdlib_module_names) - {PACKAGE} - OPTIONAL_MODULES - WITH_PYTORCH
 
 
 def requirements(text: str) -> set[str]:
