@@ -252,6 +252,7 @@ def test_the_files_that_are_shipped_hold_the_weights_that_are_shipped(precision,
     shipped = find_model_file("lite", precision)
     weights = load_weights(shipped.path.with_name("lite-small.safetensors"))
     assert shipped.trained and shipped.height is None and shipped.weights == weights_hash(weights.network)
+    assert b".py" not in shipped.path.read_bytes(), "no paths of the machine that exported it"
 
 
 def test_the_network_that_is_shipped_serves_by_default(tmp_path, monkeypatch):

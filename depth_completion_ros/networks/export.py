@@ -73,6 +73,8 @@ def export_onnx(
     }
     import onnx
 
+    for part in (*model.graph.node, *model.graph.value_info, *model.graph.initializer, model.graph):
+        part.ClearField("metadata_props")  # which line made it, with the paths of this machine
     onnx.helper.set_model_props(model, metadata)
     onnx.save(model, path)
 
