@@ -20,7 +20,8 @@ TOLERANCE_RELATIVE = 0.02
 class DepthCompleter:
     """Completes depth frame by frame. Not thread-safe: one thread at a time.
 
-    profile: a name ("kinect", "tof", "lidar") or a Profile. engine: a name for ``open_engine`` or an Engine.
+    profile: a name ("kinect", "tof", "lidar") or a Profile. engine: a name for ``open_engine`` or an Engine; empty: as
+    the profile says, or "auto" for a model that is named.
     fill_only: measured pixels pass through untouched. min_confidence: depth below it becomes NaN.
     ``engine``, ``profile``, ``fill_only`` and ``min_confidence`` may be changed between frames.
     Raises ConfigurationError for an unknown profile, engine or model.
@@ -29,7 +30,7 @@ class DepthCompleter:
     def __init__(
         self,
         profile: str | Profile = "kinect",
-        engine: str | Engine = "auto",
+        engine: str | Engine = "",
         model: str = "auto",
         *,
         fill_only: bool = False,
@@ -37,9 +38,10 @@ class DepthCompleter:
         threads: int = 0,
     ):
         self.profile = load_profile(profile) if isinstance(profile, str) else profile
-        self.engine = (
-            open_engine(engine, model, profile=self.profile, threads=threads) if isinstance(engine, str) else engine
-        )
+        if isinstance(engine, str):
+            engine = engine or (self.profile.engine if model == "auto" else "auto")
+            engine = open_engine(engine, model, profile=self.profile, threads=threads)
+        self.engine = engine
         self.fill_only = fill_only
         self.min_confidence = min_confidence
 

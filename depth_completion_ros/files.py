@@ -127,7 +127,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--depth-scale", type=float, default=0.001, help="metres per unit of whole-number depth (default 0.001)")
     add("--intrinsics", type=_intrinsics, help="fx,fy,cx,cy of the colour image [pixels]: adds point clouds (PLY)")
     add("--profile", default="kinect", help="kind of depth sensor: kinect, tof or lidar (default kinect)")
-    add("--engine", default="auto", help="what runs the model (default auto)")
+    add("--engine", default="", help="what runs the model (default as the profile says, auto for a --model)")
     add("--model", default="auto", help="the model (default auto)")
     add("--fill-only", action="store_true", help="keep measured depth exactly as it is")
     add("--min-confidence", type=float, default=0.0, help="leave depth below it out, 0 to 1 (default 0)")

@@ -52,7 +52,7 @@ def replay_launch() -> LaunchDescription:
 
 def _common_arguments() -> list[Action]:
     return [
-        _argument("engine", "", "What runs the model; empty: as the parameter files say"),
+        _argument("engine", "", "What runs the model; empty: as the parameter files say, auto for a model:="),
         _argument("model", "", "Which completion method; empty: as the parameter files say"),
         *(_argument(name, topic, f"Topic that the node takes as {topic}") for name, topic in TOPICS.items()),
         _argument("params_file", "", "ROS parameter file that overrides the profile's"),
@@ -116,7 +116,9 @@ def _parameter_files(profile: str, bag: str, params_file: str) -> list[str]:
 
 
 def _chosen(values: dict[str, str]) -> dict[str, str]:
-    return {name: values[name] for name in ("engine", "model") if values[name]}
+    if values["model"]:
+        return {"engine": values["engine"] or "auto", "model": values["model"]}
+    return {"engine": values["engine"]} if values["engine"] else {}
 
 
 def _dds_profile() -> list[Action]:

@@ -15,7 +15,7 @@ from .resources import share_directory
 
 @dataclass(frozen=True)
 class Profile:
-    """A depth sensor: the range it can measure [m] and the noise of what it measures.
+    """A depth sensor: the range it can measure [m], the noise of what it measures, and the engine that suits it.
 
     noise: (constant [m], linear [m/m], quadratic [m/m²]); standard deviation at z metres is c + l·z + q·z².
     """
@@ -24,6 +24,7 @@ class Profile:
     min_range: float
     max_range: float
     noise: tuple[float, float, float]
+    engine: str = "auto"
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_range < self.max_range < float("inf"):
@@ -47,6 +48,7 @@ class Profile:
             min_range=parameters["depth.min_range"],
             max_range=parameters["depth.max_range"],
             noise=(parameters["noise.constant"], parameters["noise.linear"], parameters["noise.quadratic"]),
+            engine=parameters.get("engine", "auto"),
         )
 
 

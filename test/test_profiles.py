@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from depth_completion_ros import ConfigurationError, Profile, load_profile, profiles
+from depth_completion_ros import ConfigurationError, DepthCompleter, Profile, load_profile, profiles
 from depth_completion_ros.node.parameters import PARAMETERS
 from depth_completion_ros.profiles import profile_file, profile_names, read_parameters
 
@@ -58,6 +58,16 @@ def test_measurement_sigma_is_the_polynomial():
 def test_an_unknown_profile_is_refused_with_the_choices():
     with pytest.raises(ConfigurationError, match=r"'sonar'.*kinect, lidar, tof"):
         load_profile("sonar")
+
+
+@pytest.mark.parametrize("name", ["tof", "lidar"])
+def test_the_engine_is_that_of_the_profile_unless_one_or_a_model_is_named(name):
+    """The shipped network serves where it was found to be better, in Python as in the node."""
+    assert load_profile("kinect").engine == "auto"
+    assert DepthCompleter(name).engine.model == "guided"
+    assert DepthCompleter(name, model="push_pull").engine.model == "push_pull"
+    with pytest.raises(ConfigurationError, match=r"no engine runs model 'no such network'.*export"):
+        DepthCompleter(name, model="no such network")
 
 
 @pytest.mark.parametrize(

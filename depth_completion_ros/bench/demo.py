@@ -21,6 +21,7 @@ from ..completer import DepthCompleter
 from ..conversion import decode_depth
 from ..data.bags import DEPTH_TOPIC, POINTS_TOPIC, RGB_TOPIC, BagReader, camera_info_topic
 from ..data.messages import stamp_of
+from ..engines.classical import ClassicalEngine
 from ..errors import ConfigurationError
 from ..frame import RgbdFrame
 from ..node.frames import FrameBuilder, MessagePair
@@ -88,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
         with progress_display(args.seconds) as progress:
             report, sent = run_pipeline(setup, recording, progress)
             progress("drawing the pictures", sum(report.frames_in.values()) // 2, report.frames_out)
-            size = draw(completed_frames(recording, bag, parameters, sent), args.out, args.profile)
+            size = draw(completed_frames(recording, bag, parameters, sent), args.out, args.profile, report)
     summary = {"profile": args.profile, "rate": args.rate, "size": size, "machine": _machine(), **report.as_dict()}
     (args.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     _print_summary(report, size, args.out)
@@ -116,9 +117,9 @@ def completed_frames(recording: Path, bag: Path, parameters: dict[str, Any], sen
     return [Completed(frame, images[_DEPTH][stamp], images[_CONFIDENCE][stamp]) for stamp, frame in frames.items()]
 
 
-def draw(results: list[Completed], folder: Path, profile: str) -> str:
+def draw(results: list[Completed], folder: Path, profile: str, report: Report) -> str:
     """Write preview.webp, and panel.png of the frame with most to complete, there beside what the classical engine
-    makes of it; returns the size of a frame in words.
+    makes of it, unless that is what ran; returns the size of a frame in words.
     """
     if not results:
         raise ConfigurationError("too few frames came out to draw any: play for longer (--seconds)")
@@ -128,7 +129,9 @@ def draw(results: list[Completed], folder: Path, profile: str) -> str:
         limits = smooth_range(limits, colour_range(result.depth))
         frames.append(result.picture(limits, _ANIMATION_WIDTH))
     telling = max(results, key=lambda result: np.mean(np.isnan(result.frame.depth)))
-    classical = DepthCompleter(profile, "classical").complete(telling.frame).depth
+    classical = None
+    if report.diagnostics.get("engine") != ClassicalEngine.engine:
+        classical = DepthCompleter(profile, ClassicalEngine.engine).complete(telling.frame).depth
     save_picture(folder / "panel.png", telling.picture(colour_range(telling.depth), _PANEL_WIDTH, classical))
     stamps = [result.frame.stamp_ns for result in results]
     milliseconds = [round(step * 1e-6) for step in np.diff(stamps)]

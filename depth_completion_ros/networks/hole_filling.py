@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from .along_colour import doubled, spread_near
 from .blocks import mean_pool, pool_measured
 
-COARSE = 8  # pixels that a cell of the planes is wide
 _TIMES = 2  # to spread what is left, at 1/2 and at 1/4 of the resolution
 # Chosen on two frames each of the recorded sets for training and validation, under four patterns of holes; flat around
 # the optimum.
