@@ -8,30 +8,32 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the networks need PyTorch")
 
-from depth_completion_ros.networks.along_colour import doubled, spread_near  # noqa: E402
+from depth_completion_ros.networks.along_colour import doubled, finer  # noqa: E402
 
 torch.set_num_threads(1)
 
 
-def test_without_colour_doubling_is_a_bilinear_resize():
+def test_without_colour_doubling_is_a_bilinear_resize_that_all_cells_agree_with():
     x, guide = torch.randn(2, 1, 5, 7), torch.zeros(2, 3, 10, 14)
     expected = torch.nn.functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-    torch.testing.assert_close(doubled(x, guide[..., ::2, ::2], guide), expected, rtol=1e-5, atol=1e-5)
+    dense, agreement = doubled(x, guide[..., ::2, ::2], guide)
+    torch.testing.assert_close(dense, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(agreement, torch.full_like(agreement, 1.001))
 
 
 def test_doubling_equals_a_loop_over_pixels_and_the_four_cells_around_each():
     torch.manual_seed(0)
     x, coarse, guide = torch.randn(1, 1, 3, 4), 0.1 * torch.rand(1, 2, 3, 4), 0.1 * torch.rand(1, 2, 6, 8)
-    expected = torch.empty(1, 1, 6, 8)
+    expected, agreement = torch.empty(2, 1, 1, 6, 8)
     for row, column in product(range(6), range(8)):
         total = weight = 0.0
         for y, x_offset in product((0, row % 2 * 2 - 1), (0, column % 2 * 2 - 1)):
             i, j = min(max(row // 2 + y, 0), 2), min(max(column // 2 + x_offset, 0), 3)
             unlike = (guide[0, :, row, column] - coarse[0, :, i, j]).abs().sum()
-            share = (0.25 if y else 0.75) * (0.25 if x_offset else 0.75) * (torch.exp(-unlike / 0.06) + 1e-3)
+            share = (0.25 if y else 0.75) * (0.25 if x_offset else 0.75) * (torch.exp(-unlike / 0.08) + 1e-3)
             total, weight = total + share * x[0, 0, i, j], weight + share
-        expected[0, 0, row, column] = total / weight
-    torch.testing.assert_close(doubled(x, coarse, guide), expected)
+        expected[0, 0, row, column], agreement[0, 0, row, column] = total / weight, weight
+    torch.testing.assert_close(doubled(x, coarse, guide), (expected, agreement))
 
 
 def test_doubling_keeps_an_edge_where_colour_has_one():
@@ -39,34 +41,55 @@ def test_doubling_keeps_an_edge_where_colour_has_one():
     depth, guide = torch.tensor([1.0, 1.0, 1.5, 2.0, 2.0]).expand(1, 1, 5, 5), torch.zeros(1, 3, 10, 10)
     guide[..., 5:] = 0.5
     coarse = torch.nn.functional.avg_pool2d(guide, 2)
-    row = doubled(depth, coarse, guide)[0, 0, 5]
-    blurred = doubled(depth, 0 * coarse, 0 * guide)[0, 0, 5]
+    row = doubled(depth, coarse, guide)[0][0, 0, 5]
+    blurred = doubled(depth, 0 * coarse, 0 * guide)[0][0, 0, 5]
     assert (row[:4] - 1).abs().max() < 0.01 and (row[6:] - 2).abs().max() < 0.01
     assert blurred[3] > 1.1 and blurred[6] < 1.9
 
 
-def test_spreading_once_equals_a_loop_over_rows_then_columns():
+def test_where_all_cells_around_lie_across_an_edge_those_of_the_same_colour_further_away_say_more():
+    """A thing whose foot is two pixels wide, half of two cells; above it fills both."""
+    guide = torch.zeros(1, 3, 10, 16)
+    guide[:, :, :4, 4:8], guide[:, :, 4:, 5:7] = 0.5, 0.5
+    coarse = torch.nn.functional.avg_pool2d(guide, 2)
+    depth, unknown = 1 + 2 * coarse[:, :1], torch.zeros(1, 1, 10, 16)
+    alone = doubled(depth, coarse, guide)[0][0, 0, 6]
+    row = finer(depth, coarse, guide, unknown, unknown, 3)[0, 0, 6]
+    assert alone[5:7].max() < 1.6
+    torch.testing.assert_close(row, 1 + 2 * guide[0, 0, 6], rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize(("steps", "reach"), [(1, 1), (2, 3), (3, 7)])
+def test_spreading_equals_a_loop_over_the_cells_in_reach(steps, reach):
+    """With a coarse grid of zeros what comes out is what was spread."""
     torch.manual_seed(0)
-    value, guide = torch.randn(1, 1, 4, 5), 0.1 * torch.rand(1, 3, 4, 5)
-    known = (torch.rand(1, 1, 4, 5) < 0.5).float()
+    value, guide = torch.randn(1, 1, 12, 20), 0.2 * torch.rand(1, 3, 12, 20)
+    known = (torch.rand(1, 1, 12, 20) < 0.2).float()
+    colours = guide[0]
 
-    def link(y, x, other_y, other_x):
-        if (y, x) == (other_y, other_x):
-            return 1.0
-        return 0.3 * torch.exp(-(guide[0, :, y, x] - guide[0, :, other_y, other_x]).abs().sum() / 0.06)
+    def weight(steps_apart):
+        return torch.exp(-steps_apart.abs().sum() / 0.08 - len(steps_apart.T) / 2)
 
-    expected = torch.empty(1, 1, 4, 5)
-    for y, x in product(range(4), range(5)):
-        total = reach = 0.0
-        for i, j in product(range(max(y - 1, 0), min(y + 2, 4)), range(max(x - 1, 0), min(x + 2, 5))):
-            weight = link(y, x, i, x) * link(i, x, i, j) * known[0, 0, i, j]
-            total, reach = total + weight * value[0, 0, i, j], reach + weight
-        expected[0, 0, y, x] = total / (reach + 1e-3)
-    torch.testing.assert_close(spread_near(value, known, guide, 1), expected)
+    expected = torch.empty(1, 1, 12, 20)
+    for y, x in product(range(12), range(20)):
+        total = weights = 0.0
+        for i, j in product(range(max(y - reach, 0), min(y + reach, 11) + 1), range(20)):
+            if abs(j - x) <= reach and known[0, 0, i, j]:
+                down = colours[:, min(y, i) : max(y, i) + 1, x].diff(dim=1)
+                right = colours[:, i, min(x, j) : max(x, j) + 1].diff(dim=1)
+                each = weight(down) * weight(right)
+                total, weights = total + each * value[0, 0, i, j], weights + each
+        expected[0, 0, y, x] = total / (weights + 1e-3)
+    zeros = torch.zeros(1, 1, 6, 10)
+    spread = finer(zeros, torch.nn.functional.avg_pool2d(guide, 2), guide, value, known, steps)
+    torch.testing.assert_close(spread, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_spreading_reaches_as_far_as_it_is_repeated():
-    value, known, guide = torch.full((1, 1, 9, 9), 7.0), torch.zeros(1, 1, 9, 9), torch.zeros(1, 3, 9, 9)
-    known[..., 4, 4] = 1
-    reached = spread_near(value, known, guide, 2)[0, 0] > 0
-    assert reached.sum() == 25 and reached[2:7, 2:7].all()
+def test_what_is_spread_starts_from_the_coarse_values():
+    """On a slope that the coarse grid knows, one measurement beside it moves all by as much."""
+    slope = torch.linspace(1, 2, 8).expand(1, 1, 8, 8)
+    guide, known = torch.zeros(1, 3, 16, 16), torch.zeros(1, 1, 16, 16)
+    plain = finer(slope, guide[..., ::2, ::2], guide, known, known, 3)
+    known[..., 8, 8] = 1
+    moved = finer(slope, guide[..., ::2, ::2], guide, plain + 0.5, known, 3) - plain
+    assert (moved[..., 5:12, 5:12] > 0.4).all() and moved[0, 0, 8, 8] == pytest.approx(0.5, abs=1e-2)

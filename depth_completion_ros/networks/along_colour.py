@@ -1,4 +1,4 @@
-"""Steps from cell to cell along colour, on the finer grids of the filling of holes.
+"""From a coarse grid to the next finer one, along colour: how the filling of holes goes on from its planes.
 
 All is slices and arithmetic of whole planes, which engines fuse into few passes over memory.
 """
@@ -13,17 +13,30 @@ import torch.nn.functional as F
 from torch import Tensor
 
 # Chosen as those of the planes, and on procedural scenes too.
-_COLOUR_STEP = 0.06  # of 0..1, summed over channels: over which a weight falls to 1/e
-_LEAST_LIKENESS = 1e-3
-_NEIGHBOUR = 0.3  # weight of one of the same colour
+_COLOUR_STEP = 0.08  # of 0..1, summed over channels: over which a weight falls to 1/e
+_REACH = 2.0  # cells over which a weight falls to 1/e
+_LEAST_AGREEMENT = 1e-3
 _FADE = 1e-3  # sum of weights at which what is spread fades to a half
 
 
-def doubled(x: Tensor, coarse_guide: Tensor, guide: Tensor) -> Tensor:
-    """x (N, 1, h, w), coarse_guide (N, C, h, w), guide (N, C, 2h, 2w): (N, 1, 2h, 2w).
+def finer(coarse: Tensor, coarse_guide: Tensor, guide: Tensor, value: Tensor, known: Tensor, steps: int) -> Tensor:
+    """coarse (N, 1, h, w), coarse_guide (N, C, h, w); guide (N, C, 2h, 2w), value, known (N, 1, 2h, 2w), known 0 or 1.
 
-    Each pixel is a mean of the four cells around it, by bilinear weights times likeness of colour. Kopf et al., Joint
-    Bilateral Upsampling, SIGGRAPH 2007.
+    Returns (N, 1, 2h, 2w): the coarse values brought over along colour, and what they leave unexplained of the known
+    ones spread along colour over 2^steps - 1 cells.
+    """
+    dense, agreement = doubled(coarse, coarse_guide, guide)
+    links = [_links(guide, dim, steps) for dim in (-1, -2)]
+    # A cell of another colour lies across an edge, and its value is of neither side: others say more.
+    dense = _ratio(_spread(torch.cat([dense * agreement, agreement], dim=1), links))
+    return dense + _ratio(_spread(torch.cat([(value - dense) * known, known], dim=1), links), _FADE)
+
+
+def doubled(x: Tensor, coarse_guide: Tensor, guide: Tensor) -> tuple[Tensor, Tensor]:
+    """x (N, 1, h, w), coarse_guide (N, C, h, w), guide (N, C, 2h, 2w): two of (N, 1, 2h, 2w).
+
+    Each pixel is a mean of the four cells around it, by bilinear weights times likeness of colour (Kopf et al., Joint
+    Bilateral Upsampling, SIGGRAPH 2007); and the sum of these weights, how far they agree with it, above 0 to 1.
     """
     # The four pixels around each corner of the cells have the same four neighbours.
     pixels = F.pixel_unshuffle(F.pad(guide, (1, 1, 1, 1), mode="replicate"), 2).chunk(guide.shape[1], dim=1)
@@ -34,27 +47,49 @@ def doubled(x: Tensor, coarse_guide: Tensor, guide: Tensor) -> Tensor:
     weights, weighted = [], []
     for down, right in product((0, 1), repeat=2):
         corner = (..., slice(down, down + height), slice(right, right + width))
-        likeness = _likeness(pixels, coarse_guide[corner].split(1, dim=1)) + _LEAST_LIKENESS
+        likeness = _likeness(pixels, coarse_guide[corner].split(1, dim=1)) + _LEAST_AGREEMENT
         rows, columns = (0.75 - 0.5 * (place - far).abs() for far in (down, right))
         weights.append(likeness * (rows.view(2, 1) * columns).view(1, 4, 1, 1))
         weighted.append(weights[-1] * x[corner])
-    return F.pixel_shuffle(_sum(weighted) / _sum(weights), 2)[..., 1:-1, 1:-1]
+    total = _sum(weights)
+    both = F.pixel_shuffle(torch.cat([_sum(weighted) / total, total], dim=1), 2)[..., 1:-1, 1:-1]
+    dense, agreement = both.split(1, dim=1)
+    return dense, agreement
 
 
-def spread_near(value: Tensor, known: Tensor, guide: Tensor, times: int) -> Tensor:
-    """value, known (N, 1, H, W), known 0 or 1; guide (N, C, H, W): (N, 1, H, W), 0 where nothing reaches.
+def _links(guide: Tensor, dim: int, steps: int) -> list[Tensor]:
+    """What each cell weighs for the one 1, 2, 4, ... cells before it along an axis, (N, 1, H, W) each."""
+    near = guide - _shifted(guide, dim, 1)
+    links = [torch.exp(_sum(near.abs().split(1, dim=1)) / -_COLOUR_STEP - 1 / _REACH)]
+    while len(links) < steps:
+        links.append(links[-1] * _shifted(links[-1], dim, 2 ** (len(links) - 1)))
+    return links
 
-    Weighted means of the known, which reach ``times`` cells far. Weights are products along rows, then columns, of
-    likenesses of colour from cell to cell. Knutsson, Westin, Normalized and Differential Convolution, CVPR 1993.
+
+def _spread(x: Tensor, links: list[list[Tensor]]) -> Tensor:
+    """Weighted sums of (N, C, H, W) along rows, then columns, the same shape.
+
+    A weight is the product of those from cell to cell, as in the domain transform (Gastal, Oliveira, SIGGRAPH 2011).
+    Each step doubles how far the sums reach, as in a parallel scan (Hillis, Steele, CACM 1986).
     """
-    sums = torch.cat([value * known, known], dim=1)
-    links = [_NEIGHBOUR * _likeness(*(part.split(1, dim=1) for part in _neighbours(guide, dim))) for dim in (-1, -2)]
-    for _ in range(times):
-        for dim, link in zip((-1, -2), links, strict=True):
-            first, second = _neighbours(sums, dim)
-            sums = sums + _shifted(first * link, dim, 1) + _shifted(second * link, dim, -1)
-    total, reach = sums.split(1, dim=1)
-    return total / (reach + _FADE)
+    for dim, of_axis in zip((-1, -2), links, strict=True):
+        before = behind = x
+        for step, link in enumerate(of_axis):
+            before = before + link * _shifted(before, dim, 2**step)
+            behind = behind + _shifted(link * behind, dim, -(2**step))
+        x = before + behind - x
+    return x
+
+
+def _ratio(sums: Tensor, fade: float = 0.0) -> Tensor:
+    """Of the two channels."""
+    total, weight = sums.split(1, dim=1)
+    return total / (weight + fade)
+
+
+def _shifted(x: Tensor, dim: int, by: int) -> Tensor:
+    """Moved by so many cells along the last axis or the last but one, zeros behind it."""
+    return F.pad(x, (by, -by) if dim == -1 else (0, 0, by, -by))
 
 
 def _likeness(colours: tuple[Tensor, ...], others: tuple[Tensor, ...]) -> Tensor:
@@ -62,17 +97,5 @@ def _likeness(colours: tuple[Tensor, ...], others: tuple[Tensor, ...]) -> Tensor
     return torch.exp(_sum([(a - b).abs() for a, b in zip(colours, others, strict=True)]) / -_COLOUR_STEP)
 
 
-def _sum(terms: list[Tensor]) -> Tensor:
+def _sum(terms: list[Tensor] | tuple[Tensor, ...]) -> Tensor:
     return reduce(torch.add, terms)
-
-
-def _neighbours(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """All but the last and all but the first along an axis."""
-    count = x.shape[dim] - 1
-    return x.narrow(dim, 0, count), x.narrow(dim, 1, count)
-
-
-def _shifted(x: Tensor, dim: int, by: int) -> Tensor:
-    """With a zero before (by 1) or behind (by -1) along the last axis but one or the last."""
-    before, behind = (1, 0) if by > 0 else (0, 1)
-    return F.pad(x, (before, behind) if dim == -1 else (0, 0, before, behind))

@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .along_colour import doubled, spread_near
+from .along_colour import finer
 from .blocks import mean_pool, pool_measured
 
-_TIMES = 2  # to spread what is left, at 1/2 and at 1/4 of the resolution
+_STEPS = (1, 3, 3)  # of spreading at 1/4 and at 1/2 of the resolution
 # Chosen on two frames each of the recorded sets for training and validation, under four patterns of holes; flat around
 # the optimum.
 _REACH = 5.0  # cells over which a weight falls to 1/e
@@ -57,11 +57,9 @@ class HoleFilling(nn.Module):
         total, weight = spread(torch.cat([(values[-1] - planes) * known, known], dim=1), rows, columns).split(1, dim=1)
         distance = torch.log2(1 + 1 / weight.clamp(min=_LEAST_WEIGHT)) / _LOG_DISTANCE_UNIT
 
-        filled = doubled(planes + total / (weight + _FADE), guides[3], guides[2])
-        filled = filled + spread_near(values[2] - filled, knowns[2], guides[2], _TIMES)
-        filled = doubled(filled, guides[2], guides[1])
-        filled = filled + spread_near(values[1] - filled, knowns[1], guides[1], _TIMES)
-        filled = doubled(filled, guides[1], guides[0])
+        filled = planes + total / (weight + _FADE)
+        for level in (2, 1, 0):
+            filled = finer(filled, guides[level + 1], guides[level], values[level], knowns[level], _STEPS[level])
         filled = _within_range(filled, value, measured)
         return torch.lerp(filled, value, measured), distance
 

@@ -13,7 +13,7 @@ own measurement. Edges stay sharp because a network need only say which side a p
 
 Depth goes in as differences to its surroundings, and what comes out is scaled to their size.
 
-Shapes, channels c0..c3: features (99, H/4, W/4) → c0 at 1/4 → c1 at 1/8 → c2 at 1/16 → c3 at 1/32, two convolutions
+Shapes, channels c0..c3: features (64 + 35, H/4, W/4) → c0 at 1/4 → c1 at 1/8 → c2 at 1/16 → c3 at 1/32, two convolutions
 each → up again, 1x1, bilinear, added, one convolution each → head (5·16 + 2, H/4, W/4) → shuffle (2, H, W).
 """
 
@@ -29,7 +29,7 @@ from .blocks import START_LOG_B, STEP, conv, mean_pool, pool_measured, stretch, 
 from .shell import CoreInputs, Method
 
 _FOLD = 4
-_FEATURES = (3 + 3) * _FOLD**2 + 3
+_IMAGE_FEATURES, _DEPTH_FEATURES = (3 + 1) * _FOLD**2, 2 * _FOLD**2 + 3
 _SURROUNDINGS = 9  # cells across
 _GAIN = 4.0  # of what is chosen by: choices should be made early in training
 _COLOUR_SIGMA = 0.1  # of 0..1
@@ -42,7 +42,10 @@ class Lite(nn.Module):
     def __init__(self, channels: tuple[int, ...]):
         super().__init__()
         pairs = list(pairwise(channels))
-        self.encoder = nn.ModuleList([nn.Sequential(conv(_FEATURES, channels[0]), conv(channels[0], channels[0]))])
+        # Two halves of one convolution, because int8 suits only one: a step of 1/255 would hide the fine relief.
+        self.of_image = nn.Conv2d(_IMAGE_FEATURES, channels[0], 3, padding=1, bias=False)
+        self.of_depth = nn.Conv2d(_DEPTH_FEATURES, channels[0], 3, padding=1)
+        self.encoder = nn.ModuleList([conv(channels[0], channels[0])])
         self.encoder.extend(
             nn.Sequential(conv(fine + 1, coarse, stride=2), conv(coarse, coarse)) for fine, coarse in pairs
         )
@@ -64,7 +67,8 @@ class Lite(nn.Module):
 
         depths = stretch(prefill - cells), stretch((sparse - cells) * measured)
         distance = upsample(inputs.distance, prefill.shape[-1] // inputs.distance.shape[-1])
-        x = torch.cat([2 * image, measured, *depths, cells, levels[0].relief(), distance], dim=1)
+        x = self.of_image(torch.cat([2 * image, measured], dim=1))
+        x = torch.relu(x + self.of_depth(torch.cat([*depths, cells, levels[0].relief(), distance], dim=1)))
         skips = [self.encoder[0](x)]
         for stage, level in zip(self.encoder[1:], levels, strict=False):
             skips.append(stage(torch.cat([skips[-1], level.relief()], dim=1)))
@@ -154,6 +158,5 @@ METHOD = Method(
     paper="ours",
     inputs="image, depth",
     sizes={"small": {"channels": (32, 64, 128, 256)}, "full": {"channels": (64, 128, 256, 384)}},
-    # Its inputs range from image to log-depth, and one step of 1/255 for all of them hides the fine relief.
-    precise=("encoder.0.0",),
+    precise=("of_depth",),
 )
