@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from .along_colour import finer
 from .blocks import mean_pool, pool_measured
 
-_STEPS = (1, 3, 3)  # of spreading at 1/4 and at 1/2 of the resolution
+_STEPS = (1, 3, 3)  # of spreading at the full, a half and a quarter of the resolution
 # Chosen on two frames each of the recorded sets for training and validation, under four patterns of holes; flat around
 # the optimum.
 _REACH = 5.0  # cells over which a weight falls to 1/e

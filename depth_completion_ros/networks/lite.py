@@ -13,8 +13,9 @@ own measurement. Edges stay sharp because a network need only say which side a p
 
 Depth goes in as differences to its surroundings, and what comes out is scaled to their size.
 
-Shapes, channels c0..c3: features (64 + 35, H/4, W/4) → c0 at 1/4 → c1 at 1/8 → c2 at 1/16 → c3 at 1/32, two convolutions
-each → up again, 1x1, bilinear, added, one convolution each → head (5·16 + 2, H/4, W/4) → shuffle (2, H, W).
+Shapes, channels c0..c3: features (64 + 35, H/4, W/4) → c0 at 1/4 → c1 at 1/8 → c2 at 1/16 → c3 at 1/32, two
+convolutions each → up again, 1x1, bilinear, added, one convolution each → head (5·16 + 2, H/4, W/4) → shuffle
+(2, H, W).
 """
 
 from __future__ import annotations
