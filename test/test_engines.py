@@ -68,6 +68,16 @@ def test_openvino_gives_the_answer_of_pytorch(name, precision):
     engine.close()
 
 
+def test_torch_engine_takes_installed_weights_by_name_and_random_ones_where_there_are_none(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEPTH_COMPLETION_MODELS", str(tmp_path))
+    random = open_engine("torch", "lite-full", profile=PROFILE)
+    save_weights(WeightedNetwork(stirred("lite"), PROFILE.name), tmp_path / f"lite-small-{PROFILE.name}.safetensors")
+    engine = open_engine("torch", "lite", profile=PROFILE)
+    assert (random.trained, random.model, engine.trained) == (False, "lite-full (untrained)", True)
+    for frame in FRAMES.values():
+        assert relative_rmse(engine.run(*frame)[0], reference("lite", frame)[0]) < 1e-2
+
+
 @pytest.mark.parametrize("name", names())
 def test_float16_graphs_are_within_one_percent(name):
     """By ONNX Runtime, which rounds each operator's result to the type in the file: bfloat16 plays no part here."""

@@ -7,8 +7,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="the networks need PyTorch")
 
 from depth_completion_ros.cli import main  # noqa: E402
+from depth_completion_ros.engines.model_file import find_weights_file  # noqa: E402
 from depth_completion_ros.networks import SIZES, create, method, names  # noqa: E402
-from depth_completion_ros.networks.command import cost, weights_file  # noqa: E402
+from depth_completion_ros.networks.command import cost  # noqa: E402
 
 
 def test_every_network_has_its_line(capsys):
@@ -19,7 +20,7 @@ def test_every_network_has_its_line(capsys):
     for line in lines:
         name, size = line.split()[:2]
         assert method(name).paper in line and method(name).inputs in line
-        assert line.endswith("untrained") == (not weights_file(name, size).is_file())
+        assert line.endswith("untrained") == (find_weights_file(f"{name}-{size}") is None)
 
 
 def test_cost_is_that_of_the_network():

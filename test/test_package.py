@@ -35,6 +35,7 @@ OPTIONAL_MODULES = {
     "safetensors",
     "onnx",
     "onnxscript",
+    "onnx_ir",
     "nncf",
     "openvino",
     "onnxruntime",

@@ -13,6 +13,7 @@ pytest.importorskip("safetensors", reason="weights files need it")
 from safetensors.torch import save_file  # noqa: E402
 from test_networks import frame, stirred  # noqa: E402
 
+from depth_completion_ros.engines import model_file  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
 from depth_completion_ros.networks import command, names  # noqa: E402
 from depth_completion_ros.networks.weights import (  # noqa: E402
@@ -91,12 +92,13 @@ def test_metadata_is_the_file_formats_own(tmp_path):
 
 def test_weights_of_a_sensor_go_before_those_of_all_and_are_listed(tmp_path, monkeypatch, capsys):
     (tmp_path / "models").mkdir()
-    monkeypatch.setattr(command, "share_directory", lambda: tmp_path)
+    monkeypatch.setattr(model_file, "share_directory", lambda: tmp_path)
+    monkeypatch.setenv(model_file.DIRECTORY_VARIABLE, str(tmp_path / "none"))
     monkeypatch.setattr(command, "cost", lambda name, size: (0, 0))
     for profile, minutes in (("any", "61.7"), ("lidar", "5")):
         path = tmp_path / "models" / f"lite-small{'' if profile == 'any' else '-lidar'}.safetensors"
         save_weights(WeightedNetwork(stirred("lite"), profile), path, {"minutes": minutes})
-    chosen = [load_weights(command.weights_file("lite", "small", profile)).profile for profile in ("kinect", "lidar")]
+    chosen = [load_weights(model_file.find_weights_file("lite", profile)).profile for profile in ("kinect", "lidar")]
     assert chosen == ["any", "lidar"]
     assert command.run(argparse.Namespace()) == 0
     lines = capsys.readouterr().out.splitlines()

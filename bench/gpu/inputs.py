@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from depth_completion_ros.data.frames import read_source, resized
+from depth_completion_ros.engines.model_file import find_weights_file
 from depth_completion_ros.frame import RgbdFrame
-from depth_completion_ros.networks.command import weights_file
 from depth_completion_ros.networks.weights import WeightedNetwork, save_weights, untrained
 from depth_completion_ros.resources import share_directory
 
@@ -34,8 +34,8 @@ def weights(state: Path, name: str, size: str) -> Path:
     path = state / "weights" / f"{name}-{size}.safetensors"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        if (shipped := weights_file(name, size)).is_file():
-            shutil.copyfile(shipped, path)
+        if installed := find_weights_file(f"{name}-{size}"):
+            shutil.copyfile(installed, path)
         else:
             network = untrained(name, size).network
             generator = torch.Generator().manual_seed(0)

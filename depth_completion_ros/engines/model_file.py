@@ -1,6 +1,7 @@
 """Network files: ONNX with metadata that says what is inside. Read here without any library, and found by name.
 
-``depth-completion export`` writes them as ``NAME-SIZE-PRECISION-HEIGHTxWIDTH.onnx``, or ``…-dynamic.onnx``.
+``depth-completion export`` writes them as ``NAME-SIZE-PRECISION-HEIGHTxWIDTH.onnx``, or ``…-dynamic.onnx``, from
+weights, which lie beside them as ``NAME-SIZE.safetensors``, or ``NAME-SIZE-PROFILE.safetensors``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from ..errors import ConfigurationError
 from ..resources import PACKAGE, share_directory
 
 SUFFIX = ".onnx"
+WEIGHTS_SUFFIX = ".safetensors"
 DIRECTORY_VARIABLE = "DEPTH_COMPLETION_MODELS"
 
 # Field numbers of ONNX's ModelProto and StringStringEntryProto (onnx.proto) and the wire types of protobuf.
@@ -95,6 +97,16 @@ def find_model_file(name: str = "auto", *precisions: str) -> ModelFile:
             f"{directories}: make one with depth-completion export, or give the path of an {SUFFIX} file"
         )
     return min(found, key=lambda file: (not file.trained, wanted.index(file.precision), file.height is not None))
+
+
+def find_weights_file(name: str, profile: str = "") -> Path | None:
+    """The trained weights of a network ("lite", "nlspn-full"; "small" where no size is said), those for the profile of
+    a sensor before those for any; None where there are none.
+    """
+    stem = name if "-" in name else f"{name}-small"
+    stems = [f"{stem}-{profile}", stem] if profile else [stem]
+    paths = (directory / f"{each}{WEIGHTS_SUFFIX}" for each in stems for directory in model_directories())
+    return next((path for path in paths if path.is_file()), None)
 
 
 def model_files(name: str = "auto") -> tuple[list[ModelFile], list[ConfigurationError]]:

@@ -12,13 +12,14 @@ from ..contract import INPUTS, MULTIPLE
 from ..errors import ConfigurationError
 from ..profiles import Profile
 from . import Engine
+from .model_file import find_weights_file
 
 _WARM_UP = 3  # runs before a CUDA graph is recorded, so that libraries have chosen their kernels
 
 
 class TorchEngine(Engine):
-    """A network by name with random weights ("lite", "nlspn-full"; "auto" is lite), or a weights file that training
-    wrote. Takes any size.
+    """A network by name ("lite", "nlspn-full"; "auto" is lite), with random weights where ``find_weights_file`` has
+    none, or a weights file that training wrote. Takes any size.
 
     On a CPU float32. On a GPU float16, channels last, one CUDA graph for each size.
     threads: CPU threads, 0 = as PyTorch likes; a setting of the whole process.
@@ -36,11 +37,13 @@ class TorchEngine(Engine):
         from ..networks.half import HalfPrecision, fold_batch_norm
         from ..networks.weights import load_weights, untrained
 
-        if Path(model).suffix:
-            weighted = load_weights(Path(model).expanduser())
-        else:
-            name, _, size = ("lite" if model == "auto" else model).partition("-")
+        model = "lite" if model == "auto" else model
+        path = Path(model).expanduser() if Path(model).suffix else find_weights_file(model, profile.name)
+        if path is None:
+            name, _, size = model.partition("-")
             weighted = untrained(name, size or "small")
+        else:
+            weighted = load_weights(path)
         self.trained = weighted.trained
         self.model = f"{weighted.network.name}-{weighted.network.size}" + ("" if self.trained else " (untrained)")
         if threads:

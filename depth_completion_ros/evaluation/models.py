@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from pathlib import Path
 
 from ..completer import DepthCompleter
 from ..engines import model_names
 from ..engines.classical_models import MEASURED, check_requirements
-from ..engines.model_file import find_model_file, model_directories, network_names
+from ..engines.model_file import (
+    WEIGHTS_SUFFIX,
+    find_model_file,
+    find_weights_file,
+    model_directories,
+    network_names,
+)
 from ..errors import ConfigurationError
 from ..profiles import Profile
 
 BASELINES = tuple(name for name in model_names("classical") if name != MEASURED)
 PREFILLS = {"prefill": True, "prefill-depth": False}  # and whether the image guides them
-WEIGHTS_SUFFIX = ".safetensors"
 
 
 def open_model(name: str, profile: Profile) -> DepthCompleter:
@@ -32,9 +36,8 @@ def open_model(name: str, profile: Profile) -> DepthCompleter:
             raise ConfigurationError(f"the model {name} needs PyTorch ({error}): pip install torch") from error
         return DepthCompleter(profile, PrefillEngine(name, PREFILLS[name]))
     engine, _, model = name.rpartition(":")
-    weights = _weights_file(model)
-    if weights and (engine == "torch" or not (engine or _has_network_file(model))):
-        engine, model = "torch", str(weights)
+    if not engine and (model.endswith(WEIGHTS_SUFFIX) or (find_weights_file(model) and not _has_network_file(model))):
+        engine = "torch"
     return DepthCompleter(profile, engine or "auto", model)
 
 
@@ -43,15 +46,6 @@ def default_models() -> list[str]:
     weights = [path.stem for directory in model_directories() for path in sorted(directory.glob(f"*{WEIGHTS_SUFFIX}"))]
     by_torch = [f"torch:{stem}" for stem in dict.fromkeys(weights)] if find_spec("torch") else []
     return [*filter(_usable, BASELINES), *by_torch, *(name for name in network_names() if _is_trained(name))]
-
-
-def _weights_file(model: str) -> Path | None:
-    """The weights that a network's name, "small" where no size is said, or a path stands for."""
-    if model.endswith(WEIGHTS_SUFFIX):
-        return Path(model)
-    stem = model if "-" in model else f"{model}-small"
-    paths = [directory / f"{stem}{WEIGHTS_SUFFIX}" for directory in model_directories()]
-    return next((path for path in paths if path.is_file()), None)
 
 
 def _has_network_file(model: str) -> bool:

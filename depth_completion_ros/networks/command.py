@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..resources import share_directory
+from ..engines.model_file import WEIGHTS_SUFFIX, model_directories
 from . import SIZES, create, method, names
 
 if TYPE_CHECKING:
@@ -35,20 +34,13 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def weights_file(name: str, size: str, profile: str = "") -> Path:
-    """Where the trained weights of a network lie once there are any: those for a sensor's profile if there are such."""
-    directory = share_directory() / "models"
-    own = directory / f"{name}-{size}-{profile}.safetensors"
-    return own if own.is_file() else directory / f"{name}-{size}.safetensors"
-
-
 def _trained(name: str, size: str) -> str:
     """The sensors that there are trained weights for, and how long each training took."""
     from .weights import read_metadata
 
-    found = [
-        read_metadata(path) for path in sorted(weights_file(name, size).parent.glob(f"{name}-{size}*.safetensors"))
-    ]
+    patterns = [f"{name}-{size}{WEIGHTS_SUFFIX}", f"{name}-{size}-*{WEIGHTS_SUFFIX}"]
+    paths = [path for directory in model_directories() for each in patterns for path in sorted(directory.glob(each))]
+    found = [read_metadata(path) for path in paths]
     origins = (f"{about['profile']} ({float(about.get('minutes', 'nan')):.0f} min)" for about in found)
     return f"trained: {', '.join(origins)}" if found else "untrained"
 

@@ -103,10 +103,27 @@ def _onnx(network: torch.nn.Module, height: int, width: int, dynamic: bool) -> A
             input_names=INPUTS,
             output_names=OUTPUTS,
             dynamic_shapes=shapes,
+            optimize=False,
             verbose=False,
         )
     assert program is not None  # None only where torch writes the file by itself
+    _tidy(program.model)
     return program.model_proto
+
+
+def _tidy(model: Any) -> None:
+    """Compute what is constant and leave out what is double or unused.
+
+    PyTorch's own optimisation looks for patterns too, which takes longer than all of the export, and leaves no engine
+    less to do.
+    """
+    from onnx_ir.passes.common import CommonSubexpressionEliminationPass, LiftConstantsToInitializersPass
+    from onnxscript.optimizer import fold_constants, remove_unused_nodes
+
+    fold_constants(model)
+    CommonSubexpressionEliminationPass()(model)
+    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    remove_unused_nodes(model)
 
 
 def _quantised(model: Any, calibration: Sequence[Feed], precise: tuple[str, ...]) -> Any:

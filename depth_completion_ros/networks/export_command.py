@@ -17,11 +17,10 @@ from ..completer import DepthCompleter
 from ..contract import INPUTS, MULTIPLE, PRECISIONS
 from ..data.frames import read_source, resized
 from ..engines import Engine
-from ..engines.model_file import model_directories
+from ..engines.model_file import find_weights_file, model_directories
 from ..errors import ConfigurationError
 from ..resources import share_directory
 from . import SIZES, names
-from .command import weights_file
 
 _EXAMPLE_SIZE = "480x640"  # of the frames that calibrate and measure a network for any size
 _FRAMES = 16  # for calibration; as many again, that it has not seen, measure the difference
@@ -50,8 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from .weights import load_weights, untrained
 
     console = Console(stderr=True)
-    installed = weights_file(args.model, args.network_size, args.profile)
-    source = args.weights or (installed if installed.is_file() else None)
+    source = args.weights or find_weights_file(f"{args.model}-{args.network_size}", args.profile)
     weighted = load_weights(source) if source is not None else untrained(args.model, args.network_size)
     network = weighted.network
     if (network.name, network.size) != (args.model, args.network_size):
