@@ -15,7 +15,7 @@ pytest.importorskip("rclpy", reason="needs rclpy: install the extra `ros` or sou
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from ros_graph import PERIOD_NS, START_NS, RosGraph, camera_info, image_message, pixels_of, scene, stamped
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 
 pytestmark = pytest.mark.ros
 
@@ -143,6 +143,23 @@ def test_the_watchdog_names_the_input_that_stopped(graph, stops):
 def test_the_watchdog_says_when_nobody_publishes(graph):
     ros = graph(watchdog__timeout=0.2)
     assert ros.spin(lambda: "nobody publishes it" in ros.diagnostics()[0].message)
+
+
+@pytest.mark.parametrize(
+    ("input_name", "topic", "message_type", "transport"),
+    [
+        ("rgb", "rgb/image_rect_color/compressed", CompressedImage, "compressed"),
+        ("depth", "depth_registered/image_rect", Image, "raw"),
+    ],
+)
+def test_images_that_come_by_another_transport_are_pointed_out(graph, input_name, topic, message_type, transport):
+    ros = graph(watchdog__timeout=0.2, depth__transport="compressedDepth")
+
+    def named() -> bool:
+        ros.publish(topic, message_type())
+        return f"images come as /{topic}: set {input_name}.transport to {transport}" in ros.diagnostics()[0].message
+
+    assert ros.spin(named, 8.0)
 
 
 def test_an_incompatible_qos_is_named(graph):

@@ -24,6 +24,7 @@ try:
 except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
+_TRANSPORTS = {"rgb": "compressed", "depth": "compressedDepth"}  # beside raw
 # Keep last 2, best effort: the QoS of a camera driver, and old images are of no use.
 _INPUT_QOS = QoSProfile(depth=2, reliability=ReliabilityPolicy.BEST_EFFORT)
 
@@ -91,7 +92,7 @@ class Inputs:
             if one.incompatible:
                 why = f"its publisher offers an incompatible QoS ({one.incompatible}): override it with qos_overrides"
             elif self._node.count_publishers(one.topic) == 0:
-                why = "nobody publishes it: check the driver and the remapping"
+                why = self._elsewhere(name) or "nobody publishes it: check the driver and the remapping"
             else:
                 why = f"its publisher has sent nothing for {now - one.last_received:.1f} s: check the driver"
             lines[f"silent_{name}"] = f"no {name} on {one.topic}: {why}"
@@ -102,6 +103,15 @@ class Inputs:
                 f"{self._parameters['sync.slop']:g} s: use one clock for both, or a larger sync.slop"
             )
         return lines
+
+    def _elsewhere(self, name: str) -> str:
+        """What to do where images come by another transport than the one subscribed to; empty if they do not."""
+        topic, transport = self._inputs[name].topic, _TRANSPORTS.get(name, "")
+        compressed = topic.endswith(f"/{transport}")
+        other = topic.removesuffix(f"/{transport}") if compressed else f"{topic}/{transport}"
+        if not transport or self._node.count_publishers(other) == 0:
+            return ""
+        return f"images come as {other}: set {name}.transport to {'raw' if compressed else transport}"
 
     def _subscribe(self, name: str, message_type: type, topic: str, transport: str = "") -> None:
         # As image_transport does it: the transport's suffix follows the remapped name.
