@@ -24,7 +24,6 @@ def _directory() -> tempfile.TemporaryDirectory:
     return tempfile.TemporaryDirectory(prefix="network_files_")
 
 
-@functools.cache
 def network_file(
     name: str,
     precision: str = "fp32",
@@ -38,10 +37,15 @@ def network_file(
 
     profile: not empty, the file says that it is trained for this one.
     """
+    return _file(name, precision, height, width, dynamic, profile)
+
+
+@functools.cache  # which takes arguments left out for others than the same ones given
+def _file(name: str, precision: str, height: int, width: int, dynamic: bool, profile: str) -> Path:
     size = "dynamic" if dynamic else f"{height}x{width}"
     path = Path(_directory().name) / f"{name}-small-{precision}-{size}{'-trained' if profile else ''}.onnx"
     if profile:  # the same network: only what the file says of it differs
-        model = onnx.load(network_file(name, precision, height, width, dynamic=dynamic))
+        model = onnx.load(_file(name, precision, height, width, dynamic, ""))
         metadata = {entry.key: entry.value for entry in model.metadata_props}
         onnx.helper.set_model_props(model, metadata | {"profile": profile, "trained": "true"})
         onnx.save(model, path)
