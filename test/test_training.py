@@ -110,12 +110,12 @@ def test_training_learns_and_its_average_follows():
     """What no prefill knows, that surfaces curve: the averaged network must come to know it."""
     learner = trainer(tiny(batch=8, ema_decay=0.9, learning_rate=1e-3))
     totals = [float(learner.train_step(step / 300)["relative_l1"]) for step in range(300)]
-    assert sum(totals[-5:]) < 0.75 * sum(totals[:5])
+    assert sum(totals[-5:]) < 0.5 * sum(totals[:5])
     test = bowls(8, generator(99), generator(98))
     with torch.no_grad():
         averaged = learner.ema(test.image, test.depth, test.scale)[0]
         start = trainer(tiny()).ema(test.image, test.depth, test.scale)[0]
-    assert (averaged - test.target).abs().mean() < 0.8 * (start - test.target).abs().mean()
+    assert (averaged - test.target).abs().mean() < 0.4 * (start - test.target).abs().mean()
 
 
 def test_average_is_exponential():

@@ -36,7 +36,8 @@ def open_model(name: str, profile: Profile) -> DepthCompleter:
             raise ConfigurationError(f"the model {name} needs PyTorch ({error}): pip install torch") from error
         return DepthCompleter(profile, PrefillEngine(name, PREFILLS[name]))
     engine, _, model = name.rpartition(":")
-    if not engine and (model.endswith(WEIGHTS_SUFFIX) or (find_weights_file(model) and not _has_network_file(model))):
+    has_weights = model.endswith(WEIGHTS_SUFFIX) or find_weights_file(model, profile.name)
+    if not engine and has_weights and not _has_network_file(model):
         engine = "torch"
     return DepthCompleter(profile, engine or "auto", model)
 
