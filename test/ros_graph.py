@@ -22,6 +22,7 @@ from depth_completion_ros.node.completion_node import CompletionNode
 START_NS = 1_700_000_000_000_000_000
 PERIOD_NS = 33_333_333
 FRAME_ID = "camera_color_optical_frame"
+DEFAULTS = {"engine": "classical", "watchdog.timeout": 60.0}
 
 
 def stamped(message: Any, stamp_ns: int, frame_id: str = FRAME_ID) -> Any:
@@ -67,15 +68,14 @@ def scene(width: int = 160, height: int = 120) -> tuple[np.ndarray, np.ndarray]:
 class RosGraph:
     """One node under test and one peer in a context of their own; ``close`` leaves nothing behind.
 
-    The node runs the classical engine unless ``parameters`` ask for another: it serves from the first frame on.
+    Unless ``parameters`` say otherwise, the node runs the classical engine, which serves from the first frame on, and
+    lets a minute pass before it calls an input silent: the time a test spends on other things is no fault of its own.
     """
 
     def __init__(self, parameters: dict[str, Any] | None = None, listen: tuple[tuple[type, str], ...] = ()):
         self.context = Context()
         rclpy.init(context=self.context)
-        overrides = [
-            Parameter(name, value=value) for name, value in ({"engine": "classical"} | (parameters or {})).items()
-        ]
+        overrides = [Parameter(name, value=value) for name, value in (DEFAULTS | (parameters or {})).items()]
         self.node = CompletionNode(context=self.context, parameter_overrides=overrides)
         self.peer = Node("peer", context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)

@@ -164,7 +164,8 @@ def test_images_that_come_by_another_transport_are_pointed_out(graph, input_name
 
 def test_an_incompatible_qos_is_named(graph):
     """A subscription overridden to reliable never hears a best-effort camera: the topic and the policy are said."""
-    ros = graph(**{"qos_overrides./rgb/image_rect_color.subscription.reliability": "reliable"})
+    reliable = {"qos_overrides./rgb/image_rect_color.subscription.reliability": "reliable"}
+    ros = graph(watchdog__timeout=0.2, **reliable)
     best_effort = QoSProfile(depth=2, reliability=ReliabilityPolicy.BEST_EFFORT)
     ros.publish("rgb/image_rect_color", stamped(rgb_image(), START_NS), best_effort)
     assert ros.spin(lambda: ros.problems().get("qos") == 1)

@@ -30,7 +30,7 @@ def ros(tmp_path, monkeypatch) -> Iterator[RosGraph]:
     monkeypatch.setenv("DEPTH_COMPLETION_MODELS", str(tmp_path))
     shutil.copy(network_file("lite", dynamic=True, profile="kinect"), tmp_path / "lite-trained.onnx")
     shutil.copy(network_file("lite", dynamic=True), tmp_path / "lite-random.onnx")
-    graph = RosGraph({"engine": "classical"})
+    graph = RosGraph()
     yield graph
     graph.close()
 
