@@ -12,10 +12,18 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch")
 
 from frame_sets import edit_meta, write_meta  # noqa: E402
 
+from depth_completion_ros.data.scene_batch import Material  # noqa: E402
 from depth_completion_ros.data.sensors import HoleMasks  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
 from depth_completion_ros.training import synthetic  # noqa: E402
-from depth_completion_ros.training.batches import Batches, nearness, real_source, synthetic_source, with_scale  # noqa: E402
+from depth_completion_ros.training.batches import (  # noqa: E402
+    Batches,
+    clean_source,
+    nearness,
+    real_source,
+    synthetic_source,
+    with_scale,
+)
 from depth_completion_ros.training.hiding import HOLES, PATTERNS, Hiding, as_scene  # noqa: E402
 from depth_completion_ros.training.real_frames import RealFrames  # noqa: E402
 from depth_completion_ros.training.recipe import read_recipe  # noqa: E402
@@ -176,6 +184,27 @@ def test_synthetic_target_is_the_true_depth_as_far_as_it_can_be_known():
     assert torch.equal(batch.target, floor)
     farthest = floor[floor <= 2].max()
     assert torch.equal(batch.weight > 0, (floor > 0) & (floor <= 1.25 * farthest))
+
+
+@pytest.mark.parametrize("name", [HOLES, *PATTERNS])
+def test_clean_scenes_show_true_depth_but_of_glass(name):
+    """Of every pattern: what is shown is exact, but for a grid whose samples are means of their blocks."""
+    recipe = dataclasses.replace(read_recipe("unet"), crop=64, hiding={name: 1.0})
+    depth = torch.linspace(1.0, 1.1, 64).expand(6, 1, 64, 64)
+
+    def scenes(count, size, choices, noise):
+        scene = as_scene(torch.rand(count, 3, size, size, generator=noise), depth)
+        scene.material[..., :16, :] = Material.GLASS
+        return scene
+
+    batch = clean_source(scenes, None, recipe)(6, generator(), generator(1))
+    shown = batch.depth > 0
+    error = (batch.depth - depth).abs()[shown].max()
+    assert error < 0.1 / 64 * 16 if name == "grid" else error == 0
+    assert not shown[..., :16, :].any() and shown.flatten(1).any(dim=1).all()
+    assert torch.equal(batch.target, depth) and (batch.weight[~shown] > 0).all()
+    exact = batch.depth == depth
+    assert batch.weight[exact].max() <= recipe.shown_weight < batch.weight[~shown].max()
 
 
 def test_scenes_on_a_gpu_are_rendered_anew_after_some_uses(monkeypatch):

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from ..data.sensors import Sensor
+from ..data.scene_batch import Material
+from ..data.sensors import HoleMasks, Sensor
 from .hiding import Hiding
 from .real_frames import RealFrames
 from .recipe import Recipe
@@ -69,10 +70,32 @@ def real_source(frames: RealFrames, recipe: Recipe) -> Source:
     def source(count: int, choices: Generator, noise: Generator) -> TrainingBatch:
         image, target = frames.sample(count, recipe.crop, choices)
         depth = hiding(image, target, choices, noise)
-        weight = torch.where(depth == target, recipe.shown_weight, 1.0) * (target > 0)
-        return with_scale(image, depth, target, weight, noise)
+        return with_scale(image, depth, target, _hidden_most(depth, target, recipe), noise)
 
     return source
+
+
+def clean_source(scenes: Scenes, masks: HoleMasks | None, recipe: Recipe) -> Source:
+    """Procedural scenes of which a part is hidden and the rest exact, as of renderings, fused scans and good sensors.
+
+    From noisy sensors alone a network learns to smooth, and does so where there is nothing to smooth. Glass and mirrors
+    are hidden: no sensor measures them.
+    """
+    hiding = Hiding(recipe.hiding, masks, noisy=False)
+
+    def source(count: int, choices: Generator, noise: Generator) -> TrainingBatch:
+        scene = scenes(count, recipe.crop, choices, noise)
+        seen = scene.depth * ((scene.material != Material.GLASS) & (scene.material != Material.MIRROR))
+        depth = hiding(scene.image, seen, choices, noise)
+        weight = _hidden_most(depth, scene.depth, recipe) * knowable(scene.depth, depth)
+        return with_scale(scene.image, depth, scene.depth, weight, noise)
+
+    return source
+
+
+def _hidden_most(depth: Tensor, target: Tensor, recipe: Recipe) -> Tensor:
+    """Weights (N, 1, H, W): what is shown teaches no more than to copy."""
+    return torch.where(depth == target, recipe.shown_weight, 1.0) * (target > 0)
 
 
 def synthetic_source(scenes: Scenes, sensor: Sensor, recipe: Recipe) -> Source:

@@ -45,22 +45,32 @@ PATTERNS: dict[str, Sensor] = {
     "rows": rows,
     "grid": LowResolution(_all),
 }
+_NONE = (0.0, 0.0)
+_NOISELESS: dict[str, Sensor] = {
+    "points": SparsePoints(Pattern.UNIFORM, _POINTS, outliers=_NONE, sigma=_NONE),
+    "gradients": SparsePoints(Pattern.GRADIENT, _POINTS, outliers=_NONE, sigma=_NONE),
+    "corners": SparsePoints(Pattern.CORNER, _POINTS, outliers=_NONE, sigma=_NONE),
+    "rows": rows,
+    "grid": LowResolution(_all, sigma=_NONE),
+}
 
 
 class Hiding:
-    """Hides by a pattern for each sample. weights: of the names in ``PATTERNS`` and ``HOLES``, which hides the holes of
-    other frames (masks) and random blocks.
+    """Hides by a pattern for each sample. weights: of the names in ``PATTERNS`` and ``HOLES``, which hides blocks and,
+    if there are masks, the holes of other frames. noisy: whether some patterns add noise to what they show.
     """
 
-    def __init__(self, weights: Mapping[str, float], masks: HoleMasks):
+    def __init__(self, weights: Mapping[str, float], masks: HoleMasks | None, noisy: bool = True):
         def holes(scene: SceneBatch, generator: Generator) -> Tensor:
-            return scene.depth * ~(masks(scene.depth, generator) | contiguous_blocks(scene.depth, generator))
+            hidden = contiguous_blocks(scene.depth, generator)
+            return scene.depth * ~(hidden | masks(scene.depth, generator) if masks is not None else hidden)
 
-        self._patterns = [PATTERNS.get(name, holes) for name in weights]
+        patterns = PATTERNS if noisy else _NOISELESS
+        self._patterns = [patterns.get(name, holes) for name in weights]
         self._weights = torch.tensor(list(weights.values()))
 
     def __call__(self, image: Tensor, depth: Tensor, choices: Generator, noise: Generator) -> Tensor:
-        """depth (N, 1, H, W) [m], 0 = missing, with a part of it set to 0; what some patterns show is noisy.
+        """depth (N, 1, H, W) [m], 0 = missing, with a part of it set to 0.
 
         image (N, 3, H, W), which some patterns follow. choices: on the CPU; noise: on the device of depth.
         """

@@ -20,7 +20,7 @@ from ..resources import share_directory
 from .hiding import HOLES, PATTERNS
 from .losses import LOSSES
 
-SOURCES = ("synthetic", "real")
+SOURCES = ("synthetic", "clean", "real")
 _NOT_RECIPES = ("base", "splits")
 
 

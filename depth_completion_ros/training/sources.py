@@ -10,7 +10,7 @@ from ..data.scenes import KINDS, ScenePool, render_scenes
 from ..data.sensors import PROFILES, SensorMix
 from ..errors import ConfigurationError
 from ..evaluation.samples import open_folder
-from .batches import Source, real_source, synthetic_source
+from .batches import Source, clean_source, real_source, synthetic_source
 from .real_frames import RealFrames
 from .recipe import Recipe, Splits
 from .synthetic import RenderedScenes, Scenes, pooled_scenes, rendered_pool
@@ -39,7 +39,7 @@ def open_sources(
         frames = RealFrames([data / name for name in splits.train], cache, splits.max_turn_rad, device)
         sources["real"] = real_source(frames, recipe)
         contents += frames.contents
-    if recipe.sources.get("synthetic"):
+    if recipe.sources.get("synthetic") or recipe.sources.get("clean"):
         masks = frames.hole_masks() if frames is not None else None
         seed = splits.train_scenes_seed
         scenes: Scenes = RenderedScenes()
@@ -47,7 +47,10 @@ def open_sources(
         if pool is not None or device.type == "cpu":
             opened = ScenePool(pool) if pool else rendered_pool(cache, seed=seed, **recipe.scenes)
             scenes, number = pooled_scenes(opened), f"{len(opened)} of a pool"
-        sources["synthetic"] = synthetic_source(scenes, SensorMix(recipe.profile, masks), recipe)
+        if recipe.sources.get("synthetic"):
+            sources["synthetic"] = synthetic_source(scenes, SensorMix(recipe.profile, masks), recipe)
+        if recipe.sources.get("clean"):
+            sources["clean"] = clean_source(scenes, masks, recipe)
         contents.append(f"procedural scenes: {number}; modelled sensors: {recipe.profile}")
     return sources, contents
 
