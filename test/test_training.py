@@ -193,7 +193,9 @@ def test_every_network_has_a_recipe():
     assert set(names()) <= set(recipe_names())
     for name in recipe_names():
         recipe = read_recipe(name)
-        assert recipe.losses.keys() & {"laplace_nll", "laplace_scale"}, "log_b must be learnt by something"
+        assert recipe.losses.keys() & {"laplace_nll", "laplace_scale", "laplace_crps"}, (
+            "log_b must be learnt by something"
+        )
     assert len({read_recipe(name).hash() for name in recipe_names()}) == len(recipe_names())
 
 

@@ -13,6 +13,7 @@ from depth_completion_ros.training.discriminator import Adversary  # noqa: E402
 from depth_completion_ros.training.losses import ADVERSARIAL, LOSSES, Comparison  # noqa: E402
 
 NAMES = [name for name in LOSSES if name != ADVERSARIAL]
+LOG_B_ALONE = ("laplace_scale", "laplace_crps")
 
 
 def comparison(seed: int = 0, known: float = 0.7, factor: float = 1.0) -> Comparison:
@@ -43,7 +44,7 @@ def test_what_is_unknown_has_no_say(name):
         target = torch.where(c.weight > 0, c.target, filler)
         depth = c.depth.clone().requires_grad_()
         loss = LOSSES[name](c._replace(target=target, depth=depth))
-        if name != "laplace_scale":
+        if name not in LOG_B_ALONE:
             loss.backward()
             assert depth.grad is not None and depth.grad.isfinite().all()
             if name != "spectral_amplitude":  # whose every frequency sees every pixel
@@ -58,7 +59,7 @@ def test_nothing_known_is_no_error(name):
     assert not c.weight.any() and math.isfinite(float(LOSSES[name](c)))
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - {"laplace_nll", "laplace_scale", "total_variation"}))
+@pytest.mark.parametrize("name", sorted({*NAMES} - {*LOG_B_ALONE, "laplace_nll", "total_variation"}))
 def test_truth_is_the_minimum(name):
     c = comparison()
     at_truth = float(LOSSES[name](c._replace(depth=c.target)))
@@ -101,11 +102,34 @@ def test_likelihood_is_greatest_where_b_is_the_mean_error():
     assert values[1] < min(values[0], values[2])
 
 
-def test_scale_loss_teaches_log_b_alone():
+@pytest.mark.parametrize("name", LOG_B_ALONE)
+def test_scale_losses_teach_log_b_alone(name):
     c = comparison()
     depth, log_b = c.depth.clone().requires_grad_(), c.log_b.clone().requires_grad_()
-    LOSSES["laplace_scale"](c._replace(depth=depth, log_b=log_b)).backward()
+    LOSSES[name](c._replace(depth=depth, log_b=log_b)).backward()
     assert depth.grad is None and log_b.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(("name", "outliers_move_it"), [("laplace_scale", True), ("laplace_crps", False)])
+def test_scale_losses_find_the_scale_of_the_errors(name, outliers_move_it):
+    """Of Laplace errors both; where 2 % are off by 50 times the scale, one fits their mean, the other most of them."""
+
+    def fitted(error):
+        log_b = torch.zeros((), requires_grad=True)
+        optimiser = torch.optim.Adam([log_b], 0.1)
+        target = torch.ones(1, 1, 64, 64)
+        for _ in range(120):
+            c = Comparison(error.exp(), log_b.expand_as(target), target, target, target[..., :1, :1], target)
+            optimiser.zero_grad()
+            LOSSES[name](c).backward()
+            optimiser.step()
+        return float(log_b.detach().exp())
+
+    torch.manual_seed(0)
+    error = torch.distributions.Laplace(0, 0.02).sample((1, 1, 64, 64))
+    assert fitted(error) == pytest.approx(0.02, rel=0.1)
+    error[torch.rand(error.shape) < 0.02] = 1.0
+    assert (fitted(error) > 1.5 * 0.02) == outliers_move_it
 
 
 @pytest.mark.parametrize("name", ["sobel", "structure_consistency"])
