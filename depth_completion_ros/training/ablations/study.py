@@ -14,7 +14,6 @@ from rich.console import Console
 from rich.progress import track
 
 from ...errors import ConfigurationError
-from ...networks import create
 from ..batches import Batches, Source
 from ..model_card import commit, device_name
 from ..recipe import Recipe, read_recipe, read_splits
@@ -25,8 +24,8 @@ from . import variants
 from .results import Result, append_result, read_results, table
 from .variant import Variant
 
-# As the recipes have it for a CPU, where more steps teach more than larger crops.
-_SETTINGS = ("batch=4", "crop=128")
+# On a CPU more steps teach more than larger crops; the weights that are scored are averaged over the last hundred.
+_SETTINGS = ("batch=4", "crop=128", "ema_decay=0.99")
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,8 @@ class Study:
         splits = read_splits()
         sources, _ = open_sources(recipe, splits, self.data, self.pool, self.cache, self.device)
         cases = validation_cases(recipe, splits, self.data, self.validation_frames)
-        prefill = create(recipe.network, recipe.size).to(self.device).eval()
-        validation = Validation(cases, prefill, self.device)
+        untrained = variants(recipe.network)[0].build().to(self.device).eval()
+        validation = Validation(cases, untrained, self.device)
         for variant, seed in missing:
             result = self._run_variant(variant, replace(recipe, seed=seed), sources, validation)
             append_result(self.out / "ablations.csv", result)

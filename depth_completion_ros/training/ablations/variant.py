@@ -22,7 +22,11 @@ class Variant:
     change: Callable[[Any], None] = lambda core: None
 
     def build(self) -> CompletionNetwork:
-        """With fresh weights. Whatever is not changed has the weights of the method built from the same seed."""
+        """With fresh weights. Whatever is not changed has the weights of the method built from the same seed.
+
+        Its prefill sees no colour, as in the papers: else next to nothing is left that a short training could add.
+        """
         network = create(self.method)
+        network.guided = False
         self.change(network.core)
         return network
