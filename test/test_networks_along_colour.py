@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the networks need PyTorch")
 
-from depth_completion_ros.networks.along_colour import doubled, finer  # noqa: E402
+from depth_completion_ros.networks.along_colour import doubled, finer, finest  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -83,6 +83,27 @@ def test_spreading_equals_a_loop_over_the_cells_in_reach(steps, reach):
     zeros = torch.zeros(1, 1, 6, 10)
     spread = finer(zeros, torch.nn.functional.avg_pool2d(guide, 2), guide, value, known, steps)
     torch.testing.assert_close(spread, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_finest_step_equals_a_loop_over_the_nine_pixels_around_each():
+    """A mean of what doubling brings, by its agreement, and of what is known, which weighs ten times as much."""
+    torch.manual_seed(0)
+    coarse, guide = torch.randn(1, 1, 4, 5), 0.2 * torch.rand(1, 2, 8, 10)
+    coarse_guide, known = torch.nn.functional.avg_pool2d(guide, 2), (torch.rand(1, 1, 8, 10) < 0.3).float()
+    value = torch.randn(1, 1, 8, 10) * known
+    dense, agreement = doubled(coarse, coarse_guide, guide)
+    expected = torch.empty(1, 1, 8, 10)
+    for y, x in product(range(8), range(10)):
+        total = weights = 0.0
+        for i, j in product(range(max(y - 1, 0), min(y + 2, 8)), range(max(x - 1, 0), min(x + 2, 10))):
+            # Along the row first, so down its own column last.
+            unlike = (guide[0, :, i, j] - guide[0, :, i, x]).abs() + (guide[0, :, i, x] - guide[0, :, y, x]).abs()
+            each = torch.exp(-unlike.sum() / 0.08 - (abs(i - y) + abs(j - x)) / 2)
+            shares = agreement[0, 0, i, j], 10 * known[0, 0, i, j]
+            total = total + each * (shares[0] * dense[0, 0, i, j] + shares[1] * value[0, 0, i, j])
+            weights = weights + each * sum(shares)
+        expected[0, 0, y, x] = total / weights
+    torch.testing.assert_close(finest(coarse, coarse_guide, guide, value, known), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_what_is_spread_starts_from_the_coarse_values():

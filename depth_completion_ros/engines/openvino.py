@@ -41,6 +41,8 @@ class OpenVinoEngine(NetworkEngine):
             # Left to itself it computes in bfloat16 wherever the CPU has it.
             "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
             "PERFORMANCE_HINT": "LATENCY",
+            # A pinned thread waits for its core while another process has it, and the other threads for that one.
+            "ENABLE_CPU_PINNING": False,
             "INFERENCE_NUM_THREADS": threads,
             "CACHE_DIR": str(_cache_directory()),
         }

@@ -17,10 +17,12 @@ _COLOUR_STEP = 0.08  # of 0..1, summed over channels: over which a weight falls 
 _REACH = 2.0  # cells over which a weight falls to 1/e
 _LEAST_AGREEMENT = 1e-3
 _FADE = 1e-3  # sum of weights at which what is spread fades to a half
+_KNOWN = 10.0  # what a known pixel of the finest grid weighs; flat around the optimum
 
 
 def finer(coarse: Tensor, coarse_guide: Tensor, guide: Tensor, value: Tensor, known: Tensor, steps: int) -> Tensor:
-    """coarse (N, 1, h, w), coarse_guide (N, C, h, w); guide (N, C, 2h, 2w), value, known (N, 1, 2h, 2w), known 0 or 1.
+    """coarse (N, 1, h, w), coarse_guide (N, C, h, w); guide (N, C, 2h, 2w); value, 0 where unknown, and known, 0 or 1,
+    (N, 1, 2h, 2w).
 
     Returns (N, 1, 2h, 2w): the coarse values brought over along colour, and what they leave unexplained of the known
     ones spread along colour over 2^steps - 1 cells.
@@ -28,8 +30,19 @@ def finer(coarse: Tensor, coarse_guide: Tensor, guide: Tensor, value: Tensor, kn
     dense, agreement = doubled(coarse, coarse_guide, guide)
     links = [_links(guide, dim, steps) for dim in (-1, -2)]
     # A cell of another colour lies across an edge, and its value is of neither side: others say more.
-    dense = _ratio(_spread(torch.cat([dense * agreement, agreement], dim=1), links))
-    return dense + _ratio(_spread(torch.cat([(value - dense) * known, known], dim=1), links), _FADE)
+    total, weight = _spread(torch.cat([dense * agreement, agreement], dim=1), links).split(1, dim=1)
+    dense = total / weight
+    total, weight = _spread(torch.cat([(value - dense) * known, known], dim=1), links).split(1, dim=1)
+    return dense + total / (weight + _FADE)
+
+
+def finest(coarse: Tensor, coarse_guide: Tensor, guide: Tensor, value: Tensor, known: Tensor) -> Tensor:
+    """As ``finer``, over one cell, in half the time: one mean of both, in which what is known counts more."""
+    dense, agreement = doubled(coarse, coarse_guide, guide)
+    links = [_links(guide, dim, 1) for dim in (-1, -2)]
+    # One by one: to join and split planes of this size takes as long as to add them up.
+    total = _spread(dense * agreement + _KNOWN * value, links)
+    return total / _spread(agreement + _KNOWN * known, links)
 
 
 def doubled(x: Tensor, coarse_guide: Tensor, guide: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,8 +65,7 @@ def doubled(x: Tensor, coarse_guide: Tensor, guide: Tensor) -> tuple[Tensor, Ten
         weights.append(likeness * (rows.view(2, 1) * columns).view(1, 4, 1, 1))
         weighted.append(weights[-1] * x[corner])
     total = _sum(weights)
-    both = F.pixel_shuffle(torch.cat([_sum(weighted) / total, total], dim=1), 2)[..., 1:-1, 1:-1]
-    dense, agreement = both.split(1, dim=1)
+    dense, agreement = (F.pixel_shuffle(x, 2)[..., 1:-1, 1:-1] for x in (_sum(weighted) / total, total))
     return dense, agreement
 
 
@@ -79,12 +91,6 @@ def _spread(x: Tensor, links: list[list[Tensor]]) -> Tensor:
             behind = behind + _shifted(link * behind, dim, -(2**step))
         x = before + behind - x
     return x
-
-
-def _ratio(sums: Tensor, fade: float = 0.0) -> Tensor:
-    """Of the two channels."""
-    total, weight = sums.split(1, dim=1)
-    return total / (weight + fade)
 
 
 def _shifted(x: Tensor, dim: int, by: int) -> Tensor:

@@ -17,13 +17,14 @@ START_LOG_B = -3.0  # an untrained network is unsure by 5 % of depth
 def pool_measured(value: Tensor, measured: Tensor, window: int, stride: int | None = None) -> tuple[Tensor, Tensor]:
     """Mean of the measured values in each window, 0 where there is none, and whether there is one (0 or 1).
 
-    value (N, C, H, W); measured (N, 1, H, W), 0 or 1. stride: default window; 1 needs an odd window and keeps the size.
+    value (N, C, H, W), 0 where not measured; measured (N, 1, H, W), 0 or 1. stride: default window; 1 needs an odd
+    window and keeps the size.
     """
     stride = stride or window
     padding = window // 2 if stride == 1 else 0
     share = F.avg_pool2d(measured, window, stride, padding)
-    mean = mean_pool(value * measured, window, stride, padding) / share.clamp(min=window**-2)
-    return mean, F.max_pool2d(measured, window, stride, padding)
+    mean = mean_pool(value, window, stride, padding) / share.clamp(min=window**-2)
+    return mean, (share > 0).to(share.dtype)
 
 
 def mean_pool(x: Tensor, window: int, stride: int | None = None, padding: int = 0) -> Tensor:

@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .along_colour import finer
+from .along_colour import finer, finest
 from .blocks import mean_pool, pool_measured
 
-_STEPS = (1, 2, 3)  # of spreading at the full, a half and a quarter of the resolution
+_STEPS = {1: 2, 2: 3}  # of spreading at a half and a quarter of the resolution
 # Chosen on two frames each of the recorded sets for training and validation, under four patterns of holes; flat around
 # the optimum.
 _REACH = 5.0  # cells over which a weight falls to 1/e
@@ -62,7 +62,7 @@ class HoleFilling(nn.Module):
             filled = finer(filled, guides[level + 1], guides[level], values[level], knowns[level], _STEPS[level])
         # At full resolution the sum of the channels shows as many edges, in less time.
         full, half = (each.sum(dim=1, keepdim=True) for each in guides[:2])
-        filled = finer(filled, half, full, value, measured, _STEPS[0])
+        filled = finest(filled, half, full, value, measured)
         filled = _within_range(filled, value, measured)
         return torch.lerp(filled, value, measured), distance
 

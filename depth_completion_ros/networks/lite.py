@@ -61,10 +61,12 @@ class Lite(nn.Module):
         sparse, measured, prefill, image = (
             F.pixel_unshuffle(x, _FOLD) for x in (inputs.sparse, inputs.measured, inputs.prefill, inputs.image)
         )
-        cells = mean_pool(inputs.prefill, _FOLD)
-        levels = [_Level(*pool_measured(inputs.sparse, inputs.measured, _FOLD), mean_pool(inputs.image, _FOLD), cells)]
-        for _ in self.pulls:
+        # Halved step by step as the filling of holes has halved them, so that engines do it once for both.
+        levels = [_Level(inputs.sparse, inputs.measured, inputs.image, inputs.prefill)]
+        for _ in range(len(self.pulls) + 2):
             levels.append(levels[-1].halved())
+        del levels[:2]
+        cells = levels[0].prefill
 
         depths = stretch(prefill - cells), stretch((sparse - cells) * measured)
         distance = upsample(inputs.distance, prefill.shape[-1] // inputs.distance.shape[-1])
@@ -104,9 +106,10 @@ class _Level:
 
     def relief(self) -> Tensor:
         """How far each cell of the prefill lies before or behind its surroundings, stretched."""
-        padding = _SURROUNDINGS // 2
-        around = F.avg_pool2d(self.prefill, _SURROUNDINGS, 1, padding, count_include_pad=False)
-        return stretch(self.prefill - around)
+        surroundings, padding = self.prefill, _SURROUNDINGS // 2
+        for window, pad in (((1, _SURROUNDINGS), (0, padding)), ((_SURROUNDINGS, 1), (padding, 0))):
+            surroundings = F.avg_pool2d(surroundings, window, 1, pad, count_include_pad=False)
+        return stretch(self.prefill - surroundings)
 
 
 class Pull(nn.Module):

@@ -111,5 +111,5 @@ class CompletionNetwork(nn.Module):
         sparse = torch.log(torch.where(known, depth / scale, 1.0))
         # Not in half precision: the planes of the prefill stem from differences of large sums.
         with torch.autocast(depth.device.type, enabled=False):
-            prefill, distance = self.fill_holes(sparse, measured, image if self.guided else None)
+            prefill, distance = self.fill_holes(sparse, measured, image - 0.5 if self.guided else None)
         return CoreInputs(image - 0.5, sparse, measured, prefill, distance)
