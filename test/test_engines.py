@@ -21,6 +21,7 @@ from test_networks import stirred  # noqa: E402
 from depth_completion_ros import DepthCompleter, RgbdFrame  # noqa: E402
 from depth_completion_ros.engines import Engine, model_file, open_engine  # noqa: E402
 from depth_completion_ros.engines.model_file import find_model_file, read_model_file  # noqa: E402
+from depth_completion_ros.engines.openvino import _with_vectorised_logarithms  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError, EngineError  # noqa: E402
 from depth_completion_ros.networks import names  # noqa: E402
 from depth_completion_ros.networks.export import NOT_IN_INT8  # noqa: E402
@@ -110,6 +111,17 @@ def test_torch_engine_on_a_gpu_replays_its_graph(name, tmp_path):
     for frame in (FRAMES["random"], FRAMES["real"], FRAMES["random"]):
         assert relative_rmse(engine.run(*frame)[0], reference(name, frame)[0]) < 1e-2
     engine.close()
+
+
+def test_logarithms_are_replaced_by_equal_ones():
+    from openvino import opset13 as ops
+
+    x = ops.parameter([1, 1000], np.float32)
+    network = _with_vectorised_logarithms(openvino.Model([ops.multiply(ops.log(x), np.float32(3))], [x], "logarithm"))
+    assert "Log" not in [node.get_type_name() for node in network.get_ops()]
+    values = np.logspace(-4, 4, 1000, dtype=np.float32)[None]
+    result = openvino.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([values])[0]
+    np.testing.assert_allclose(result, 3 * np.log(values.astype(np.float64)), atol=2e-5)
 
 
 @pytest.mark.parametrize("kind", ["openvino", "torch"])

@@ -50,7 +50,10 @@ class OpenVinoEngine(NetworkEngine):
         self._scale = np.empty((1, 1, 1, 1), np.float32)
         self._requests: dict[tuple[int, ...], Any] = {}  # by height and width, the latest used last
         try:
-            self._network = _with_images_in_and_sigma_out(openvino, self._core.read_model(self.file.path))
+            network = self._core.read_model(self.file.path)
+            if not half:  # whose few digits the steps to a logarithm would not survive
+                network = _with_vectorised_logarithms(network)
+            self._network = _with_images_in_and_sigma_out(openvino, network)
             self._request(self.file.height or 480, self.file.width or 640)
         except RuntimeError as error:
             raise ConfigurationError(
@@ -92,6 +95,28 @@ def _library() -> Any:
 
 def _cache_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / PACKAGE / "openvino"
+
+
+def _with_vectorised_logarithms(network: Any) -> Any:
+    """The network with logarithms made of what OpenVINO computes many at a time: theirs it computes one by one.
+
+    ln x = 16 ln r = 32 artanh((r - 1) / (r + 1)) with r = x^(1/16), by five terms of the series of artanh. In float32
+    that is off by 5e-6 at most for x from 1e-4 to 1e4.
+    """
+    from openvino import opset13 as ops
+
+    for node in network.get_ops():
+        if node.get_type_name() == "Log":
+            root = node.input_value(0)
+            for _ in range(4):
+                root = ops.sqrt(root)
+            ratio = ops.divide(ops.subtract(root, np.float32(1)), ops.add(root, np.float32(1)))
+            square = ops.multiply(ratio, ratio)
+            series: Any = np.float32(32 / 9)
+            for power in (7, 5, 3, 1):
+                series = ops.add(ops.multiply(series, square), np.float32(32 / power))
+            node.output(0).replace(ops.multiply(ratio, series).output(0))
+    return network
 
 
 def _with_images_in_and_sigma_out(openvino: Any, network: Any) -> Any:
