@@ -34,7 +34,7 @@ def open_sources(
         if data is None:
             raise ConfigurationError(
                 f"the recipe {recipe.name} learns from recorded frames too: name their folder with --data, or set "
-                "'sources: {synthetic: 1.0}' in a recipe of your own"
+                "'sources: {synthetic: 0.7, clean: 0.3}' in a recipe of your own"
             )
         frames = RealFrames([data / name for name in splits.train], cache, splits.max_turn_rad, device)
         sources["real"] = real_source(frames, recipe)
