@@ -78,6 +78,19 @@ def test_engine_is_switched_while_running_without_losing_a_frame(ros):
     assert ros.drops() == {} and ros.problems() == {}
 
 
+def test_no_frame_waits_until_the_network_is_compiled_for_its_size(ros):
+    """Of which nothing is known before the first one: the classical engine completes until then."""
+    ask(ros, engine="openvino", model="lite-trained")
+    assert ros.spin(lambda: "waiting for the first frame" in ros.node._worker.loader.state, 60.0)
+    answers = [expected("classical", "auto"), expected("openvino", "lite-trained")]
+    depths = []
+    while not depths or not np.allclose(depths[-1], answers[1], rtol=1e-4):
+        depths.append(pixels_of(ros.completed_pair()).copy())
+        assert len(depths) < 1000
+    np.testing.assert_allclose(depths[0], answers[0], rtol=1e-4)
+    assert ros.drops() == {}
+
+
 def test_untrained_network_serves_only_where_allowed(ros):
     classical = pixels_of(ros.completed_pair()).copy()
     ask(ros, engine="openvino", model="lite-random")

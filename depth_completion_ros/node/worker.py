@@ -23,6 +23,7 @@ from .statistics import Statistics
 
 # An engine that fails twice within this time stays replaced by the classical one.
 _REOPEN_AFTER_S = 60.0
+_WAIT_S = 0.02  # between looks for the first frame
 
 
 class Worker:
@@ -144,7 +145,7 @@ class Worker:
             previous.close()
 
     def _load(self, engine: str, model: str, progress: Progress) -> Engine:
-        """An engine that may serve, warm for frames like the last one."""
+        """An engine that may serve, warm for frames like the last one; waits for the first one."""
         opened = open_engine(
             engine,
             model,
@@ -159,8 +160,11 @@ class Worker:
                     f"the weights of {opened.model} are random, so its depth is not published: name a trained model, "
                     "or set allow_untrained true to try this one all the same"
                 )
-            if self._frame_size is not None:
-                _warm_up(DepthCompleter(self._profile(), opened), CompletedDepth.empty(*self._frame_size))
+            # Only a frame tells the size, and a network may take seconds to be compiled for it.
+            while self._frame_size is None:
+                progress("waiting for the first frame", 1.0)
+                time.sleep(_WAIT_S)
+            _warm_up(DepthCompleter(self._profile(), opened), CompletedDepth.empty(*self._frame_size))
         except Exception:
             opened.close()
             raise
