@@ -33,7 +33,8 @@ _OUTSIDE = 1e4  # larger than any value
 
 
 class HoleFilling(nn.Module):
-    """value, measured (N, 1, H, W), measured 0 or 1; guide (N, 3, H, W), 0..1 or shifted, or None for no colour.
+    """value, 0 where not measured, and measured, 0 or 1, (N, 1, H, W); guide (N, 3, H, W), 0..1 or shifted, or None for
+    no colour.
 
     Returns, float32: value with every hole filled within the range of what is measured, measured pixels untouched, 0
     if nothing is measured, (N, 1, H, W); and how far from each cell of 8 x 8 pixels the measurements are, (N, 1, H / 8,

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..completer import DepthCompleter
 from ..engines import Engine, Progress, open_engine
+from ..engines.classical import ClassicalEngine
 from ..errors import ConfigurationError, EngineError, InputError
 from ..frame import CompletedDepth, RgbdFrame
 from ..profiles import Profile
@@ -145,7 +146,7 @@ class Worker:
             previous.close()
 
     def _load(self, engine: str, model: str, progress: Progress) -> Engine:
-        """An engine that may serve, warm for frames like the last one; waits for the first one."""
+        """An engine that may serve, warm for frames like the last one; with a network it waits for the first."""
         opened = open_engine(
             engine,
             model,
@@ -161,10 +162,11 @@ class Worker:
                     "or set allow_untrained true to try this one all the same"
                 )
             # Only a frame tells the size, and a network may take seconds to be compiled for it.
-            while self._frame_size is None:
+            while self._frame_size is None and opened.engine != ClassicalEngine.engine:
                 progress("waiting for the first frame", 1.0)
                 time.sleep(_WAIT_S)
-            _warm_up(DepthCompleter(self._profile(), opened), CompletedDepth.empty(*self._frame_size))
+            if self._frame_size is not None:
+                _warm_up(DepthCompleter(self._profile(), opened), CompletedDepth.empty(*self._frame_size))
         except Exception:
             opened.close()
             raise
