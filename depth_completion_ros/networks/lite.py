@@ -29,7 +29,8 @@ from torch import Tensor, nn
 from .blocks import START_LOG_B, STEP, conv, mean_pool, pool_measured, stretch, upsample
 from .shell import CoreInputs, Method
 
-_FOLD = 4
+_HALVINGS = 2  # down to the resolution of the features
+_FOLD = 2**_HALVINGS
 _IMAGE_FEATURES, _DEPTH_FEATURES = (3 + 1) * _FOLD**2, 2 * _FOLD**2 + 3
 _SURROUNDINGS = 9  # cells across
 _GAIN = 4.0  # of what is chosen by: choices should be made early in training
@@ -63,9 +64,9 @@ class Lite(nn.Module):
         )
         # Halved step by step as the filling of holes has halved them, so that engines do it once for both.
         levels = [_Level(inputs.sparse, inputs.measured, inputs.image, inputs.prefill)]
-        for _ in range(len(self.pulls) + 2):
+        for _ in range(_HALVINGS + len(self.pulls)):
             levels.append(levels[-1].halved())
-        del levels[:2]
+        del levels[:_HALVINGS]
         cells = levels[0].prefill
 
         depths = stretch(prefill - cells), stretch((sparse - cells) * measured)

@@ -109,7 +109,8 @@ class CompletionNetwork(nn.Module):
         known = depth > 0
         measured = known.to(depth.dtype)
         sparse = torch.log(torch.where(known, depth / scale, 1.0))
+        shifted = image - 0.5
         # Not in half precision: the planes of the prefill stem from differences of large sums.
         with torch.autocast(depth.device.type, enabled=False):
-            prefill, distance = self.fill_holes(sparse, measured, image - 0.5 if self.guided else None)
-        return CoreInputs(image - 0.5, sparse, measured, prefill, distance)
+            prefill, distance = self.fill_holes(sparse, measured, shifted if self.guided else None)
+        return CoreInputs(shifted, sparse, measured, prefill, distance)
