@@ -19,6 +19,7 @@ from ..errors import ConfigurationError, InputError
 from ..geometry import depth_on_rgb_grid
 
 _ANCHORS = 256  # measured pixels of each frame that windows are placed on
+_FEW_HOLES = 0.01  # of a frame, which shows nothing of how sensors fail
 _LARGEST_WINDOW = 2.0  # of the size that it is brought to
 
 
@@ -58,9 +59,10 @@ class RealFrames:
         return image, depth
 
     def hole_masks(self) -> HoleMasks:
-        """Where the frames have no depth; of frames of several sizes those of the first's."""
+        """Where the frames have no depth; of frames of several sizes the first's, without those of hardly any."""
         first = self._depths[0].shape
-        return HoleMasks(torch.cat([depth == 0 for depth in self._depths if depth.shape == first]))
+        masks = [depth == 0 for depth in self._depths if depth.shape == first]
+        return HoleMasks(torch.cat([mask for mask in masks if mask.float().mean() > _FEW_HOLES] or masks))
 
     def _window(self, size: int, choices: Generator) -> tuple[int, tuple[slice, slice], bool]:
         """A frame, where in it, and whether to mirror it. The window holds a measured pixel if the frame has any."""
