@@ -22,7 +22,7 @@ from .blocks import mean_pool, pool_measured
 _STEPS = {1: 2, 2: 3}  # of spreading at a half and a quarter of the resolution
 # Chosen on two frames each of the recorded sets for training and validation, under four patterns of holes; flat around
 # the optimum.
-_REACH = 5.0  # cells over which a weight falls to 1/e
+REACH = 5.0  # cells over which a weight falls to 1/e
 _COLOUR_STEP = 0.1  # of 0..1, summed over channels: counts as much as the reach
 _SLOPE_SPREAD = 0.5  # squared cells: points that lie closer together than that say little about a slope
 _FADE = 1e-3  # weight at which what the planes leave unexplained fades to a half
@@ -51,14 +51,7 @@ class HoleFilling(nn.Module):
             knowns.append(known)
             guides.append(mean_pool(guides[-1], 2))
 
-        rows, columns = weights(guides[-1], _REACH)
-        planes = fit_planes(values[-1], known, rows, columns)
-        # Of half the reach, in space and in colour.
-        rows, columns = rows * rows, columns * columns
-        total, weight = spread(torch.cat([(values[-1] - planes) * known, known], dim=1), rows, columns).split(1, dim=1)
-        distance = torch.log2(1 + 1 / weight.clamp(min=_LEAST_WEIGHT)) / _LOG_DISTANCE_UNIT
-
-        filled = planes + total / (weight + _FADE)
+        filled, distance = fitted(values[-1], known, *weights(guides[-1], REACH))
         for level in (2, 1):
             filled = finer(filled, guides[level + 1], guides[level], values[level], knowns[level], _STEPS[level])
         # At full resolution the sum of the channels shows as many edges, in less time.
@@ -68,16 +61,41 @@ class HoleFilling(nn.Module):
         return torch.lerp(filled, value, measured), distance
 
 
+def fitted(value: Tensor, known: Tensor, rows: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+    """Planes, and what they leave unexplained of the known values spread over half the reach; and how far away these
+    are, as ``HoleFilling`` has it; each (N, 1, H, W). Arguments as of ``fit_planes``.
+    """
+    planes = fit_planes(value, known, rows, columns)
+    # Of half the reach, in space and in colour.
+    rows, columns = rows * rows, columns * columns
+    total, weight = spread(torch.cat([(value - planes) * known, known], dim=1), rows, columns).split(1, dim=1)
+    distance = torch.log2(1 + 1 / weight.clamp(min=_LEAST_WEIGHT)) / _LOG_DISTANCE_UNIT
+    return planes + total / (weight + _FADE), distance
+
+
 def weights(guide: Tensor, reach: float) -> tuple[Tensor, Tensor]:
     """How much each cell of a row weighs for each other, (N, H, W, W), and of a column, (N, W, H, H).
 
     guide (N, C, H, W).
     """
-    return _along_rows(guide, reach), _along_rows(guide.transpose(2, 3), reach)
+    rows, columns = steps(guide, reach)
+    return along(rows), along(columns)
 
 
-def _along_rows(guide: Tensor, reach: float) -> Tensor:
-    steps = (guide[..., 1:] - guide[..., :-1]).abs().sum(dim=1) / _COLOUR_STEP + 1 / reach
+def steps(guide: Tensor, reach: float) -> tuple[Tensor, Tensor]:
+    """How far it is from each cell of a row to the next, (N, H, W - 1), and of a column, (N, W, H - 1), in reaches.
+
+    guide (N, C, H, W).
+    """
+    return _steps_right(guide, reach), _steps_right(guide.transpose(2, 3), reach)
+
+
+def _steps_right(guide: Tensor, reach: float) -> Tensor:
+    return (guide[..., 1:] - guide[..., :-1]).abs().sum(dim=1) / _COLOUR_STEP + 1 / reach
+
+
+def along(steps: Tensor) -> Tensor:
+    """How much the cells of a line weigh for each other. steps (N, L, K - 1), between neighbours: (N, L, K, K)."""
     place = F.pad(torch.cumsum(steps, dim=-1), (1, 0))
     return torch.exp((place.unsqueeze(-1) - place.unsqueeze(-2)).abs().clamp(max=_FURTHEST).neg())
 
@@ -91,8 +109,8 @@ def spread(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 def fit_planes(value: Tensor, known: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """At each cell the value there of the plane that fits all known values best, (N, 1, H, W).
 
-    value, known (N, 1, H, W), known 0 or 1; rows, columns as ``weights`` gives them. Minimises the weighted squares of
-    errors and, so that few points make no steep planes, _SLOPE_SPREAD of the squared slopes.
+    value, known (N, 1, H, W), known 0 or what a measurement counts; rows, columns as ``weights`` gives them. Minimises
+    the weighted squares of errors and, so that few points make no steep planes, _SLOPE_SPREAD of the squared slopes.
     """
     right, down = (_offsets(matrix) for matrix in (rows, columns))
     x = torch.cat([known, known * value], dim=1).permute(0, 2, 3, 1)  # sums of 1 and of v

@@ -5,17 +5,19 @@ but the last few operations work above a quarter of the resolution. All layers a
 norm (folded away by every engine) and ReLU: they run at four times the speed of depthwise and normalised blocks of
 equal arithmetic.
 
-Depth goes up from 1/32 to 1/4 of the resolution by ``Pull``: each finer cell is a convex mean of the 3x3 coarser ones
-around it, as in the upsampling of RAFT (Teed, Deng, ECCV 2020, section 3.3), by weights that start at bilinear ones
-times likeness of colour, and measured cells are put back by a gate. From 1/4 to the full size each pixel mixes the
+Depth at 1/8 of the resolution is the prefill's fit of planes once more (``Fit``), now along edges that the features
+tell and of measurements as far as these trust them, as in a domain transform with learnt edges (Chen et al.,
+CVPR 2016). To 1/4 each finer cell is a convex mean of the 3x3 coarser ones around it (``Pull``), as in the upsampling
+of RAFT (Teed, Deng, ECCV 2020, section 3.3), by weights that start at bilinear ones times likeness of colour, and
+measured cells are put back by a gate. From 1/4 to the full size each pixel mixes the
 nearest and the farthest surface around it, as in SMD-Nets (Tosi et al., CVPR 2021, section 3.2), the prefill and its
 own measurement. Edges stay sharp because a network need only say which side a pixel belongs to.
 
 Depth goes in as differences to its surroundings, and what comes out is scaled to their size.
 
 Shapes, channels c0..c3: features (64 + 35, H/4, W/4) → c0 at 1/4 → c1 at 1/8 → c2 at 1/16 → c3 at 1/32, two
-convolutions each → up again, 1x1, bilinear, added, one convolution each → head (5·16 + 2, H/4, W/4) → shuffle
-(2, H, W).
+convolutions each → up again, 1x1, bilinear, added, one convolution each; depth fitted between 1/8 and 1/4 → head
+(5·16 + 2, H/4, W/4) → shuffle (2, H, W).
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .blocks import START_LOG_B, STEP, conv, mean_pool, pool_measured, stretch, upsample
+from .hole_filling import REACH, along, fitted, steps
 from .shell import CoreInputs, Method
 
 _HALVINGS = 2  # down to the resolution of the features
@@ -35,6 +38,7 @@ _IMAGE_FEATURES, _DEPTH_FEATURES = (3 + 1) * _FOLD**2, 2 * _FOLD**2 + 3
 _SURROUNDINGS = 9  # cells across
 _GAIN = 4.0  # of what is chosen by: choices should be made early in training
 _COLOUR_SIGMA = 0.1  # of 0..1
+_EDGE_GAIN, _MOST_EDGE = 4.0, 4.0
 _KEEP, _DISTRUST = 3.0, -3.0  # logits at the start: of what is measured, and of what is not the prefill
 
 
@@ -53,8 +57,8 @@ class Lite(nn.Module):
         )
         self.lateral = nn.ModuleList(nn.Conv2d(coarse, fine, 1, bias=False) for fine, coarse in pairs)
         self.decoder = nn.ModuleList(conv(fine, fine) for fine, _ in pairs)
-        self.start = _zero_convolution(channels[-1], 1)
-        self.pulls = nn.ModuleList(Pull(coarse) for _, coarse in pairs)
+        self.fit = Fit(channels[1])
+        self.pull = Pull(channels[1])
         self.surfaces = _zero_convolution(channels[0], 2)
         self.mixture = _zero_convolution(channels[0], 5 * _FOLD**2)
 
@@ -64,7 +68,7 @@ class Lite(nn.Module):
         )
         # Halved step by step as the filling of holes has halved them, so that engines do it once for both.
         levels = [_Level(inputs.sparse, inputs.measured, inputs.image, inputs.prefill)]
-        for _ in range(_HALVINGS + len(self.pulls)):
+        for _ in range(_HALVINGS + len(self.lateral)):
             levels.append(levels[-1].halved())
         del levels[:_HALVINGS]
         cells = levels[0].prefill
@@ -78,11 +82,11 @@ class Lite(nn.Module):
             skips.append(stage(torch.cat([skips[-1], level.relief()], dim=1)))
 
         x = skips.pop()
-        depth = levels[-1].prefill + STEP * self.start(x).float()
-        for index in reversed(range(len(self.pulls))):
-            depth = self.pulls[index](x, depth, levels[index], levels[index + 1])
-            # The 1x1 convolution goes before the resize: the same result at a quarter of the cost.
-            x = self.decoder[index](upsample(self.lateral[index](x), 2) + skips[index])
+        for index in reversed(range(1, len(skips))):
+            x = self._decoded(index, x, skips)
+        depth, x = self.fit(x, levels[1])
+        depth = self.pull(x, depth, levels[0], levels[1])
+        x = self._decoded(0, x, skips)
 
         side, trust, keep, delta, log_b = self.mixture(x).float().chunk(5, dim=1)
         moved = STEP * self.surfaces(x).float()
@@ -92,6 +96,11 @@ class Lite(nn.Module):
         mixed = torch.lerp(prefill, mixed, torch.sigmoid(_GAIN * trust + _DISTRUST)) + STEP * delta
         mixed = torch.lerp(mixed, sparse, measured * torch.sigmoid(_GAIN * keep + _KEEP))
         return F.pixel_shuffle(mixed - prefill, _FOLD), F.pixel_shuffle(log_b + START_LOG_B, _FOLD)
+
+    def _decoded(self, index: int, x: Tensor, skips: list[Tensor]) -> Tensor:
+        """Features of the next finer grid."""
+        # The 1x1 convolution goes before the resize: the same result at a quarter of the cost.
+        return self.decoder[index](upsample(self.lateral[index](x), 2) + skips[index])
 
 
 class _Level:
@@ -136,6 +145,33 @@ class Pull(nn.Module):
         mixed = (weight * around(depth)).sum(dim=1) + STEP / _GAIN * delta
         value, measured = F.pixel_unshuffle(finer.value, 2), F.pixel_unshuffle(finer.measured, 2)
         return F.pixel_shuffle(torch.lerp(mixed, value, measured * torch.sigmoid(keep)), 2)
+
+
+class Fit(nn.Module):
+    """Depth by planes that are fitted to what was measured. channels: of the features that say how."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.choice = _zero_convolution(channels, 5)
+        self.outcome = _zero_convolution(3, channels)
+
+    def forward(self, features: Tensor, level: _Level) -> tuple[Tensor, Tensor]:
+        """features (N, channels, h, w): the depth (N, 1, h, w), and the features told what has come out."""
+        value, measured = level.value, level.measured
+        right, down, trust, keep, delta = (self.choice(features).float() * _GAIN).chunk(5, dim=1)
+        farther = _times(right)[:, 0, :, 1:], _times(down)[:, 0, 1:].transpose(1, 2)
+        # Not in half precision: planes stem from differences of large sums.
+        with torch.autocast(features.device.type, enabled=False):
+            rows, columns = (along(s * times) for s, times in zip(steps(level.image, REACH), farther, strict=True))
+            depth, distance = fitted(value, measured * torch.sigmoid(trust), rows, columns)
+        outcome = stretch(depth - level.prefill), stretch((depth - value) * measured), distance
+        depth = torch.lerp(depth + STEP / _GAIN * delta, value, measured * torch.sigmoid(keep + _KEEP))
+        return depth, features + self.outcome(torch.cat(outcome, dim=1))
+
+
+def _times(edge: Tensor) -> Tensor:
+    """How many times as far from each other neighbours count as their colour says: 1/50 to 50, 1 at 0."""
+    return torch.exp(_MOST_EDGE * torch.tanh(_EDGE_GAIN / _MOST_EDGE * edge))
 
 
 def around(x: Tensor) -> Tensor:
