@@ -1,0 +1,43 @@
+"""What lite adds to the filling of holes: planes along edges, and of measurements, that its features tell."""
+
+from __future__ import annotations
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="the networks need PyTorch")
+
+from depth_completion_ros.networks.lite import Fit, _Level  # noqa: E402
+
+torch.set_num_threads(1)
+
+RIGHT, TRUST = 0, 2  # of what a fit chooses
+
+
+def a_grey_wall(left, right):
+    """16 x 24 cells of one colour, of which the first and the last column are measured."""
+    measured = torch.zeros(1, 1, 16, 24)
+    measured[..., 0] = measured[..., -1] = 1
+    value = torch.zeros(1, 1, 16, 24)
+    value[..., 0], value[..., -1] = left, right
+    return _Level(value, measured, torch.zeros(1, 3, 16, 24), torch.zeros(1, 1, 16, 24))
+
+
+def test_an_edge_that_features_tell_parts_what_no_colour_does():
+    fit, features = Fit(1), torch.zeros(1, 1, 16, 24)
+    features[..., 16] = 1  # between columns 15 and 16
+    smooth, _ = fit(features, a_grey_wall(-0.2, 0.2))
+    with torch.no_grad():
+        fit.choice.weight[RIGHT] = 2.0
+    parted, _ = fit(features, a_grey_wall(-0.2, 0.2))
+    assert smooth[..., 15].mean() > 0.05
+    assert parted[..., 15].mean() < -0.15
+    assert parted[..., 16].mean() > 0.15
+
+
+def test_measurements_that_features_do_not_trust_have_no_say():
+    fit, features = Fit(1), torch.zeros(1, 1, 16, 24)
+    features[..., -1] = 1
+    with torch.no_grad():
+        fit.choice.weight[TRUST] = -5.0
+    depth, _ = fit(features, a_grey_wall(-0.2, 0.2))
+    torch.testing.assert_close(depth[..., 8:16], torch.full((1, 1, 16, 8), -0.2), rtol=0, atol=1e-3)
