@@ -106,20 +106,6 @@ def test_training_may_begin_with_the_weights_of_another(tmp_path):
         trainer(tiny("srgan")).begin_with(path)
 
 
-def test_training_may_begin_with_the_mean_of_several(tmp_path):
-    pytest.importorskip("safetensors", reason="weights files need it")
-    networks, paths = [trainer(tiny(seed=seed)).network for seed in (1, 2)], []
-    for number, network in enumerate(networks):
-        paths.append(tmp_path / f"{number}.safetensors")
-        save_weights(WeightedNetwork(network, "any"), paths[-1], {"steps": f"{number}"})
-    third = trainer(tiny())
-    third.begin_with(*paths)
-    first, second = (load_weights(path).network.state_dict() for path in paths)
-    for name, value in third.ema.state_dict().items():
-        torch.testing.assert_close(value, ((first[name] + second[name]) / 2).to(value.dtype))
-    assert "steps 0" in third.origin and "steps 1" in third.origin
-
-
 def test_training_learns_and_its_average_follows():
     """What no prefill knows, that surfaces curve: the averaged network must come to know it."""
     learner = trainer(tiny(batch=8, ema_decay=0.9, learning_rate=1e-3))

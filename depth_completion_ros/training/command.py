@@ -26,14 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     budget.add_argument("--steps", type=int, help="to train for, rather than minutes")
     add("--out", type=Path, metavar="DIR", help="to write to (default train_out/RECIPE)")
     beginning = parser.add_mutually_exclusive_group()
-    beginning.add_argument(
-        "--start",
-        type=Path,
-        nargs="+",
-        default=(),
-        metavar="FILE",
-        help="weights to begin with, of several files their mean (default random ones)",
-    )
+    beginning.add_argument("--start", type=Path, metavar="FILE", help="weights to begin with (default random ones)")
     beginning.add_argument("--resume", action="store_true", help="go on with the training in --out")
     add("--validate-every", type=float, default=10.0, metavar="MINUTES", help="default 10")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from .validation import Scores, Validation
 
 
 class Session:
-    """data, pool: as of ``open_sources``. start: weights to begin with, none for random ones. out: the folder for the
+    """data, pool: as of ``open_sources``. start: weights to begin with, None for random ones. out: the folder for the
     checkpoint, log.csv, validation.csv, pictures, and the weights: the best, with their card, and last.safetensors.
     """
 
@@ -39,7 +39,7 @@ class Session:
         cache: Path,
         out: Path,
         device: torch.device,
-        start: Sequence[Path],
+        start: Path | None,
         resume: bool,
         validation_frames: int,
     ):
@@ -48,8 +48,8 @@ class Session:
         self._console = Console(stderr=True)
         sources, self._data = open_sources(recipe, splits, data, pool, cache, device)
         self._trainer = Trainer(recipe, Batches(recipe, sources, device), device)
-        if start:
-            self._trainer.begin_with(*start)
+        if start is not None:
+            self._trainer.begin_with(start)
         if resume:
             self._trainer.restore(load_checkpoint(out / CHECKPOINT, device))
         self._log = Log(out / "log.csv", self._trainer.step)

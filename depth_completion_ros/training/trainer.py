@@ -86,33 +86,22 @@ class Trainer:
         compiled = recipe.compile and device.type == "cuda"
         self._forward: Any = torch.compile(self.network.with_start) if compiled else self.network.with_start
 
-    def begin_with(self, *files: Path) -> None:
-        """Take the weights of a file, which an earlier training of the same network wrote, or the mean of several.
+    def begin_with(self, weights: Path) -> None:
+        """Take the weights of a file, which an earlier training of the same network wrote.
 
-        Trainings that began with the same weights meet in the mean, which mends more on frames unlike those of the
-        training than any of them (Wortsman et al., Model Soups, ICML 2022).
         Raises ConfigurationError, naming the mend, for any other file.
         """
-        starts = [self._start(file) for file in files]
-        states = [start.state_dict() for start in starts]
-        mean = {name: torch.stack([s[name].float() for s in states]).mean(dim=0) for name in states[0]}
-        for network in (self.network, self.ema):
-            network.load_state_dict(mean)
-        origins = []
-        for start, file in zip(starts, files, strict=True):
-            metadata = read_metadata(file)
-            earlier = (f"{name} {metadata[name]}" for name in ("steps", "minutes", "device") if name in metadata)
-            origins.append(", ".join([f"weights {weights_hash(start)}", *earlier]))
-        self.origin = " and ".join(origins)
-
-    def _start(self, file: Path) -> CompletionNetwork:
-        start = load_weights(file).network
+        start = load_weights(weights).network
         if (start.name, start.size) != (self.network.name, self.network.size):
             raise ConfigurationError(
-                f"{file} holds weights of {start.name}-{start.size}: start {self.network.name}-{self.network.size} "
+                f"{weights} holds weights of {start.name}-{start.size}: start {self.network.name}-{self.network.size} "
                 "with its own, or anew without --start"
             )
-        return start
+        for network in (self.network, self.ema):
+            network.load_state_dict(start.state_dict())
+        metadata = read_metadata(weights)
+        earlier = (f"{name} {metadata[name]}" for name in ("steps", "minutes", "device") if name in metadata)
+        self.origin = ", ".join([f"weights {weights_hash(start)}", *earlier])
 
     def train_step(self, progress: float) -> dict[str, Tensor]:
         """Train on one batch with the learning rate of ``progress``, 0..1.
