@@ -57,7 +57,7 @@ class HoleFilling(nn.Module):
         # At full resolution the sum of the channels shows as many edges, in less time.
         full, half = (each.sum(dim=1, keepdim=True) for each in guides[:2])
         filled = finest(filled, half, full, value, measured)
-        filled = _within_range(filled, value, measured)
+        filled = within_range(filled, value, measured)
         return torch.lerp(filled, value, measured), distance
 
 
@@ -126,7 +126,7 @@ def fit_planes(value: Tensor, known: Tensor, rows: Tensor, columns: Tensor) -> T
     return v - x1 * (xv * yy - yv * xy) / determinant - y1 * (yv * xx - xv * xy) / determinant
 
 
-def _within_range(filled: Tensor, value: Tensor, measured: Tensor) -> Tensor:
+def within_range(filled: Tensor, value: Tensor, measured: Tensor) -> Tensor:
     """filled, kept between the least and the largest measured value; 0 if nothing is measured."""
     outside = (measured - 1) * _OUTSIDE
     least, largest = (torch.amax(sign * value * measured + outside, dim=(2, 3), keepdim=True) for sign in (-1, 1))

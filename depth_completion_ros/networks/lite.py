@@ -29,7 +29,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .blocks import START_LOG_B, STEP, conv, mean_pool, pool_measured, stretch, upsample
-from .hole_filling import REACH, along, fitted, steps
+from .hole_filling import REACH, along, fitted, steps, within_range
 from .shell import CoreInputs, Method
 
 _HALVINGS = 2  # down to the resolution of the features
@@ -39,6 +39,7 @@ _SURROUNDINGS = 9  # cells across
 _GAIN = 4.0  # of what is chosen by: choices should be made early in training
 _COLOUR_SIGMA = 0.1  # of 0..1
 _EDGE_GAIN, _MOST_EDGE = 4.0, 4.0
+_BEYOND = 0.2  # log-depth: training tells nothing of what is further than 1.25 times the farthest measurement
 _KEEP, _DISTRUST = 3.0, -3.0  # logits at the start: of what is measured, and of what is not the prefill
 
 
@@ -164,6 +165,8 @@ class Fit(nn.Module):
         with torch.autocast(features.device.type, enabled=False):
             rows, columns = (along(s * times) for s, times in zip(steps(level.image, REACH), farther, strict=True))
             depth, distance = fitted(value, measured * torch.sigmoid(trust), rows, columns)
+        inside = within_range(depth, value, measured)  # planes go on for ever
+        depth = inside + (depth - inside).clamp(-_BEYOND, _BEYOND)
         outcome = stretch(depth - level.prefill), stretch((depth - value) * measured), distance
         depth = torch.lerp(depth + STEP / _GAIN * delta, value, measured * torch.sigmoid(keep + _KEEP))
         return depth, features + self.outcome(torch.cat(outcome, dim=1))
