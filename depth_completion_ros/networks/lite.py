@@ -6,12 +6,12 @@ norm (folded away by every engine) and ReLU: they run at four times the speed of
 equal arithmetic.
 
 Depth at 1/8 of the resolution is the prefill's fit of planes once more (``Fit``), now along edges that the features
-tell and of measurements as far as these trust them, as in a domain transform with learnt edges (Chen et al.,
-CVPR 2016). To 1/4 each finer cell is a convex mean of the 3x3 coarser ones around it (``Pull``), as in the upsampling
-of RAFT (Teed, Deng, ECCV 2020, section 3.3), by weights that start at bilinear ones times likeness of colour, and
-measured cells are put back by a gate. From 1/4 to the full size each pixel mixes the
-nearest and the farthest surface around it, as in SMD-Nets (Tosi et al., CVPR 2021, section 3.2), the prefill and its
-own measurement. Edges stay sharp because a network need only say which side a pixel belongs to.
+tell and of measurements as far as these trust them, as in a domain transform with learnt edges (Chen et al., CVPR
+2016). To 1/4 each finer cell is a convex mean of the 3x3 coarser ones around it (``Pull``), as in the upsampling of
+RAFT (Teed, Deng, ECCV 2020, section 3.3), by weights that start at bilinear ones times likeness of colour, and measured
+cells are put back by a gate. From 1/4 to the full size each pixel mixes the nearest and the farthest surface around it,
+as in SMD-Nets (Tosi et al., CVPR 2021, section 3.2), the prefill and its own measurement. Edges stay sharp because a
+network need only say which side a pixel belongs to.
 
 Depth goes in as differences to its surroundings, and what comes out is scaled to their size.
 
