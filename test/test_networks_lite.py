@@ -41,3 +41,12 @@ def test_measurements_that_features_do_not_trust_have_no_say():
         fit.choice.weight[TRUST] = -5.0
     depth, _ = fit(features, a_grey_wall(-0.2, 0.2))
     torch.testing.assert_close(depth[..., 8:16], torch.full((1, 1, 16, 8), -0.2), rtol=0, atol=1e-3)
+
+
+def test_planes_end_a_quarter_beyond_what_was_measured():
+    """Which is the furthest that training tells anything of: a slope would reach the sky."""
+    wall, columns = a_grey_wall(0, 0), torch.arange(24.0)
+    wall.measured = (columns < 4).float().expand(1, 1, 16, 24)
+    wall.value = 0.1 * columns * wall.measured
+    depth, _ = Fit(1)(torch.zeros(1, 1, 16, 24), wall)
+    assert depth.max().item() == pytest.approx(0.3 + 0.2, abs=1e-3)
