@@ -109,7 +109,7 @@ def test_training_may_begin_with_the_weights_of_another(tmp_path):
 def test_training_learns_and_its_average_follows():
     """What no prefill knows, that surfaces curve: the averaged network must come to know it."""
     learner = trainer(tiny(batch=8, ema_decay=0.9, learning_rate=1e-3))
-    totals = [float(learner.train_step(step / 300)["relative_l1"]) for step in range(300)]
+    totals = [float(learner.train_step(step / 400)["relative_l1"]) for step in range(400)]
     assert sum(totals[-5:]) < 0.5 * sum(totals[:5])
     test = bowls(8, generator(99), generator(98))
     with torch.no_grad():
