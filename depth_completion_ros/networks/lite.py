@@ -38,7 +38,7 @@ _IMAGE_FEATURES, _DEPTH_FEATURES = (3 + 1) * _FOLD**2, 2 * _FOLD**2 + 3
 _SURROUNDINGS = 9  # cells across
 _GAIN = 4.0  # of what is chosen by: choices should be made early in training
 _COLOUR_SIGMA = 0.1  # of 0..1
-_EDGE_GAIN, _MOST_EDGE = 4.0, 4.0
+_EDGE_GAIN, _MOST_EDGE = 4.0, 4.0  # beyond _GAIN; a link becomes e^4 times as long or as short at most
 _BEYOND = 0.2  # log-depth: training tells nothing of what is further than 1.25 times the farthest measurement
 _KEEP, _DISTRUST = 3.0, -3.0  # logits at the start: of what is measured, and of what is not the prefill
 
