@@ -98,6 +98,18 @@ def test_frames_of_a_turning_camera_are_left_out(tmp_path):
         RealFrames([tmp_path / "ramp"], tmp_path / "cache", 0.0, CPU)
 
 
+def test_frames_without_holes_are_no_masks(tmp_path):
+    """A rendered set would have the others' holes hidden half as often."""
+    for name in ("holes", "whole"):
+        write_ramp(tmp_path / name)
+    for path in (tmp_path / "whole" / "depth").iterdir():
+        cv2.imwrite(str(path), np.full((HEIGHT, WIDTH), 1000, np.uint16))
+    frames = RealFrames([tmp_path / "holes", tmp_path / "whole"], tmp_path / "cache", 1.0, CPU)
+    masks = frames.hole_masks().masks
+    assert len(frames) == 8 and masks.shape == (4, HEIGHT, WIDTH)
+    assert masks[:, 20:40, 30:60].all() and masks.sum() == 4 * 20 * 30
+
+
 def hide(name: str, depth: torch.Tensor, masks: torch.Tensor | None = None) -> torch.Tensor:
     """depth (N, 1, H, W) under one pattern, over images of noise."""
     masks = torch.zeros(1, 96, 128, dtype=torch.bool) if masks is None else masks
