@@ -34,8 +34,9 @@ def method(name: str) -> Method:
         raise ConfigurationError("the networks need PyTorch: pip install 'depth_completion_ros[networks]'") from error
 
 
-def create(name: str, size: str = "small") -> CompletionNetwork:
+def create(name: str, size: str = "small", first: CompletionNetwork | None = None) -> CompletionNetwork:
     """A network with fresh weights. size: "full" is the paper's size, "small" trains and runs on a modest machine.
+    first: as of ``CompletionNetwork``.
 
     Raises ConfigurationError for an unknown name or size, or without PyTorch.
     """
@@ -44,4 +45,4 @@ def create(name: str, size: str = "small") -> CompletionNetwork:
         raise ConfigurationError(f"no size {size!r} of {name}: choose one of {', '.join(chosen.sizes)}")
     from .shell import CompletionNetwork
 
-    return CompletionNetwork(chosen.core(**chosen.sizes[size]), name, size, guided="image" in chosen.inputs)
+    return CompletionNetwork(chosen.core(**chosen.sizes[size]), name, size, "image" in chosen.inputs, first)

@@ -58,7 +58,10 @@ def export_onnx(
     converted = HalfPrecision(network) if precision == "fp16" else fold_batch_norm(network)
     model = _onnx(converted.eval(), height, width, dynamic)
     if precision == "int8":
-        model = _quantised(model, calibration, method(network.name).precise)
+        precise = {f"core.{part}" for part in method(network.name).precise}
+        if network.first is not None:
+            precise |= {f"first.core.{part}" for part in method(network.first.name).precise}
+        model = _quantised(model, calibration, precise)
     metadata = {
         "producer": PACKAGE,
         "contract": str(CONTRACT_VERSION),
@@ -126,9 +129,9 @@ def _tidy(model: Any) -> None:
     remove_unused_nodes(model)
 
 
-def _quantised(model: Any, calibration: Sequence[Feed], precise: tuple[str, ...]) -> Any:
-    """The model with its core's convolutions in int8, as pairs of QuantizeLinear and DequantizeLinear; but for those of
-    the core's parts named in ``precise``.
+def _quantised(model: Any, calibration: Sequence[Feed], precise: set[str]) -> Any:
+    """The model with its cores' convolutions in int8, as pairs of QuantizeLinear and DequantizeLinear; but for those of
+    the parts named in ``precise``.
     """
     if not calibration:
         raise ConfigurationError("int8 needs real frames to calibrate with: give a bag or folder with --frames")
@@ -153,9 +156,9 @@ def _quantised(model: Any, calibration: Sequence[Feed], precise: tuple[str, ...]
     )
 
 
-def _is_core_convolution(node: Any, precise: tuple[str, ...]) -> bool:
-    """Whether a node is a convolution of the core and none of its parts that stay precise."""
+def _is_core_convolution(node: Any, precise: set[str]) -> bool:
+    """Whether a node is a convolution of a core and none of the parts that stay precise."""
     properties = {entry.key: entry.value for entry in node.metadata_props}
     scopes = literal_eval(properties.get("pkg.torch.onnx.name_scopes", "[]"))
-    parts = [scope.removeprefix("core.") for scope in scopes if scope.startswith("core.")]
-    return node.op_type in ("Conv", "ConvTranspose") and bool(parts) and not set(parts) & set(precise)
+    parts = {scope for scope in scopes if scope.startswith(("core.", "first.core."))}
+    return node.op_type in ("Conv", "ConvTranspose") and bool(parts) and not parts & precise

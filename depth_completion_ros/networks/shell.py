@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..contract import MULTIPLE
-from .blocks import pool_measured, stretch, upsample
+from .blocks import START_LOG_B, pool_measured, stretch, upsample
 from .hole_filling import HoleFilling
 
 DEPTH_CHANNELS = 5
@@ -31,7 +31,7 @@ class CoreInputs(NamedTuple):
     """What a core sees; all float32, depth as log(depth / scale).
 
     image (N, 3, H, W) about -0.5..0.5; sparse (N, 1, H, W), 0 where missing; measured (N, 1, H, W) 0 or 1;
-    prefill (N, 1, H, W), sparse with its holes filled; distance (N, 1, H / 8, W / 8), how far away the measurements
+    prefill (N, 1, H, W), sparse with its holes filled, or what a first network made of it; distance (N, 1, H / 8, W / 8), how far away the measurements
     are that filled it, 0..4 (``HoleFilling``).
     """
 
@@ -76,16 +76,27 @@ class Method:
 
 class CompletionNetwork(nn.Module):
     """A core behind the contract. name, size: as in ``create``. guided: the image guides the filling of holes; False
-    for methods that see depth only.
+    for methods that see depth only. first: a trained network that sees the same and whose answer the core corrects, in
+    place of the filled holes; it is not trained any further.
     """
 
-    def __init__(self, core: nn.Module, name: str, size: str, guided: bool = True):
+    def __init__(
+        self, core: nn.Module, name: str, size: str, guided: bool = True, first: CompletionNetwork | None = None
+    ):
         super().__init__()
         self.fill_holes = HoleFilling()
         self.guided = guided
         self.core = core
         self.name = name
         self.size = size
+        self.first = first.eval().requires_grad_(False) if first is not None else None
+
+    def train(self, mode: bool = True) -> CompletionNetwork:
+        """As of every module; ``first`` keeps the statistics that it was trained with."""
+        super().train(mode)
+        if self.first is not None:
+            self.first.eval()
+        return self
 
     def forward(self, image: Tensor, depth: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
         """(depth [m], log_b), each (N, 1, H, W) and finite. Raises ValueError where sizes are no multiples of 32."""
@@ -97,12 +108,15 @@ class CompletionNetwork(nn.Module):
         return completed, log_b
 
     def with_start(self, image: Tensor, depth: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What ``forward`` returns, and the prefill as depth [m], (N, 1, H, W), for training to compare with."""
+        """What ``forward`` returns, and what the core corrects as depth [m], (N, 1, H, W), for training to compare."""
         inputs = self.normalise(image, depth, scale)
-        correction, log_b = self.core(inputs)
-        log_depth = (inputs.prefill + correction.float()).clamp(-_MAX_LOG_DEPTH, _MAX_LOG_DEPTH)
-        completed = scale * torch.exp(log_depth)
-        return completed, log_b.float().clamp(_MIN_LOG_B, _MAX_LOG_B), scale * torch.exp(inputs.prefill)
+        doubt: Tensor | float = 0.0
+        if self.first is not None:
+            log_depth, log_b = _corrected(self.first.core, inputs)
+            inputs, doubt = inputs._replace(prefill=log_depth), log_b - START_LOG_B
+        log_depth, log_b = _corrected(self.core, inputs)
+        log_b = (log_b + doubt).clamp(_MIN_LOG_B, _MAX_LOG_B)
+        return scale * torch.exp(log_depth), log_b, scale * torch.exp(inputs.prefill)
 
     def normalise(self, image: Tensor, depth: Tensor, scale: Tensor) -> CoreInputs:
         """The contract's inputs as the core sees them."""
@@ -114,3 +128,9 @@ class CompletionNetwork(nn.Module):
         with torch.autocast(depth.device.type, enabled=False):
             prefill, distance = self.fill_holes(sparse, measured, shifted if self.guided else None)
         return CoreInputs(shifted, sparse, measured, prefill, distance)
+
+
+def _corrected(core: nn.Module, inputs: CoreInputs) -> tuple[Tensor, Tensor]:
+    """log(depth / scale) and log_b as a core has them, each (N, 1, H, W), float32."""
+    correction, log_b = core(inputs)
+    return (inputs.prefill + correction.float()).clamp(-_MAX_LOG_DEPTH, _MAX_LOG_DEPTH), log_b.float()

@@ -17,6 +17,7 @@ from . import create
 from .shell import CompletionNetwork
 
 _MEND = "give a file that training wrote"
+_CORE = "core."
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ def save_weights(weighted: WeightedNetwork, path: Path, provenance: Mapping[str,
     """Write the weights of a trained network, replacing the file at one stroke.
 
     Kernels and matrices in float16, which changes the answer by less than a thousandth; biases, norms and their
-    statistics in float32. provenance: how it was trained, for ``read_metadata``. Raises ConfigurationError without the
-    package safetensors.
+    statistics in float32. Those of the network that comes first are not written: they have a file of their own.
+    provenance: how it was trained, for ``read_metadata``. Raises ConfigurationError without the package safetensors.
     """
     network = weighted.network
     metadata = {
@@ -55,18 +56,25 @@ def save_weights(weighted: WeightedNetwork, path: Path, provenance: Mapping[str,
         "size": network.size,
         "profile": weighted.profile,
     }
-    tensors = {name: _compact(tensor.detach().cpu()) for name, tensor in network.state_dict().items()}
+    if network.first is not None:
+        metadata |= {"first": f"{network.first.name}-{network.first.size}", "first_weights": weights_hash(network.first)}
+    state = network.core.state_dict(prefix=_CORE)
+    tensors = {name: _compact(tensor.detach().cpu()) for name, tensor in state.items()}
     unfinished = path.with_name(f"{path.name}.unfinished")
     _safetensors().save_file(tensors, unfinished, metadata)
     unfinished.replace(path)
 
 
 def load_weights(path: Path) -> WeightedNetwork:
-    """The network that ``save_weights`` wrote. Raises ConfigurationError, naming the mend, for any other file."""
+    """The network that ``save_weights`` wrote, with the one that comes first from the file beside it.
+
+    Raises ConfigurationError, naming the mend, for any other file, or where that one is missing or another.
+    """
     metadata = read_metadata(path)
-    network = create(metadata["name"], metadata["size"])
+    network = create(metadata["name"], metadata["size"], _first(path, metadata))
     try:
-        network.load_state_dict(_safetensors().load_file(path))  # which converts each to the type it has there
+        state = {name.removeprefix(_CORE): tensor for name, tensor in _safetensors().load_file(path).items()}
+        network.core.load_state_dict(state)  # which converts each to the type it has there
     except Exception as error:  # safetensors and torch have a kind each
         reason = str(error).partition("\n")[0]  # torch goes on to name every tensor
         raise ConfigurationError(f"{path} holds no weights of {network.name} ({reason}): {_MEND}") from error
@@ -98,6 +106,31 @@ def weights_hash(network: CompletionNetwork) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def first_weights_file(path: Path) -> Path | None:
+    """Where the weights of the network lie that comes first in that of a weights file; None where none does.
+
+    Raises ConfigurationError as ``read_metadata`` does.
+    """
+    first = read_metadata(path).get("first")
+    return path.with_name(f"{first}{path.suffix}") if first else None
+
+
+def _first(path: Path, metadata: Mapping[str, str]) -> CompletionNetwork | None:
+    beside = first_weights_file(path)
+    if beside is None:
+        return None
+    wanted = metadata.get("first_weights")
+    if not beside.is_file():
+        raise ConfigurationError(f"{path} goes on from {beside.stem}, weights {wanted}: put {beside.name} beside it")
+    first = load_weights(beside).network
+    if (found := weights_hash(first)) != wanted:
+        raise ConfigurationError(
+            f"{path} goes on from {beside.stem}, weights {wanted}, but {beside} holds {found}: put those beside it that "
+            f"it was trained with, or train {metadata['name']} again"
+        )
+    return first
 
 
 def _compact(tensor: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,8 +13,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
+from ..engines.model_file import find_weights_file
+from ..errors import ConfigurationError
 from ..networks import create
-from ..networks.weights import WeightedNetwork, save_weights
+from ..networks.shell import CompletionNetwork
+from ..networks.weights import WeightedNetwork, load_weights, save_weights
 from .batches import Batches
 from .checkpoint import load_checkpoint
 from .loop import CHECKPOINT, Log, Report, train
@@ -47,7 +51,8 @@ class Session:
         self._out = out
         self._console = Console(stderr=True)
         sources, self._data = open_sources(recipe, splits, data, pool, cache, device)
-        self._trainer = Trainer(recipe, Batches(recipe, sources, device), device)
+        first = _first(recipe, out)
+        self._trainer = Trainer(recipe, Batches(recipe, sources, device), device, first)
         if start is not None:
             self._trainer.begin_with(start)
         if resume:
@@ -56,8 +61,8 @@ class Session:
         self._validation_log = Log(out / "validation.csv", self._trainer.step)
         with self._console.status("scoring the start"):
             cases = validation_cases(recipe, splits, data, validation_frames)
-            prefill = create(recipe.network, recipe.size).to(device).eval()
-            self._validation = Validation(cases, prefill, device)
+            fresh = create(recipe.network, recipe.size, first).to(device).eval()
+            self._validation = Validation(cases, fresh, device)
 
     def run(self, budget: Budget, validate_every_s: float) -> int:
         """Train until the budget is spent. Returns the exit status: 130 where a signal came before."""
@@ -124,3 +129,22 @@ class Session:
                     print(f"{self._recipe.name} {report.progress:.1%} {report.line()}", file=sys.stderr, flush=True)
 
             yield show
+
+
+def _first(recipe: Recipe, out: Path) -> CompletionNetwork | None:
+    """The trained network that comes first, its weights copied into ``out``, where those of this one will need them.
+
+    Raises ConfigurationError where there are none.
+    """
+    if not recipe.first:
+        return None
+    installed = find_weights_file(recipe.first)
+    if installed is None:
+        raise ConfigurationError(
+            f"the recipe {recipe.name} goes on from {recipe.first}, of which there are no weights: train that first and "
+            "put them into ~/.cache/depth_completion_ros/models, or set first to nothing"
+        )
+    path = out / installed.name
+    if path != installed:
+        shutil.copyfile(installed, path)
+    return load_weights(path).network

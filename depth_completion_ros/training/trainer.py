@@ -55,7 +55,7 @@ class Trainer:
     network: its weights are trained. ema: the exponential moving average of them, in evaluation mode, which is what
     counts. step: how many are done. elapsed_s, best_score: how long they took and the lowest validation score so far,
     kept here for those who measure them. origin: what the weights were before the first step, for people.
-    build: makes the network where it is to be another than the recipe names.
+    first: as of ``create``. build: makes the network where it is to be another than the recipe names.
     """
 
     origin = "random weights"
@@ -65,6 +65,7 @@ class Trainer:
         recipe: Recipe,
         batches: Batches,
         device: torch.device,
+        first: CompletionNetwork | None = None,
         build: Callable[[], CompletionNetwork] | None = None,
     ):
         torch.manual_seed(recipe.seed)
@@ -73,15 +74,15 @@ class Trainer:
         self.step = 0
         self.elapsed_s = 0.0
         self.best_score = math.inf
-        network = build() if build else create(recipe.network, recipe.size)
+        network = build() if build else create(recipe.network, recipe.size, first)
         self.network = network.to(device).train()
         self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = copy.deepcopy(self.network).eval().requires_grad_(False)
         self._batches = batches
         self._adversary = Adversary(recipe.learning_rate, device) if ADVERSARIAL in recipe.losses else None
-        self._parameters = list(self.network.parameters())
+        self._parameters = list(self.network.core.parameters())
         self._optimiser = torch.optim.AdamW(
-            _decayed_and_not(self.network, recipe.weight_decay), recipe.learning_rate, fused=True
+            _decayed_and_not(self._parameters, recipe.weight_decay), recipe.learning_rate, fused=True
         )
         compiled = recipe.compile and device.type == "cuda"
         self._forward: Any = torch.compile(self.network.with_start) if compiled else self.network.with_start
@@ -98,7 +99,7 @@ class Trainer:
                 "with its own, or anew without --start"
             )
         for network in (self.network, self.ema):
-            network.load_state_dict(start.state_dict())
+            network.core.load_state_dict(start.core.state_dict())
         metadata = read_metadata(weights)
         earlier = (f"{name} {metadata[name]}" for name in ("steps", "minutes", "device") if name in metadata)
         self.origin = ", ".join([f"weights {weights_hash(start)}", *earlier])
@@ -185,9 +186,8 @@ class Trainer:
             average[name].copy_(present[name])
 
 
-def _decayed_and_not(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def _decayed_and_not(parameters: list[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
     """Parameter groups: convolutions and matrices decay, biases and norms do not."""
-    parameters = list(network.parameters())
     return [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},

@@ -92,7 +92,7 @@ class Study:
     def _run_variant(
         self, variant: Variant, recipe: Recipe, sources: Mapping[str, Source], validation: Validation
     ) -> Result:
-        trainer = Trainer(recipe, Batches(recipe, sources, self.device), self.device, variant.build)
+        trainer = Trainer(recipe, Batches(recipe, sources, self.device), self.device, build=variant.build)
         budget = Budget(steps=self.steps)
         console = Console(stderr=True)
         began = time.monotonic()
