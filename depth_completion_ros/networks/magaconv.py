@@ -211,7 +211,7 @@ METHOD = Method(
     paper="MagaConv + BP-Fusion, arXiv 2401.07439",
     inputs="image, depth",
     sizes={
-        "small": {"channels": (36, 72, 144), "steps": 1, "reduction": 2},
+        "small": {"channels": (24, 48, 96), "steps": 1, "reduction": 2},
         "full": {"channels": (126, 252, 504), "steps": 2, "reduction": 1},
     },
 )
