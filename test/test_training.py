@@ -16,6 +16,7 @@ pytest.importorskip("safetensors", reason="weights files need it")
 from test_training_batches import generator, write_ramp  # noqa: E402
 
 from depth_completion_ros.cli import main  # noqa: E402
+from depth_completion_ros.engines import model_file  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
 from depth_completion_ros.evaluation.samples import open_folder  # noqa: E402
 from depth_completion_ros.networks import names  # noqa: E402
@@ -209,6 +210,8 @@ def test_every_network_has_a_recipe():
         ("network: lite\nbatch: many", "batch must be a int"),
         ("network: lite\ncrop: 100", "crop must be a multiple of 32"),
         ("network: lite\nprofile: radar", "profile must be one of"),
+        ("network: srgan\nfirst: lite", "first is for networks that see the image"),
+        ("network: unet\nfirst: lyte", "no network 'lyte'"),
         ("network: lite\nlosses: {l3: 1.0}", "losses knows no l3"),
         ("network: lite\nhiding: {holes: 0.0}", "hiding must be weights"),
         ("size: small", "lacks network"),
@@ -221,11 +224,11 @@ def test_faulty_recipe_is_refused_by_the_setting(text, complaint, tmp_path):
 
 
 def test_settings_can_be_changed_from_the_command_line():
-    """YAML takes 2e-3, without a dot, for text: it must not reach the optimiser as such."""
-    changed = read_recipe("lite", ["batch=64", "losses={l1: 1.0}", "learning_rate=2.0e-3"])
+    """YAML takes 2e-3, without a dot, for text; people do not."""
+    changed = read_recipe("lite", ["batch=64", "losses={l1: 1.0}", "learning_rate=2e-3"])
     assert (changed.batch, changed.losses, changed.learning_rate) == (64, {"l1": 1.0}, 2e-3)
     assert changed.hash() != read_recipe("lite").hash()
-    for change in ("batchsize=8", "batch", "batch=[", "learning_rate=2e-3"):
+    for change in ("batchsize=8", "batch", "batch=[", "learning_rate=fast"):
         with pytest.raises(ConfigurationError):
             read_recipe("lite", [change])
 
@@ -300,6 +303,21 @@ def test_command_trains_and_writes_weights_card_logs_and_pictures(data, tmp_path
     assert [row["step"] for row in validation] == ["3"] and float(validation[0]["relative"]) > 0
     picture = cv2.imread(str(out / "pictures" / "step-0000003.png"))
     assert picture.shape[1] == 5 * 256
+
+
+def test_command_goes_on_from_a_trained_network(data, tmp_path, monkeypatch, capsys):
+    """Its weights lie beside those that need them, and the card names them; without any it says what to do."""
+    monkeypatch.setenv(model_file.DIRECTORY_VARIABLE, str(tmp_path / "models"))
+    monkeypatch.setattr(model_file, "share_directory", lambda: tmp_path / "none")
+    extra = ("--steps", "1", "--set", "network=unet", "--set", "first=lite")
+    assert command(data, tmp_path / "out", *extra) == 1
+    assert "goes on from lite, of which there are no weights" in capsys.readouterr().err
+    (tmp_path / "models").mkdir()
+    save_weights(WeightedNetwork(trainer(tiny()).ema, "any"), tmp_path / "models" / "lite-small.safetensors")
+    assert command(data, tmp_path / "out", *extra) == 0
+    path = tmp_path / "out" / "unet-small.safetensors"
+    assert load_weights(path).network.first.name == "lite"
+    assert f"| corrects | lite-small, weights {read_metadata(path)['first_weights']} |" in path.with_suffix(".md").read_text()
 
 
 def test_command_resumes_to_the_same_weights(data, tmp_path):

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 
 from ..networks import method
+from ..networks.weights import weights_hash
 from ..resources import share_directory
 from .recipe import Recipe
 from .trainer import Trainer
@@ -23,10 +24,12 @@ _SENSORS = {
 
 def provenance(recipe: Recipe, trainer: Trainer) -> dict[str, str]:
     """How weights came about, as ``save_weights`` takes it."""
+    first = trainer.network.first
     return {
         "recipe": recipe.name,
         "recipe_hash": recipe.hash(),
         "began_with": trainer.origin,
+        **({"corrects": f"{first.name}-{first.size}, weights {weights_hash(first)}"} if first is not None else {}),
         "seed": str(recipe.seed),
         "steps": str(trainer.step),
         "minutes": f"{trainer.elapsed_s / 60:.1f}",

@@ -125,17 +125,25 @@ def _parse(text: str, origin: str | Path) -> Any:
 
 
 def _build(kind: Callable[..., Any], settings: dict[str, Any], path: Path) -> Any:
-    """The dataclass from the file's settings. Types follow the annotations; a whole number serves as a float."""
+    """The dataclass from the file's settings. Types follow the annotations."""
     expected = {field.name: str(field.type) for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     if missing := expected.keys() - settings.keys():
         raise ConfigurationError(f"{path} lacks {', '.join(sorted(missing))}")
     if unknown := settings.keys() - expected.keys():
         raise ConfigurationError(f"{path}: no setting {', '.join(sorted(unknown))}; there are {', '.join(expected)}")
-    converted = {name: float(v) if expected[name] == "float" and type(v) is int else v for name, v in settings.items()}
+    converted = {name: _number(v) if expected[name] == "float" else v for name, v in settings.items()}
     for name, value in converted.items():
         if type(value).__name__ != expected[name].partition("[")[0]:
             raise ConfigurationError(f"{path}: {name} must be a {expected[name]}, not {value!r}")
     return kind(**converted)
+
+
+def _number(value: Any) -> Any:
+    """A whole number as a float, and what YAML takes for text, such as 2e-3, which has no dot; else the value."""
+    try:
+        return float(value) if type(value) in (int, str) else value
+    except ValueError:
+        return value
 
 
 def _check(recipe: Recipe, path: Path) -> None:

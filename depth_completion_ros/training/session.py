@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from ..engines.model_file import find_weights_file
+from ..engines.model_file import find_weights_file, model_directories
 from ..errors import ConfigurationError
 from ..networks import create
 from ..networks.shell import CompletionNetwork
@@ -142,7 +142,7 @@ def _first(recipe: Recipe, out: Path) -> CompletionNetwork | None:
     if installed is None:
         raise ConfigurationError(
             f"the recipe {recipe.name} goes on from {recipe.first}, of which there are no weights: train that first and "
-            "put them into ~/.cache/depth_completion_ros/models, or set first to nothing"
+            f"put them into {model_directories()[0]}, or change the recipe's setting \"first\" to \"\""
         )
     path = out / installed.name
     if path != installed:

@@ -1,0 +1,135 @@
+"""Networks that correct the answer of a trained one: whole in every file and engine, and the first is left as it was."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the networks need PyTorch")
+pytest.importorskip("safetensors", reason="weights files need it")
+
+from network_files import feed_of, real_frames  # noqa: E402
+from test_networks import HEIGHT, WIDTH, frame, stir, stirred  # noqa: E402
+from test_training import CPU, bowls, same, tiny  # noqa: E402
+
+from depth_completion_ros.contract import INPUTS  # noqa: E402
+from depth_completion_ros.errors import ConfigurationError  # noqa: E402
+from depth_completion_ros.networks import create  # noqa: E402
+from depth_completion_ros.networks.blocks import START_LOG_B  # noqa: E402
+from depth_completion_ros.networks.shell import CompletionNetwork  # noqa: E402
+from depth_completion_ros.networks.weights import WeightedNetwork, load_weights, save_weights  # noqa: E402
+from depth_completion_ros.training.batches import Batches  # noqa: E402
+from depth_completion_ros.training.trainer import Trainer  # noqa: E402
+
+
+class Still(torch.nn.Module):
+    """A core that corrects nothing and keeps what it has seen."""
+
+    def forward(self, inputs):
+        self.seen = inputs
+        return torch.zeros_like(inputs.prefill), torch.full_like(inputs.prefill, START_LOG_B)
+
+
+def behind_lite(name: str = "nlspn") -> CompletionNetwork:
+    """A stirred core behind a stirred ``lite``."""
+    network = create(name, "small", stirred("lite"))
+    stir(network.core)
+    return network.eval()
+
+
+def test_without_a_correction_the_answer_is_the_firsts():
+    """Depth, its uncertainty, and what training compares with."""
+    network = CompletionNetwork(Still(), "still", "small", first=stirred("lite"))
+    with torch.no_grad():
+        expected, expected_log_b = stirred("lite")(*frame())
+        completed, log_b, start = network.with_start(*frame())
+    for answer in (completed, start, frame()[2] * network.core.seen.prefill.exp()):
+        torch.testing.assert_close(answer, expected)
+    torch.testing.assert_close(log_b, expected_log_b)
+
+
+@pytest.mark.parametrize("factor", [0.01, 100.0])
+def test_scaled_depth_gives_scaled_depth(factor):
+    image, depth, scale = frame()
+    network = behind_lite()
+    with torch.no_grad():
+        completed, log_b = network(image, depth, scale)
+        scaled, scaled_log_b = network(image, depth * factor, scale * factor)
+    torch.testing.assert_close(scaled, completed * factor, rtol=1e-3, atol=0)
+    torch.testing.assert_close(scaled_log_b, log_b, rtol=1e-3, atol=1e-3)
+
+
+def test_training_changes_the_second_and_leaves_the_first():
+    """Its weights, and the statistics that a network in training would move."""
+    recipe = dataclasses.replace(tiny("unet"), sources={"real": 1.0}, first="lite")
+    trainer = Trainer(recipe, Batches(recipe, {"real": bowls}, CPU), CPU, stirred("lite"))
+    before = {name: tensor.clone() for name, tensor in trainer.network.core.state_dict().items()}
+    for _ in range(3):
+        trainer.train_step(0.1)
+    for network in (trainer.network, trainer.ema):
+        assert same(dict(network.first.state_dict()), dict(stirred("lite").state_dict()))
+        assert not same(dict(network.core.state_dict()), before)
+
+
+def save_both(folder) -> CompletionNetwork:
+    folder.mkdir(exist_ok=True)
+    network = behind_lite()
+    save_weights(WeightedNetwork(network.first, "any"), folder / "lite-small.safetensors")
+    network.first.load_state_dict(load_weights(folder / "lite-small.safetensors").network.state_dict())  # rounded
+    save_weights(WeightedNetwork(network, "any"), folder / "nlspn-small.safetensors")
+    return network
+
+
+def test_weights_are_joined_with_those_of_the_first_beside_them(tmp_path):
+    """Which are written once, whatever goes on from them."""
+    network = save_both(tmp_path)
+    loaded = load_weights(tmp_path / "nlspn-small.safetensors").network.eval()
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(*frame())[0], network(*frame())[0], rtol=2e-3, atol=1e-3)
+    assert loaded.first.name == "lite"
+    values = sum(tensor.numel() for tensor in network.core.state_dict().values())
+    assert (tmp_path / "nlspn-small.safetensors").stat().st_size < 2.3 * values + 50_000
+
+
+def test_a_first_network_that_is_missing_or_another_is_named(tmp_path):
+    save_both(tmp_path / "one")
+    alone = tmp_path / "nlspn-small.safetensors"
+    shutil.copy(tmp_path / "one" / alone.name, alone)
+    with pytest.raises(ConfigurationError, match=r"goes on from lite-small, weights \w{16}: put lite-small.* beside it"):
+        load_weights(alone)
+    torch.manual_seed(3)
+    save_weights(WeightedNetwork(create("lite"), "any"), tmp_path / "lite-small.safetensors")
+    with pytest.raises(ConfigurationError, match=r"but .*lite-small\.safetensors holds \w{16}: put those beside it"):
+        load_weights(alone)
+
+
+def test_exported_file_holds_both(tmp_path):
+    pytest.importorskip("onnxscript", reason="the export needs onnxscript")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="the comparison needs ONNX Runtime")
+    from depth_completion_ros.networks.export import export_onnx
+
+    network = behind_lite()
+    export_onnx(network, tmp_path / "n.onnx", HEIGHT, WIDTH)
+    feed = {name: tensor.numpy() for name, tensor in zip(INPUTS, frame(), strict=True)}
+    session = onnxruntime.InferenceSession(tmp_path / "n.onnx", providers=["CPUExecutionProvider"])
+    with torch.no_grad():
+        expected = [tensor.numpy() for tensor in network(*frame())]
+    for answer, truth in zip(session.run(None, feed), expected, strict=True):
+        np.testing.assert_allclose(answer, truth, rtol=1e-3, atol=1e-3)
+
+
+def test_int8_is_for_both_but_for_what_the_first_keeps_precise(tmp_path):
+    onnx = pytest.importorskip("onnx", reason="the export needs onnx")
+    pytest.importorskip("nncf", reason="int8 needs NNCF")
+    from depth_completion_ros.networks.export import export_onnx
+
+    calibration = [feed_of(frame) for frame in real_frames()[:2]]
+    export_onnx(behind_lite(), tmp_path / "n.onnx", HEIGHT, WIDTH, precision="int8", calibration=calibration)
+    graph = onnx.load(tmp_path / "n.onnx").graph
+    quantised = {name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+    weights = [node.input[1] for node in graph.node if node.op_type in ("Conv", "ConvTranspose")]
+    assert len([name for name in weights if name not in quantised]) == 2
+    assert len(weights) > 50
