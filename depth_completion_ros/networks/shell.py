@@ -31,8 +31,8 @@ class CoreInputs(NamedTuple):
     """What a core sees; all float32, depth as log(depth / scale).
 
     image (N, 3, H, W) about -0.5..0.5; sparse (N, 1, H, W), 0 where missing; measured (N, 1, H, W) 0 or 1;
-    prefill (N, 1, H, W), sparse with its holes filled, or what a first network made of it; distance (N, 1, H / 8, W / 8), how far away the measurements
-    are that filled it, 0..4 (``HoleFilling``).
+    prefill (N, 1, H, W), sparse with its holes filled, or what a first network made of it; distance (N, 1, H / 8,
+    W / 8), how far away the measurements are that filled it, 0..4 (``HoleFilling``).
     """
 
     image: Tensor

@@ -57,7 +57,8 @@ def save_weights(weighted: WeightedNetwork, path: Path, provenance: Mapping[str,
         "profile": weighted.profile,
     }
     if network.first is not None:
-        metadata |= {"first": f"{network.first.name}-{network.first.size}", "first_weights": weights_hash(network.first)}
+        first = network.first
+        metadata |= {"first": f"{first.name}-{first.size}", "first_weights": weights_hash(first)}
     state = network.core.state_dict(prefix=_CORE)
     tensors = {name: _compact(tensor.detach().cpu()) for name, tensor in state.items()}
     unfinished = path.with_name(f"{path.name}.unfinished")
@@ -127,8 +128,8 @@ def _first(path: Path, metadata: Mapping[str, str]) -> CompletionNetwork | None:
     first = load_weights(beside).network
     if (found := weights_hash(first)) != wanted:
         raise ConfigurationError(
-            f"{path} goes on from {beside.stem}, weights {wanted}, but {beside} holds {found}: put those beside it that "
-            f"it was trained with, or train {metadata['name']} again"
+            f"{path} goes on from {beside.stem}, weights {wanted}, but {beside} holds {found}: put those beside it "
+            f"that it was trained with, or train {metadata['name']} again"
         )
     return first
 

@@ -141,8 +141,8 @@ def _first(recipe: Recipe, out: Path) -> CompletionNetwork | None:
     installed = find_weights_file(recipe.first)
     if installed is None:
         raise ConfigurationError(
-            f"the recipe {recipe.name} goes on from {recipe.first}, of which there are no weights: train that first and "
-            f"put them into {model_directories()[0]}, or change the recipe's setting \"first\" to \"\""
+            f"the recipe {recipe.name} goes on from {recipe.first}, of which there are no weights: train that first "
+            f"and put them into {model_directories()[0]}, or change the recipe's setting first to ''"
         )
     path = out / installed.name
     if path != installed:
