@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import shutil
 
@@ -16,8 +17,9 @@ from test_networks import HEIGHT, WIDTH, frame, stir, stirred  # noqa: E402
 from test_training import CPU, bowls, same, tiny  # noqa: E402
 
 from depth_completion_ros.contract import INPUTS  # noqa: E402
+from depth_completion_ros.engines import model_file  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
-from depth_completion_ros.networks import create  # noqa: E402
+from depth_completion_ros.networks import command, create  # noqa: E402
 from depth_completion_ros.networks.blocks import START_LOG_B  # noqa: E402
 from depth_completion_ros.networks.shell import CompletionNetwork  # noqa: E402
 from depth_completion_ros.networks.weights import WeightedNetwork, load_weights, save_weights  # noqa: E402
@@ -104,6 +106,17 @@ def test_a_first_network_that_is_missing_or_another_is_named(tmp_path):
     save_weights(WeightedNetwork(create("lite"), "any"), tmp_path / "lite-small.safetensors")
     with pytest.raises(ConfigurationError, match=r"but .*lite-small\.safetensors holds \w{16}: put those beside it"):
         load_weights(alone)
+
+
+def test_the_list_of_networks_names_the_first(tmp_path, monkeypatch, capsys):
+    """Whose parameters and operations come on top of those that are listed."""
+    monkeypatch.setenv(model_file.DIRECTORY_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(model_file, "share_directory", lambda: tmp_path / "none")
+    monkeypatch.setattr(command, "cost", lambda name, size: (0, 0))
+    save_both(tmp_path)
+    assert command.run(argparse.Namespace()) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if "min after lite-small)" in line] == ["nlspn"]
 
 
 def test_exported_file_holds_both(tmp_path):

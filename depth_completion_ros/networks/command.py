@@ -35,14 +35,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _trained(name: str, size: str) -> str:
-    """The sensors that there are trained weights for, and how long each training took."""
+    """The sensors that there are trained weights for, how long each training took, and from which network it went on."""
     from .weights import read_metadata
 
     patterns = [f"{name}-{size}{WEIGHTS_SUFFIX}", f"{name}-{size}-*{WEIGHTS_SUFFIX}"]
     paths = [path for directory in model_directories() for each in patterns for path in sorted(directory.glob(each))]
     found = [read_metadata(path) for path in paths]
-    origins = (f"{about['profile']} ({float(about.get('minutes', 'nan')):.0f} min)" for about in found)
-    return f"trained: {', '.join(origins)}" if found else "untrained"
+    return f"trained: {', '.join(map(_origin, found))}" if found else "untrained"
+
+
+def _origin(about: dict[str, str]) -> str:
+    after = f" after {about['first']}" if "first" in about else ""
+    return f"{about['profile']} ({float(about.get('minutes', 'nan')):.0f} min{after})"
 
 
 def cost(name: str, size: str) -> tuple[int, int]:
