@@ -11,7 +11,9 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode
 
+import inputs
 from depth_completion_ros.networks import create
+from depth_completion_ros.networks.weights import first_weights_file
 from records import Records, read_json
 from settings import Settings
 
@@ -28,7 +30,8 @@ def run(settings: Settings, records: Records) -> None:
     for image, size, name in product(settings.images, settings.sizes, settings.networks):
         about: dict[str, Any] = {"network": name, "size": size, "image": list(image)}
         with records.case(**about) as record:
-            parameters, flop = _cost(name, size, *image)
+            first = first_weights_file(inputs.weights(settings.state, name, size))
+            parameters, flop = _cost(name, size, first.stem if first else None, *image)
             record |= {"parameters": parameters, "flop": flop}
             for precision, (kind, number_bytes) in _NUMBERS.items():
                 moved = parameters * number_bytes + _CHANNELS * 4 * image[0] * image[1]
@@ -43,9 +46,11 @@ def run(settings: Settings, records: Records) -> None:
                         record[f"{other['engine']}: times the floor"] = round(ratio, 2)
 
 
-def _cost(name: str, size: str, height: int, width: int) -> tuple[int, int]:
-    """Parameters, and floating-point operations of one frame; nothing is computed, as shapes suffice."""
+def _cost(name: str, size: str, first: str | None, height: int, width: int) -> tuple[int, int]:
+    """Parameters, and floating-point operations of one frame, with those of the network that comes first, if any;
+    nothing is computed, as shapes suffice.
+    """
     with FakeTensorMode(), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network = create(name, size).eval()
+        network = create(name, size, create(*first.split("-")) if first else None).eval()
         network(torch.empty(1, 3, height, width), torch.empty(1, 1, height, width), torch.empty(1, 1, 1, 1))
     return sum(parameter.numel() for parameter in network.parameters()), counter.get_total_flops()

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _trained(name: str, size: str) -> str:
-    """The sensors that there are trained weights for, how long each training took, and from which network it went on."""
+    """The sensors that there are trained weights for, how long each training took, and what it went on from."""
     from .weights import read_metadata
 
     patterns = [f"{name}-{size}{WEIGHTS_SUFFIX}", f"{name}-{size}-*{WEIGHTS_SUFFIX}"]
