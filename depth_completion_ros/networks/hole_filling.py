@@ -20,6 +20,7 @@ from .along_colour import finer, finest
 from .blocks import mean_pool, pool_measured
 
 _STEPS = {1: 2, 2: 3}  # of spreading at a half and a quarter of the resolution
+_FINE_STEPS = 3  # of spreading at all of them
 # Chosen on two frames each of the recorded sets for training and validation, under four patterns of holes; flat around
 # the optimum.
 REACH = 5.0  # cells over which a weight falls to 1/e
@@ -34,13 +35,17 @@ _OUTSIDE = 1e4  # larger than any value
 
 class HoleFilling(nn.Module):
     """value, 0 where not measured, and measured, 0 or 1, (N, 1, H, W); guide (N, 3, H, W), 0..1 or shifted, or None for
-    no colour.
+    no colour. fine: more steps on the finer grids, which brings out fine depth and takes a CPU 8 ms more at 640x480.
 
     Returns, float32: value with every hole filled within the range of what is measured, measured pixels untouched, 0
     if nothing is measured, (N, 1, H, W); and how far from each cell of 8 x 8 pixels the measurements are, (N, 1, H / 8,
     W / 8), as log2(1 + 1 / the sum of their weights) / 5: about 0 among measurements, in the middle of nowhere growing
     in proportion to the distance, to 4 at most.
     """
+
+    def __init__(self, fine: bool = False):
+        super().__init__()
+        self.fine = fine
 
     def forward(self, value: Tensor, measured: Tensor, guide: Tensor | None = None) -> tuple[Tensor, Tensor]:
         # At 1, 1/2, 1/4 and 1/8 of the resolution.
@@ -53,10 +58,14 @@ class HoleFilling(nn.Module):
 
         filled, distance = fitted(values[-1], known, *weights(guides[-1], REACH))
         for level in (2, 1):
-            filled = finer(filled, guides[level + 1], guides[level], values[level], knowns[level], _STEPS[level])
+            steps = _FINE_STEPS if self.fine else _STEPS[level]
+            filled = finer(filled, guides[level + 1], guides[level], values[level], knowns[level], steps)
         # At full resolution the sum of the channels shows as many edges, in less time.
         full, half = (each.sum(dim=1, keepdim=True) for each in guides[:2])
-        filled = finest(filled, half, full, value, measured)
+        if self.fine:
+            filled = finer(filled, half, full, value, measured, _FINE_STEPS)
+        else:
+            filled = finest(filled, half, full, value, measured)
         filled = within_range(filled, value, measured)
         return torch.lerp(filled, value, measured), distance
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..contract import MULTIPLE
-from .blocks import START_LOG_B, pool_measured, stretch, upsample
+from .blocks import START_LOG_B, conv, pool_measured, stretch, upsample
 from .hole_filling import HoleFilling
 
 DEPTH_CHANNELS = 5
@@ -25,6 +25,8 @@ _SURROUNDINGS = 4  # pixels
 _MAX_LOG_DEPTH = 7.0  # depth stays within a factor 1000 of scale whatever the weights, so exp is finite in float16 too
 _MAX_LOG_B = 4.0
 _MIN_LOG_B = -9.0
+_FOLD, _CHOICE_WIDTH = 2, 32
+_PREFER_FIRST = -1.0  # logit at the start
 
 
 class CoreInputs(NamedTuple):
@@ -76,8 +78,8 @@ class Method:
 
 class CompletionNetwork(nn.Module):
     """A core behind the contract. name, size: as in ``create``. guided: the image guides the filling of holes; False
-    for methods that see depth only. first: a trained network that sees the same and whose answer the core corrects, in
-    place of the filled holes; it is not trained any further.
+    for methods that see depth only. first: a trained network that sees the same, and is not trained any further. Then
+    the core corrects, pixel by pixel, its answer or holes filled more finely, whichever is the better (``Choice``).
     """
 
     def __init__(
@@ -90,6 +92,9 @@ class CompletionNetwork(nn.Module):
         self.name = name
         self.size = size
         self.first = first.eval().requires_grad_(False) if first is not None else None
+        if first is not None:
+            self.fill_finely = HoleFilling(fine=True)
+            self.choose = Choice()
 
     def train(self, mode: bool = True) -> CompletionNetwork:
         """As of every module; ``first`` keeps the statistics that it was trained with."""
@@ -108,15 +113,21 @@ class CompletionNetwork(nn.Module):
         return completed, log_b
 
     def with_start(self, image: Tensor, depth: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What ``forward`` returns, and what the core corrects as depth [m], (N, 1, H, W), for training to compare."""
+        """What ``forward`` returns, and the prefill, or what the first network answers, as depth [m], (N, 1, H, W), for
+        training to compare with.
+        """
         inputs = self.normalise(image, depth, scale)
+        start = inputs.prefill
         doubt: Tensor | float = 0.0
         if self.first is not None:
-            log_depth, log_b = _corrected(self.first.core, inputs)
-            inputs, doubt = inputs._replace(prefill=log_depth), log_b - START_LOG_B
+            start, log_b = _corrected(self.first.core, inputs)
+            doubt = log_b - START_LOG_B
+            with torch.autocast(depth.device.type, enabled=False):
+                filled, _ = self.fill_finely(inputs.sparse, inputs.measured, inputs.image)
+            inputs = inputs._replace(prefill=self.choose(inputs, start, doubt, filled))
         log_depth, log_b = _corrected(self.core, inputs)
         log_b = (log_b + doubt).clamp(_MIN_LOG_B, _MAX_LOG_B)
-        return scale * torch.exp(log_depth), log_b, scale * torch.exp(inputs.prefill)
+        return scale * torch.exp(log_depth), log_b, scale * torch.exp(start)
 
     def normalise(self, image: Tensor, depth: Tensor, scale: Tensor) -> CoreInputs:
         """The contract's inputs as the core sees them."""
@@ -128,6 +139,29 @@ class CompletionNetwork(nn.Module):
         with torch.autocast(depth.device.type, enabled=False):
             prefill, distance = self.fill_holes(sparse, measured, shifted if self.guided else None)
         return CoreInputs(shifted, sparse, measured, prefill, distance)
+
+
+class Choice(nn.Module):
+    """Of two depths the better for each pixel, or something between: a few convolutions on 2x2 blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            conv(7 * _FOLD**2 + 1, _CHOICE_WIDTH),
+            conv(_CHOICE_WIDTH, _CHOICE_WIDTH),
+            nn.Conv2d(_CHOICE_WIDTH, _FOLD**2, 1),
+        )
+        weight, bias = self.layers[-1].parameters()
+        nn.init.zeros_(weight)
+        nn.init.constant_(bias, _PREFER_FIRST)
+
+    def forward(self, inputs: CoreInputs, first: Tensor, doubt: Tensor, filled: Tensor) -> Tensor:
+        """first, filled: log(depth / scale); doubt: log_b of first; each (N, 1, H, W). Returns the same shape."""
+        told = stretch(inputs.measured * (inputs.sparse - first)), stretch(filled - first), doubt
+        features = F.pixel_unshuffle(torch.cat([inputs.image, inputs.measured, *told], dim=1), _FOLD)
+        distance = upsample(inputs.distance, features.shape[-1] // inputs.distance.shape[-1])
+        share = F.pixel_shuffle(self.layers(torch.cat([features, distance], dim=1)).float(), _FOLD)
+        return torch.lerp(first, filled, torch.sigmoid(share))
 
 
 def _corrected(core: nn.Module, inputs: CoreInputs) -> tuple[Tensor, Tensor]:

@@ -17,7 +17,7 @@ from . import create
 from .shell import CompletionNetwork
 
 _MEND = "give a file that training wrote"
-_CORE = "core."
+_FIRST = "first."
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,8 @@ def save_weights(weighted: WeightedNetwork, path: Path, provenance: Mapping[str,
     if network.first is not None:
         first = network.first
         metadata |= {"first": f"{first.name}-{first.size}", "first_weights": weights_hash(first)}
-    state = network.core.state_dict(prefix=_CORE)
-    tensors = {name: _compact(tensor.detach().cpu()) for name, tensor in state.items()}
+    own = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(_FIRST)}
+    tensors = {name: _compact(tensor.detach().cpu()) for name, tensor in own.items()}
     unfinished = path.with_name(f"{path.name}.unfinished")
     _safetensors().save_file(tensors, unfinished, metadata)
     unfinished.replace(path)
@@ -74,8 +74,9 @@ def load_weights(path: Path) -> WeightedNetwork:
     metadata = read_metadata(path)
     network = create(metadata["name"], metadata["size"], _first(path, metadata))
     try:
-        state = {name.removeprefix(_CORE): tensor for name, tensor in _safetensors().load_file(path).items()}
-        network.core.load_state_dict(state)  # which converts each to the type it has there
+        of_first = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(_FIRST)}
+        # Which converts each to the type it has there.
+        network.load_state_dict(_safetensors().load_file(path) | of_first)
     except Exception as error:  # safetensors and torch have a kind each
         reason = str(error).partition("\n")[0]  # torch goes on to name every tensor
         raise ConfigurationError(f"{path} holds no weights of {network.name} ({reason}): {_MEND}") from error

@@ -80,7 +80,7 @@ class Trainer:
         self.ema = copy.deepcopy(self.network).eval().requires_grad_(False)
         self._batches = batches
         self._adversary = Adversary(recipe.learning_rate, device) if ADVERSARIAL in recipe.losses else None
-        self._parameters = list(self.network.core.parameters())
+        self._parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         self._optimiser = torch.optim.AdamW(
             _decayed_and_not(self._parameters, recipe.weight_decay), recipe.learning_rate, fused=True
         )
@@ -93,13 +93,13 @@ class Trainer:
         Raises ConfigurationError, naming the mend, for any other file.
         """
         start = load_weights(weights).network
-        if (start.name, start.size) != (self.network.name, self.network.size):
+        held, wanted = (_description(network) for network in (start, self.network))
+        if held != wanted:
             raise ConfigurationError(
-                f"{weights} holds weights of {start.name}-{start.size}: start {self.network.name}-{self.network.size} "
-                "with its own, or anew without --start"
+                f"{weights} holds weights of {held}: start {wanted} with its own, or anew without --start"
             )
         for network in (self.network, self.ema):
-            network.core.load_state_dict(start.core.state_dict())
+            network.load_state_dict(start.state_dict())
         metadata = read_metadata(weights)
         earlier = (f"{name} {metadata[name]}" for name in ("steps", "minutes", "device") if name in metadata)
         self.origin = ", ".join([f"weights {weights_hash(start)}", *earlier])
@@ -184,6 +184,12 @@ class Trainer:
         torch._foreach_lerp_([average[n] for n in floating], [present[n] for n in floating], 1 - decay)
         for name in average.keys() - set(floating):
             average[name].copy_(present[name])
+
+
+def _description(network: CompletionNetwork) -> str:
+    """Of what weights fit it: "nlspn-small after lite-small 1a2b3c4d5e6f7081"."""
+    name, first = f"{network.name}-{network.size}", network.first
+    return name if first is None else f"{name} after {first.name}-{first.size} {weights_hash(first)}"
 
 
 def _decayed_and_not(parameters: list[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
