@@ -21,6 +21,7 @@ from depth_completion_ros.engines import model_file  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
 from depth_completion_ros.networks import command, create  # noqa: E402
 from depth_completion_ros.networks.blocks import START_LOG_B  # noqa: E402
+from depth_completion_ros.networks.hole_filling import HoleFilling  # noqa: E402
 from depth_completion_ros.networks.shell import CompletionNetwork  # noqa: E402
 from depth_completion_ros.networks.weights import WeightedNetwork, load_weights, save_weights  # noqa: E402
 from depth_completion_ros.training.batches import Batches  # noqa: E402
@@ -39,17 +40,27 @@ def behind_lite(name: str = "nlspn") -> CompletionNetwork:
     """A stirred core behind a stirred ``lite``."""
     network = create(name, "small", stirred("lite"))
     stir(network.core)
+    stir(network.choose)
     return network.eval()
 
 
-def test_without_a_correction_the_answer_is_the_firsts():
-    """Depth, its uncertainty, and what training compares with."""
-    network = CompletionNetwork(Still(), "still", "small", first=stirred("lite"))
+@pytest.mark.parametrize(("share", "logit"), [(0, -50.0), (0.2689, None), (1, 50.0)])
+def test_without_a_correction_it_chooses_between_the_first_and_the_filled_holes(share, logit):
+    """None, as it is before any training. The uncertainty is the first's, and training compares with its answer."""
+    network = CompletionNetwork(Still(), "still", "small", first=stirred("lite")).eval()
+    if logit is not None:
+        torch.nn.init.constant_(network.choose.layers[-1].bias, logit)
+    image, depth, scale = frame()
+    known = depth > 0
+    sparse = torch.log(torch.where(known, depth / scale, 1.0))
     with torch.no_grad():
-        expected, expected_log_b = stirred("lite")(*frame())
-        completed, log_b, start = network.with_start(*frame())
-    for answer in (completed, start, frame()[2] * network.core.seen.prefill.exp()):
-        torch.testing.assert_close(answer, expected)
+        first, expected_log_b = stirred("lite")(image, depth, scale)
+        filled, _ = HoleFilling(fine=True)(sparse, known.float(), image)
+        completed, log_b, start = network.with_start(image, depth, scale)
+    expected = scale * torch.lerp((first / scale).log(), filled, share).exp()
+    for answer in (completed, scale * network.core.seen.prefill.exp()):
+        torch.testing.assert_close(answer, expected, rtol=1e-3, atol=0)
+    torch.testing.assert_close(start, first)
     torch.testing.assert_close(log_b, expected_log_b)
 
 
@@ -68,12 +79,15 @@ def test_training_changes_the_second_and_leaves_the_first():
     """Its weights, and the statistics that a network in training would move."""
     recipe = dataclasses.replace(tiny("unet"), sources={"real": 1.0}, first="lite")
     trainer = Trainer(recipe, Batches(recipe, {"real": bowls}, CPU), CPU, stirred("lite"))
-    before = {name: tensor.clone() for name, tensor in trainer.network.core.state_dict().items()}
+    before = {name: parameter.clone() for name, parameter in trainer.network.named_parameters()}
     for _ in range(3):
         trainer.train_step(0.1)
     for network in (trainer.network, trainer.ema):
         assert same(dict(network.first.state_dict()), dict(stirred("lite").state_dict()))
-        assert not same(dict(network.core.state_dict()), before)
+        changed = {
+            name.partition(".")[0] for name, value in network.named_parameters() if not same(value, before[name])
+        }
+        assert changed == {"choose", "core"}
 
 
 def save_both(folder) -> CompletionNetwork:
@@ -92,7 +106,7 @@ def test_weights_are_joined_with_those_of_the_first_beside_them(tmp_path):
     with torch.no_grad():
         torch.testing.assert_close(loaded(*frame())[0], network(*frame())[0], rtol=2e-3, atol=1e-3)
     assert loaded.first.name == "lite"
-    values = sum(tensor.numel() for tensor in network.core.state_dict().values())
+    values = sum(tensor.numel() for name, tensor in network.state_dict().items() if not name.startswith("first."))
     assert (tmp_path / "nlspn-small.safetensors").stat().st_size < 2.3 * values + 50_000
 
 
@@ -144,5 +158,6 @@ def test_int8_is_for_both_but_for_what_the_first_keeps_precise(tmp_path):
     graph = onnx.load(tmp_path / "n.onnx").graph
     quantised = {name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output}
     weights = [node.input[1] for node in graph.node if node.op_type in ("Conv", "ConvTranspose")]
-    assert len([name for name in weights if name not in quantised]) == 2
+    precise = 2 + 3  # of lite, and of what chooses
+    assert len([name for name in weights if name not in quantised]) == precise
     assert len(weights) > 50
