@@ -14,9 +14,9 @@ from depth_completion_ros.networks.hole_filling import HoleFilling, fit_planes, 
 torch.set_num_threads(1)
 
 
-@pytest.fixture
-def fill():
-    return HoleFilling()
+@pytest.fixture(params=[False, True], ids=["fast", "fine"])
+def fill(request):
+    return HoleFilling(request.param)
 
 
 @pytest.mark.parametrize("coloured", [False, True])
