@@ -65,7 +65,7 @@ def model_card(recipe: Recipe, about: Mapping[str, str], data: list[str], column
         "",
         "## Validation",
         "",
-        "RMSE / MAE in mm on frames that no gradient saw; start is the network before training.",
+        "RMSE / MAE in mm on frames that no gradient saw; start is what the network corrects.",
         "",
         *_table(["set", "protocol", *columns], cells),
     ]

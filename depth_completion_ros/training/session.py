@@ -61,8 +61,8 @@ class Session:
         self._validation_log = Log(out / "validation.csv", self._trainer.step)
         with self._console.status("scoring the start"):
             cases = validation_cases(recipe, splits, data, validation_frames)
-            fresh = create(recipe.network, recipe.size, first).to(device).eval()
-            self._validation = Validation(cases, fresh, device)
+            corrected = first or create(recipe.network, recipe.size)
+            self._validation = Validation(cases, corrected.to(device).eval(), device)
 
     def run(self, budget: Budget, validate_every_s: float) -> int:
         """Train until the budget is spent. Returns the exit status: 130 where a signal came before."""

@@ -52,7 +52,7 @@ Scores = dict[tuple[str, str], Score]  # by group and protocol
 
 
 class Validation:
-    """Cases and the scores on them that no training changes. start: a network as it is before training."""
+    """Cases and the scores on them that no training changes. start: a network that answers what is to be corrected."""
 
     def __init__(self, cases: list[Case], start: nn.Module, device: torch.device):
         self._cases = cases
