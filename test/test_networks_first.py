@@ -24,7 +24,9 @@ from depth_completion_ros.networks.blocks import START_LOG_B  # noqa: E402
 from depth_completion_ros.networks.hole_filling import HoleFilling  # noqa: E402
 from depth_completion_ros.networks.shell import CompletionNetwork  # noqa: E402
 from depth_completion_ros.networks.weights import WeightedNetwork, load_weights, save_weights  # noqa: E402
+from depth_completion_ros.resources import share_directory  # noqa: E402
 from depth_completion_ros.training.batches import Batches  # noqa: E402
+from depth_completion_ros.training.recipe import read_recipe  # noqa: E402
 from depth_completion_ros.training.trainer import Trainer  # noqa: E402
 
 
@@ -161,3 +163,13 @@ def test_int8_is_for_both_but_for_what_the_first_keeps_precise(tmp_path):
     precise = 2 + 3  # of lite, and of what chooses
     assert len([name for name in weights if name not in quantised]) == precise
     assert len(weights) > 50
+
+
+@pytest.mark.parametrize(
+    "path", sorted((share_directory() / "models").glob("*.safetensors")), ids=lambda path: path.stem
+)
+def test_shipped_weights_fit_each_other(path):
+    """A new first network would silently cost those that go on from it their worth."""
+    weighted = load_weights(path)
+    assert weighted.trained
+    assert (weighted.network.first is not None) == bool(read_recipe(weighted.network.name).first)
