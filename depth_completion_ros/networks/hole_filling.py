@@ -35,7 +35,7 @@ _OUTSIDE = 1e4  # larger than any value
 
 class HoleFilling(nn.Module):
     """value, 0 where not measured, and measured, 0 or 1, (N, 1, H, W); guide (N, 3, H, W), 0..1 or shifted, or None for
-    no colour. fine: more steps on the finer grids, which brings out fine depth and takes a CPU 8 ms more at 640x480.
+    no colour. fine: more steps on the finer grids, which brings out fine depth and takes longer.
 
     Returns, float32: value with every hole filled within the range of what is measured, measured pixels untouched, 0
     if nothing is measured, (N, 1, H, W); and how far from each cell of 8 x 8 pixels the measurements are, (N, 1, H / 8,
