@@ -13,7 +13,7 @@ from test_networks import frame, stir  # noqa: E402
 from test_training_batches import write_ramp  # noqa: E402
 
 from depth_completion_ros.cli import main  # noqa: E402
-from depth_completion_ros.networks import create  # noqa: E402
+from depth_completion_ros.networks import create, method  # noqa: E402
 from depth_completion_ros.networks.nlspn import Propagation  # noqa: E402
 from depth_completion_ros.networks.s2ml import SpectralFusion  # noqa: E402
 from depth_completion_ros.networks.spectrum import polar, rfft2  # noqa: E402
@@ -125,7 +125,8 @@ def test_partial_convolution_widens_what_is_valid_by_its_widest_window():
     assert isinstance(layer, PartialConvLayer) and layer.stride == 1
     missing = torch.ones(1, 1, 16, 16)
     missing[..., 8, 8] = 0
-    _, after = layer(torch.randn(1, 36, 16, 16), missing)
+    channels = method("magaconv").sizes["small"]["channels"][0]
+    _, after = layer(torch.randn(1, channels, 16, 16), missing)
     expected = torch.ones(1, 1, 16, 16)
     expected[..., 5:12, 5:12] = 0
     assert torch.equal(after, expected)
