@@ -13,9 +13,10 @@ from network_files import network_file  # noqa: E402
 from test_networks import frame, stirred  # noqa: E402
 
 from depth_completion_ros.contract import CONTRACT_VERSION, INPUTS, OUTPUTS  # noqa: E402
-from depth_completion_ros.networks import create, names  # noqa: E402
+from depth_completion_ros.networks import create, export_command, names  # noqa: E402
 from depth_completion_ros.networks.export import export_onnx  # noqa: E402
 from depth_completion_ros.networks.weights import weights_hash  # noqa: E402
+from depth_completion_ros.resources import share_directory  # noqa: E402
 
 # Operators that TensorRT does not build; FusedMatMul and the like would carry a domain of their own.
 FORBIDDEN = {"DFT", "Atan", "DeformConv"}
@@ -77,6 +78,16 @@ def test_of_lite_only_the_convolutions_that_read_fine_relief_stay_out_of_int8():
     precise = [core.of_depth.weight.shape, core.encoder[1][0][0].weight.shape]
     assert [shapes[name] for name in weights if name not in quantised] == precise
     assert len(weights) > 15
+
+
+def test_int8_is_calibrated_and_measured_with_dense_and_sparse_depth():
+    """A network that has seen the ranges of dense depth alone is unsure of sparse depth."""
+    frames = export_command._network_inputs(share_directory() / "samples" / "kinect", "kinect", 64, 96)
+    for half in (frames[::2], frames[1::2]):
+        shares = sorted(float((feed["depth"] > 0).mean()) for feed in half)
+        assert len(shares) == 16
+        assert shares[0] > 0 and shares[3] < 0.01 and shares[4] > 0.005 and shares[7] < 0.02
+        assert shares[8] > 0.05 and shares[11] < 0.13 and shares[12] > 0.3
 
 
 def test_weights_hash_tells_weights_apart():
