@@ -18,9 +18,11 @@ torch.set_num_threads(1)
 HEIGHT, WIDTH = 64, 96
 ALL = [(name, size) for name in names() for size in SIZES]
 
+BEHIND_FILLED_HOLES = [name for name in names() if not method(name).halved]
+
 # Parameters in millions, from the papers (reference sizes; within 5 %), else the most that may ship.
 # Ours mixes a little of the surroundings into the prefill from the start, or no gradient would reach what it mixes.
-START_TOLERANCE = {"lite": 0.05}
+START_TOLERANCE = {"planes": 0.05}
 PAPER_MILLIONS = {"nlspn": 25.84, "unet": 29.0, "magaconv": 48.0}
 
 
@@ -79,7 +81,7 @@ def test_parameter_count_is_the_papers_or_fits_a_small_machine(name, size):
         assert millions == pytest.approx(PAPER_MILLIONS[name], rel=0.05)
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", BEHIND_FILLED_HOLES)
 def test_untrained_network_returns_the_prefill(name):
     """Δ starts at zero, so training starts at the classical baseline."""
     image, depth, scale = frame()
@@ -165,7 +167,7 @@ def test_nothing_measured_still_gives_finite_depth(name):
     assert torch.isfinite(completed).all() and (completed > 0).all() and torch.isfinite(log_b).all()
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", BEHIND_FILLED_HOLES)
 def test_everything_measured_is_kept_by_an_untrained_network(name):
     image, _, scale = frame()
     depth = 1 + torch.rand(1, 1, HEIGHT, WIDTH)

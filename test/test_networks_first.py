@@ -38,9 +38,9 @@ class Still(torch.nn.Module):
         return torch.zeros_like(inputs.prefill), torch.full_like(inputs.prefill, START_LOG_B)
 
 
-def behind_lite(name: str = "nlspn") -> CompletionNetwork:
-    """A stirred core behind a stirred ``lite``."""
-    network = create(name, "small", stirred("lite"))
+def behind_planes(name: str = "nlspn") -> CompletionNetwork:
+    """A stirred core behind a stirred ``planes``."""
+    network = create(name, "small", stirred("planes"))
     stir(network.core)
     stir(network.choose)
     return network.eval()
@@ -49,14 +49,14 @@ def behind_lite(name: str = "nlspn") -> CompletionNetwork:
 @pytest.mark.parametrize(("share", "logit"), [(0, -50.0), (0.2689, None), (1, 50.0)])
 def test_without_a_correction_it_chooses_between_the_first_and_the_filled_holes(share, logit):
     """None, as it is before any training. The uncertainty is the first's, and training compares with its answer."""
-    network = CompletionNetwork(Still(), "still", "small", first=stirred("lite")).eval()
+    network = CompletionNetwork(Still(), "still", "small", first=stirred("planes")).eval()
     if logit is not None:
         torch.nn.init.constant_(network.choose.layers[-1].bias, logit)
     image, depth, scale = frame()
     known = depth > 0
     sparse = torch.log(torch.where(known, depth / scale, 1.0))
     with torch.no_grad():
-        first, expected_log_b = stirred("lite")(image, depth, scale)
+        first, expected_log_b = stirred("planes")(image, depth, scale)
         filled, _ = HoleFilling(fine=True)(sparse, known.float(), image)
         completed, log_b, start = network.with_start(image, depth, scale)
     expected = scale * torch.lerp((first / scale).log(), filled, share).exp()
@@ -69,7 +69,7 @@ def test_without_a_correction_it_chooses_between_the_first_and_the_filled_holes(
 @pytest.mark.parametrize("factor", [0.01, 100.0])
 def test_scaled_depth_gives_scaled_depth(factor):
     image, depth, scale = frame()
-    network = behind_lite()
+    network = behind_planes()
     with torch.no_grad():
         completed, log_b = network(image, depth, scale)
         scaled, scaled_log_b = network(image, depth * factor, scale * factor)
@@ -79,13 +79,13 @@ def test_scaled_depth_gives_scaled_depth(factor):
 
 def test_training_changes_the_second_and_leaves_the_first():
     """Its weights, and the statistics that a network in training would move."""
-    recipe = dataclasses.replace(tiny("unet"), sources={"real": 1.0}, first="lite")
-    trainer = Trainer(recipe, Batches(recipe, {"real": bowls}, CPU), CPU, stirred("lite"))
+    recipe = dataclasses.replace(tiny("unet"), sources={"real": 1.0}, first="planes")
+    trainer = Trainer(recipe, Batches(recipe, {"real": bowls}, CPU), CPU, stirred("planes"))
     before = {name: parameter.clone() for name, parameter in trainer.network.named_parameters()}
     for _ in range(3):
         trainer.train_step(0.1)
     for network in (trainer.network, trainer.ema):
-        assert same(dict(network.first.state_dict()), dict(stirred("lite").state_dict()))
+        assert same(dict(network.first.state_dict()), dict(stirred("planes").state_dict()))
         changed = {
             name.partition(".")[0] for name, value in network.named_parameters() if not same(value, before[name])
         }
@@ -94,9 +94,9 @@ def test_training_changes_the_second_and_leaves_the_first():
 
 def save_both(folder) -> CompletionNetwork:
     folder.mkdir(exist_ok=True)
-    network = behind_lite()
-    save_weights(WeightedNetwork(network.first, "any"), folder / "lite-small.safetensors")
-    network.first.load_state_dict(load_weights(folder / "lite-small.safetensors").network.state_dict())  # rounded
+    network = behind_planes()
+    save_weights(WeightedNetwork(network.first, "any"), folder / "planes-small.safetensors")
+    network.first.load_state_dict(load_weights(folder / "planes-small.safetensors").network.state_dict())  # rounded
     save_weights(WeightedNetwork(network, "any"), folder / "nlspn-small.safetensors")
     return network
 
@@ -107,7 +107,7 @@ def test_weights_are_joined_with_those_of_the_first_beside_them(tmp_path):
     loaded = load_weights(tmp_path / "nlspn-small.safetensors").network.eval()
     with torch.no_grad():
         torch.testing.assert_close(loaded(*frame())[0], network(*frame())[0], rtol=2e-3, atol=1e-3)
-    assert loaded.first.name == "lite"
+    assert loaded.first.name == "planes"
     values = sum(tensor.numel() for name, tensor in network.state_dict().items() if not name.startswith("first."))
     assert (tmp_path / "nlspn-small.safetensors").stat().st_size < 2.3 * values + 50_000
 
@@ -116,11 +116,11 @@ def test_a_first_network_that_is_missing_or_another_is_named(tmp_path):
     save_both(tmp_path / "one")
     alone = tmp_path / "nlspn-small.safetensors"
     shutil.copy(tmp_path / "one" / alone.name, alone)
-    with pytest.raises(ConfigurationError, match=r"goes on from lite-small, weights \w{16}: put .* beside it"):
+    with pytest.raises(ConfigurationError, match=r"goes on from planes-small, weights \w{16}: put .* beside it"):
         load_weights(alone)
     torch.manual_seed(3)
-    save_weights(WeightedNetwork(create("lite"), "any"), tmp_path / "lite-small.safetensors")
-    with pytest.raises(ConfigurationError, match=r"but .*lite-small\.safetensors holds \w{16}: put those beside it"):
+    save_weights(WeightedNetwork(create("planes"), "any"), tmp_path / "planes-small.safetensors")
+    with pytest.raises(ConfigurationError, match=r"but .*planes-small\.safetensors holds \w{16}: put those beside it"):
         load_weights(alone)
 
 
@@ -132,7 +132,7 @@ def test_the_list_of_networks_names_the_first(tmp_path, monkeypatch, capsys):
     save_both(tmp_path)
     assert command.run(argparse.Namespace()) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines if "min after lite-small)" in line] == ["nlspn"]
+    assert [line.split()[0] for line in lines if "min after planes-small)" in line] == ["nlspn"]
 
 
 def test_exported_file_holds_both(tmp_path):
@@ -140,7 +140,7 @@ def test_exported_file_holds_both(tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime", reason="the comparison needs ONNX Runtime")
     from depth_completion_ros.networks.export import export_onnx
 
-    network = behind_lite()
+    network = behind_planes()
     export_onnx(network, tmp_path / "n.onnx", HEIGHT, WIDTH)
     feed = {name: tensor.numpy() for name, tensor in zip(INPUTS, frame(), strict=True)}
     session = onnxruntime.InferenceSession(tmp_path / "n.onnx", providers=["CPUExecutionProvider"])
@@ -156,11 +156,11 @@ def test_int8_is_for_both_but_for_what_the_first_keeps_precise(tmp_path):
     from depth_completion_ros.networks.export import export_onnx
 
     calibration = [feed_of(frame) for frame in real_frames()[:2]]
-    export_onnx(behind_lite(), tmp_path / "n.onnx", HEIGHT, WIDTH, precision="int8", calibration=calibration)
+    export_onnx(behind_planes(), tmp_path / "n.onnx", HEIGHT, WIDTH, precision="int8", calibration=calibration)
     graph = onnx.load(tmp_path / "n.onnx").graph
     quantised = {name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output}
     weights = [node.input[1] for node in graph.node if node.op_type in ("Conv", "ConvTranspose")]
-    precise = 2 + 3  # of lite, and of what chooses
+    precise = 2 + 3  # of planes, and of what chooses
     assert len([name for name in weights if name not in quantised]) == precise
     assert len(weights) > 50
 

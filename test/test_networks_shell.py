@@ -91,7 +91,7 @@ def test_the_prefill_is_the_same_under_mixed_precision():
     torch.manual_seed(0)
     image, scale = torch.rand(1, 3, 64, 96), torch.ones(1, 1, 1, 1)
     depth = (1 + torch.rand(1, 1, 64, 96)) * (torch.rand(1, 1, 64, 96) < 0.05)
-    network = create("lite").eval()
+    network = create("planes").eval()
     expected = network.normalise(image, depth, scale).prefill
     with torch.autocast("cpu", torch.bfloat16):
         torch.testing.assert_close(network.normalise(image, depth, scale).prefill, expected)

@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch")
 
 from frame_sets import edit_meta, write_meta  # noqa: E402
 
+from depth_completion_ros.data.cache import new_directory  # noqa: E402
 from depth_completion_ros.data.scene_batch import Material  # noqa: E402
 from depth_completion_ros.data.sensors import HoleMasks  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
@@ -59,7 +60,7 @@ def frames(tmp_path) -> RealFrames:
 
 
 def test_colour_and_depth_of_a_window_belong_together(frames):
-    image, depth = frames.sample(12, 32, generator())
+    image, depth = frames.sample(12, 32, generator(), (1.0, 2.0))
     column_of_colour, column_of_depth = 255 * image[:, :1] / 2, 100 * depth - 100
     known = depth > 0
     assert known.float().mean() > 0.7
@@ -71,8 +72,8 @@ def test_colour_and_depth_of_a_window_belong_together(frames):
     assert (row.diff(dim=1) > 0).all(), "never upside down"
 
 
-def test_windows_cover_one_to_two_times_their_size(frames):
-    image, _ = frames.sample(40, 32, generator())
+def test_windows_cover_as_many_pixels_as_the_zoom_says(frames):
+    image, _ = frames.sample(40, 32, generator(), (1.0, 2.0))
     spans = (255 * (image[:, 0, 0, -1] - image[:, 0, 0, 0]).abs() / 2) * 32 / 31
     assert 31 <= spans.min() < 40 and 56 < spans.max() <= 65
 
@@ -81,7 +82,40 @@ def test_frames_are_decoded_once(tmp_path, frames):
     for path in (tmp_path / "ramp").glob("*/*.png"):
         path.unlink()
     again = RealFrames([tmp_path / "ramp"], tmp_path / "cache", 1.0, CPU)
-    assert torch.equal(again.sample(2, 32, generator())[0], frames.sample(2, 32, generator())[0])
+    assert torch.equal(
+        again.sample(2, 32, generator(), (1.0, 2.0))[0], frames.sample(2, 32, generator(), (1.0, 2.0))[0]
+    )
+
+
+def test_frames_of_several_sizes_are_decoded_and_large_ones_reduced(tmp_path):
+    write_ramp(tmp_path / "ramp", 2)
+    for kind in ("rgb", "depth"):
+        path = tmp_path / "ramp" / kind / "1.png"
+        cv2.imwrite(
+            str(path), np.tile(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), (12, 12, 1)[: 3 if kind == "rgb" else 2])
+        )
+    frames = RealFrames([tmp_path / "ramp"], tmp_path / "cache", 1.0, CPU)
+    assert sorted(depth.shape[1:] for depth in frames._depths) == [(96, 128), (576, 768)]
+
+
+def test_a_set_of_many_frames_does_not_drown_one_of_few(tmp_path):
+    """Sets count by the root of their number of frames: 1 frame of one shows up as often as a quarter of 16."""
+    write_ramp(tmp_path / "many", 16)
+    write_ramp(tmp_path / "few", 1)
+    (path,) = (tmp_path / "few" / "depth").iterdir()
+    cv2.imwrite(str(path), np.full((HEIGHT, WIDTH), 9000, np.uint16))
+    frames = RealFrames([tmp_path / "many", tmp_path / "few"], tmp_path / "cache", 1.0, CPU)
+    _, depth = frames.sample(400, 32, generator(), (1.0, 1.0))
+    assert (depth.amax(dim=(1, 2, 3)) > 8).float().mean() == pytest.approx(1 / 5, abs=0.06)
+
+
+def test_two_trainings_may_decode_the_same_set_at_once(tmp_path):
+    """The one that is ready later keeps what the first has written."""
+    path = tmp_path / "cache" / "set"
+    with new_directory(path) as first, new_directory(path) as second:
+        (first / "a").write_text("first")
+        (second / "a").write_text("second")
+    assert (path / "a").read_text() == "second" and sorted(path.parent.iterdir()) == [path]
 
 
 def test_frames_of_a_turning_camera_are_left_out(tmp_path):
@@ -148,7 +182,7 @@ def test_rows_are_lines_across_the_image():
 def test_batch_holds_what_the_contract_asks_and_the_truth(frames):
     recipe = dataclasses.replace(read_recipe("lite"), batch=16, crop=64, image_dropout=0.4)
     batches = Batches(recipe, {"real": real_source(frames, recipe)}, CPU)
-    batch = batches.draw()
+    batch = batches[0]
     assert batch.image.shape == (16, 3, 64, 64) and batch.image.min() >= 0 and batch.image.max() <= 1
     for each in (batch.depth, batch.target, batch.weight):
         assert each.shape == (16, 1, 64, 64) and each.isfinite().all()
@@ -156,7 +190,7 @@ def test_batch_holds_what_the_contract_asks_and_the_truth(frames):
     copied = shown & (batch.depth == batch.target)
     assert not (shown & ~known).any() and 0.05 < copied.float().mean() < 0.9
     assert batch.weight[copied].unique().tolist() == pytest.approx([recipe.shown_weight])
-    near = nearness(batch.depth)
+    near = nearness(batch.depth, recipe.far_weight)
     torch.testing.assert_close(batch.weight[known & ~copied], near[known & ~copied])
     assert not batch.weight[~known].any()
     for i in range(16):
@@ -170,14 +204,14 @@ def test_batch_holds_what_the_contract_asks_and_the_truth(frames):
 def test_sample_that_measured_nothing_is_left_out():
     depth, known = torch.ones(2, 1, 32, 32), torch.ones(2, 1, 32, 32)
     depth[1] = 0
-    batch = with_scale(torch.rand(2, 3, 32, 32), depth, known, known, generator())
+    batch = with_scale(torch.rand(2, 3, 32, 32), depth, known, known, read_recipe("lite"), generator())
     assert batch.weight[0].all() and not batch.weight[1].any() and batch.scale.isfinite().all()
 
 
 def test_weight_falls_with_the_distance_to_the_next_measurement():
     depth = torch.zeros(1, 1, 8, 96)
     depth[..., 0] = 1
-    row = nearness(depth)[0, 0, 4]
+    row = nearness(depth, 0.05)[0, 0, 4]
     assert row[4] == 1 and row[5] == row[12] == pytest.approx(2 / 3)
     assert row[13] == row[32] == pytest.approx(1 / 3) and row[33] == pytest.approx(0.05)
 

@@ -68,6 +68,20 @@ def _raw(samples: SampleSet, index: int, rng: np.random.Generator) -> Trial | No
     )
 
 
+def _blocks(samples: SampleSet, index: int, rng: np.random.Generator) -> Trial | None:
+    """Hides 2 to 12 upright rectangles, each 4 to 30 % of the image's height and width."""
+    sample = samples[index]
+    if not _is_dense(sample.known_depth):
+        return None
+    size = np.array(sample.known_depth.shape)
+    hidden = np.zeros(sample.known_depth.shape, bool)
+    for _ in range(rng.integers(2, 13)):
+        extent = np.maximum(1, size * rng.uniform(0.04, 0.3, 2)).astype(int)
+        top, left = (rng.random(2) * (size - extent)).astype(int)
+        hidden[top : top + extent[0], left : left + extent[1]] = True
+    return _keep(sample, ~hidden)
+
+
 def _sparse(count: int | None = None, share: float = 0.0) -> Protocol:
     """Keeps ``count`` of the known pixels, or a share of them, drawn at random."""
 
@@ -154,6 +168,7 @@ def _trial(sample: Sample, shown: np.ndarray, truth: np.ndarray) -> Trial | None
 
 PROTOCOLS: dict[str, Protocol] = {
     "raw": _raw,
+    "blocks": _blocks,
     "sparse500": _sparse(count=500),
     "sparse5": _sparse(share=0.05),
     "lidar-rings": _lidar_rings,

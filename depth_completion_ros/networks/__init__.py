@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .shell import CompletionNetwork, Method
 
 SIZES = ("small", "full")
-_NAMES = ("lite", "nlspn", "s2ml", "unet", "magaconv", "fast_interpolation", "srgan")
+_NAMES = ("lite", "planes", "nlspn", "s2ml", "unet", "magaconv", "fast_interpolation", "srgan")
 
 
 def names() -> tuple[str, ...]:
@@ -43,6 +43,11 @@ def create(name: str, size: str = "small", first: CompletionNetwork | None = Non
     chosen = method(name)
     if size not in chosen.sizes:
         raise ConfigurationError(f"no size {size!r} of {name}: choose one of {', '.join(chosen.sizes)}")
+    core = chosen.core(**chosen.sizes[size])
+    if chosen.halved:
+        from .halved import HalvedNetwork
+
+        return HalvedNetwork(core, name, size)
     from .shell import CompletionNetwork
 
-    return CompletionNetwork(chosen.core(**chosen.sizes[size]), name, size, "image" in chosen.inputs, first)
+    return CompletionNetwork(core, name, size, "image" in chosen.inputs, first)

@@ -38,6 +38,11 @@ def upsample(x: Tensor, factor: int) -> Tensor:
     return F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)
 
 
+def double(x: Tensor) -> Tensor:
+    """Twice the height and width, each value repeated four times."""
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
 def conv(
     inputs: int, outputs: int, kernel: int = 3, stride: int = 1, activation: Callable[[], nn.Module] = nn.ReLU
 ) -> nn.Sequential:

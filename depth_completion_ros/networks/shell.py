@@ -22,7 +22,7 @@ DEPTH_CHANNELS = 5
 INPUT_CHANNELS = 3 + DEPTH_CHANNELS
 
 _SURROUNDINGS = 4  # pixels
-_MAX_LOG_DEPTH = 7.0  # depth stays within a factor 1000 of scale whatever the weights, so exp is finite in float16 too
+MAX_LOG_DEPTH = 7.0  # depth stays within a factor 1000 of scale whatever the weights, so exp is finite in float16 too
 _MAX_LOG_B = 4.0
 _MIN_LOG_B = -9.0
 _FOLD, _CHOICE_WIDTH = 2, 32
@@ -40,8 +40,8 @@ class CoreInputs(NamedTuple):
     image: Tensor
     sparse: Tensor
     measured: Tensor
-    prefill: Tensor
-    distance: Tensor
+    prefill: Tensor = None  # type: ignore[assignment]
+    distance: Tensor = None  # type: ignore[assignment]
 
     def depth_features(self) -> Tensor:
         """(N, DEPTH_CHANNELS, H, W): all that is known of the depth, also as differences to the surroundings."""
@@ -67,6 +67,7 @@ class CoreInputs(NamedTuple):
 class Method:
     """One published method. core: takes CoreInputs, returns (correction, log_b), each (N, 1, H, W), the correction in
     log-depth. sizes: the core's arguments by size. precise: names of the core's parts that int8 would harm most.
+    halved: the core works at half of the resolution (``HalvedNetwork``).
     """
 
     core: type[nn.Module]
@@ -74,6 +75,7 @@ class Method:
     inputs: str
     sizes: dict[str, dict[str, Any]]
     precise: tuple[str, ...] = ()
+    halved: bool = False
 
 
 class CompletionNetwork(nn.Module):
@@ -86,7 +88,7 @@ class CompletionNetwork(nn.Module):
         self, core: nn.Module, name: str, size: str, guided: bool = True, first: CompletionNetwork | None = None
     ):
         super().__init__()
-        self.fill_holes = HoleFilling()
+        self.fill_holes: nn.Module = HoleFilling()
         self.guided = guided
         self.core = core
         self.name = name
@@ -105,12 +107,17 @@ class CompletionNetwork(nn.Module):
 
     def forward(self, image: Tensor, depth: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
         """(depth [m], log_b), each (N, 1, H, W) and finite. Raises ValueError where sizes are no multiples of 32."""
+        self.check_size(depth)
+        completed, log_b, _ = self.with_start(image, depth, scale)
+        return completed, log_b
+
+    @staticmethod
+    def check_size(depth: Tensor) -> None:
+        """Raises ValueError where height or width is no multiple of 32."""
         if depth.shape[-2] % MULTIPLE or depth.shape[-1] % MULTIPLE:
             raise ValueError(
                 f"height and width must be multiples of {MULTIPLE}, not {tuple(depth.shape[-2:])}: pad first"
             )
-        completed, log_b, _ = self.with_start(image, depth, scale)
-        return completed, log_b
 
     def with_start(self, image: Tensor, depth: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What ``forward`` returns, and the prefill, or what the first network answers, as depth [m], (N, 1, H, W), for
@@ -126,8 +133,7 @@ class CompletionNetwork(nn.Module):
                 filled, _ = self.fill_finely(inputs.sparse, inputs.measured, inputs.image)
             inputs = inputs._replace(prefill=self.choose(inputs, start, doubt, filled))
         log_depth, log_b = _corrected(self.core, inputs)
-        log_b = (log_b + doubt).clamp(_MIN_LOG_B, _MAX_LOG_B)
-        return scale * torch.exp(log_depth), log_b, scale * torch.exp(start)
+        return scale * torch.exp(log_depth), clamped_log_b(log_b + doubt), scale * torch.exp(start)
 
     def normalise(self, image: Tensor, depth: Tensor, scale: Tensor) -> CoreInputs:
         """The contract's inputs as the core sees them."""
@@ -164,7 +170,12 @@ class Choice(nn.Module):
         return torch.lerp(first, filled, torch.sigmoid(share))
 
 
+def clamped_log_b(log_b: Tensor) -> Tensor:
+    """Within what every precision can hold the exponential of."""
+    return log_b.clamp(_MIN_LOG_B, _MAX_LOG_B)
+
+
 def _corrected(core: nn.Module, inputs: CoreInputs) -> tuple[Tensor, Tensor]:
     """log(depth / scale) and log_b as a core has them, each (N, 1, H, W), float32."""
     correction, log_b = core(inputs)
-    return (inputs.prefill + correction.float()).clamp(-_MAX_LOG_DEPTH, _MAX_LOG_DEPTH), log_b.float()
+    return (inputs.prefill + correction.float()).clamp(-MAX_LOG_DEPTH, MAX_LOG_DEPTH), log_b.float()

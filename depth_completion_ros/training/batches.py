@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
+from itertools import count
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Generator, Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from ..data.scene_batch import Material
 from ..data.sensors import HoleMasks, Sensor
+from ..data.sensors.views import window_max
 from .hiding import Hiding
 from .real_frames import RealFrames
 from .recipe import Recipe
 from .synthetic import Scenes
 
 _NEAR_PX = (4, 12, 32)
-_NOWHERE = 0.05  # weight of what lies further from all measurements
+_PREFETCHED = 4  # batches by each worker
 _SCALE_JITTER = 2.0  # a frame's median differs from that of a crop of it by up to about this factor
 _FARTHEST = 1.25  # times the farthest measurement
 _CONTRAST, _BRIGHTNESS, _TINT = 0.3, 0.2, 0.1
@@ -40,27 +45,61 @@ class TrainingBatch:
 Source = Callable[[int, Generator, Generator], TrainingBatch]
 
 
-class Batches:
-    """Draws batches. sources: those of the recipe that there is data for.
+class Batches(Dataset[TrainingBatch]):
+    """The batch of each step. It depends on the step alone, so that workers may make batches in any order and a resumed
+    training sees those that it would have seen.
 
-    choices: generator on the CPU, of what a sample is; noise: on the device, of what its pixels are.
+    Args:
+        recipe: Of the training.
+        sources: Those of the recipe that there is data for.
+        device: Where batches are made.
+        overfit: Repeat the batches of the first so many samples for ever; 0 draws new ones for each step.
     """
 
-    def __init__(self, recipe: Recipe, sources: Mapping[str, Source], device: torch.device):
+    def __init__(self, recipe: Recipe, sources: Mapping[str, Source], device: torch.device, overfit: int = 0):
         self._recipe = recipe
         self._sources = list(sources.values())
         self._weights = torch.tensor([recipe.sources[name] for name in sources])
-        self.choices = Generator().manual_seed(recipe.seed)
-        self.noise = Generator(device).manual_seed(recipe.seed + 1)
+        self._device = device
+        self._repeated = math.ceil(overfit / recipe.batch)
 
-    def draw(self) -> TrainingBatch:
-        """The next batch."""
+    def __getitem__(self, step: int) -> TrainingBatch:
         recipe = self._recipe
-        picks = torch.multinomial(self._weights, recipe.batch, replacement=True, generator=self.choices)
+        if self._repeated:
+            step %= self._repeated
+        # choices: on the CPU, of what a sample is; noise: on the device, of what its pixels are.
+        choices = Generator().manual_seed(_seed(recipe.seed, 2 * step))
+        noise = Generator(self._device).manual_seed(_seed(recipe.seed, 2 * step + 1))
+        picks = torch.multinomial(self._weights, recipe.batch, replacement=True, generator=choices)
         counts = picks.bincount(minlength=len(self._sources)).tolist()
-        parts = [s(n, self.choices, self.noise) for s, n in zip(self._sources, counts, strict=True) if n]
+        parts = [s(n, choices, noise) for s, n in zip(self._sources, counts, strict=True) if n]
         drawn = TrainingBatch(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(TrainingBatch)))
-        return replace(drawn, image=vary_image(drawn.image, recipe.image_dropout, self.noise))
+        return replace(drawn, image=vary_image(drawn.image, recipe.image_dropout, noise))
+
+    def from_step(self, step: int, workers: int) -> Iterator[TrainingBatch]:
+        """The batches from a step on. workers: processes that make them beside the training; 0 makes them here."""
+        if not workers:
+            return (self[index] for index in count(step))
+        steps = range(step, sys.maxsize)
+        return iter(
+            DataLoader(
+                self,
+                batch_size=None,
+                sampler=steps,
+                num_workers=workers,
+                prefetch_factor=_PREFETCHED,
+                worker_init_fn=_use_one_thread,
+            )
+        )
+
+
+def _seed(*numbers: int) -> int:
+    """Seeds of neighbouring steps must have nothing in common."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _use_one_thread(worker: int) -> None:
+    torch.set_num_threads(1)
 
 
 def real_source(frames: RealFrames, recipe: Recipe) -> Source:
@@ -68,9 +107,9 @@ def real_source(frames: RealFrames, recipe: Recipe) -> Source:
     hiding = Hiding(recipe.hiding, frames.hole_masks())
 
     def source(count: int, choices: Generator, noise: Generator) -> TrainingBatch:
-        image, target = frames.sample(count, recipe.crop, choices)
+        image, target = frames.sample(count, recipe.crop, choices, recipe.zoom)
         depth = hiding(image, target, choices, noise)
-        return with_scale(image, depth, target, _hidden_most(depth, target, recipe), noise)
+        return with_scale(image, depth, target, _hidden_most(depth, target, recipe), recipe, noise)
 
     return source
 
@@ -88,7 +127,7 @@ def clean_source(scenes: Scenes, masks: HoleMasks | None, recipe: Recipe) -> Sou
         seen = scene.depth * ((scene.material != Material.GLASS) & (scene.material != Material.MIRROR))
         depth = hiding(scene.image, seen, choices, noise)
         weight = _hidden_most(depth, scene.depth, recipe) * knowable(scene.depth, depth)
-        return with_scale(scene.image, depth, scene.depth, weight, noise)
+        return with_scale(scene.image, depth, scene.depth, weight, recipe, noise)
 
     return source
 
@@ -104,7 +143,7 @@ def synthetic_source(scenes: Scenes, sensor: Sensor, recipe: Recipe) -> Source:
     def source(count: int, choices: Generator, noise: Generator) -> TrainingBatch:
         scene = scenes(count, recipe.crop, choices, noise)
         depth = sensor(scene, noise)
-        return with_scale(scene.image, depth, scene.depth, knowable(scene.depth, depth).float(), noise)
+        return with_scale(scene.image, depth, scene.depth, knowable(scene.depth, depth).float(), recipe, noise)
 
     return source
 
@@ -117,7 +156,9 @@ def knowable(target: Tensor, depth: Tensor) -> Tensor:
     return (target > 0) & (target <= _FARTHEST * depth.amax(dim=(1, 2, 3), keepdim=True))
 
 
-def with_scale(image: Tensor, depth: Tensor, target: Tensor, weight: Tensor, noise: Generator) -> TrainingBatch:
+def with_scale(
+    image: Tensor, depth: Tensor, target: Tensor, weight: Tensor, recipe: Recipe, noise: Generator
+) -> TrainingBatch:
     """The batch with the median of what each sample measured, times a random factor, as its scale.
 
     The networks are exactly scale-equivariant, so scaling depth and scale together would teach nothing; that the median
@@ -128,22 +169,16 @@ def with_scale(image: Tensor, depth: Tensor, target: Tensor, weight: Tensor, noi
     measured = median.isfinite()
     exponent = torch.rand(count, 1, 1, 1, generator=noise, device=depth.device) * 2 - 1
     scale = torch.where(measured, median, 1.0) * _SCALE_JITTER**exponent
-    return TrainingBatch(image, depth, scale, target, weight * measured * nearness(depth))
+    return TrainingBatch(image, depth, scale, target, weight * measured * nearness(depth, recipe.far_weight))
 
 
-def nearness(depth: Tensor) -> Tensor:
-    """(N, 1, H, W), 1 beside a measurement and less the further away the next one is: the less can be known there."""
-    reached, within, last = (depth > 0).float(), [], 0
-    for px in _NEAR_PX:
-        reached = _dilated(reached, px - last)
-        within.append(reached)
-        last = px
-    return torch.stack(within).mean(dim=0).clamp(min=_NOWHERE)
-
-
-def _dilated(mask: Tensor, px: int) -> Tensor:
-    """By a square that reaches so many pixels, in two passes."""
-    return F.max_pool2d(F.max_pool2d(mask, (2 * px + 1, 1), 1, (px, 0)), (1, 2 * px + 1), 1, (0, px))
+def nearness(depth: Tensor, far_weight: float) -> Tensor:
+    """(N, 1, H, W), 1 beside a measurement, and less the further away the next one is, down to ``far_weight``: the less
+    can be known there.
+    """
+    measured = (depth > 0).float()
+    within = [window_max(measured, 2 * px + 1) for px in _NEAR_PX]
+    return torch.stack(within).mean(dim=0).clamp(min=far_weight)
 
 
 def vary_image(image: Tensor, dropout: float, noise: Generator) -> Tensor:

@@ -28,6 +28,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     beginning = parser.add_mutually_exclusive_group()
     beginning.add_argument("--start", type=Path, metavar="FILE", help="weights to begin with (default random ones)")
     beginning.add_argument("--resume", action="store_true", help="go on with the training in --out")
+    add("--workers", type=int, default=0, help="processes that make batches beside the training (default 0)")
+    add(
+        "--overfit",
+        type=int,
+        default=0,
+        metavar="N",
+        help="number of samples to train on again and again, to see whether a network can learn them (default 0: off)",
+    )
     add("--validate-every", type=float, default=10.0, metavar="MINUTES", help="default 10")
 
 
@@ -37,8 +45,22 @@ def configure_shared(parser: argparse.ArgumentParser) -> None:
     add(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting instead of the recipe's; repeatable"
     )
-    add("--data", type=Path, metavar="DIR", help="with the recorded sets that config/training/splits.yaml names")
-    add("--scenes", type=Path, metavar="DIR", help="a pool of procedural scenes (default rendered once, in --cache)")
+    add(
+        "--data",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder of recorded sets that config/training/splits.yaml names; repeatable",
+    )
+    add(
+        "--scenes",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="pool of rendered scenes; repeatable (default: a pool of procedural scenes, rendered once into --cache)",
+    )
     add("--device", choices=("cpu", "cuda"), help="default cuda where there is one")
     add("--threads", type=int, default=0, help="CPU threads (default as PyTorch likes)")
     add("--validation-frames", type=int, default=4, help="of each set (default 4)")
@@ -61,7 +83,9 @@ def run(args: argparse.Namespace) -> int:
         recipe,
         read_splits(),
         data=args.data,
-        pool=args.scenes,
+        pools=args.scenes,
+        workers=args.workers,
+        overfit=args.overfit,
         cache=open_cache(args),
         out=out,
         device=device,

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from ..data.cache import new_directory
 from ..data.folders import FolderFrame, FrameSet, read_folder
 from ..data.sensors import HoleMasks
-from ..errors import ConfigurationError, InputError
+from ..errors import ConfigurationError
 from ..geometry import depth_on_rgb_grid
 
 _ANCHORS = 256  # measured pixels of each frame that windows are placed on
 _FEW_HOLES = 0.01  # of a frame, which shows nothing of how sensors fail
-_LARGEST_WINDOW = 2.0  # of the size that it is brought to
+_WIDEST = 960  # pixels; larger frames are reduced by a whole number, their crops would show next to nothing
 
 
 class RealFrames:
     """The frames of one or more folders with a meta.json. contents: what is in each, for people.
 
+    Each set counts by the root of its number of frames, so that many frames of one place do not drown the others.
     cache: folder for the decoded frames. max_turn_rad: frames whose camera turned further between colour and depth are
     left out where the set tells. Raises InputError for frames that cannot be read, ConfigurationError where a
     folder has none left.
@@ -34,18 +37,22 @@ class RealFrames:
     def __init__(self, folders: list[Path], cache: Path, max_turn_rad: float, device: torch.device):
         sets = [read_folder(folder) for folder in folders]
         decoded = [_decoded(frames, cache, max_turn_rad) for frames in sets]
-        self.contents = [_described(s, len(arrays["image"])) for s, arrays in zip(sets, decoded, strict=True)]
+        self.contents = [_described(s, len(frames)) for s, frames in zip(sets, decoded, strict=True)]
         self.device = device
         # On the CPU these stay files, which the system keeps in memory as far as there is room.
-        self._images = [image.to(device) for arrays in decoded for image in arrays["image"]]
-        self._depths = [depth.to(device) for arrays in decoded for depth in arrays["depth"]]
-        self._anchors = [anchors for arrays in decoded for anchors in arrays["anchors"].numpy()]
+        self._images = [frame.image.to(device) for frames in decoded for frame in frames]
+        self._depths = [frame.depth.to(device) for frames in decoded for frame in frames]
+        self._anchors = [frame.anchors for frames in decoded for frame in frames]
+        shares = np.concatenate([np.full(len(frames), len(frames) ** -0.5) for frames in decoded])
+        self._upper = np.cumsum(shares / shares.sum())
 
     def __len__(self) -> int:
         return len(self._images)
 
-    def sample(self, count: int, size: int, choices: Generator) -> tuple[Tensor, Tensor]:
-        """Windows of random frames, 1 to 2 times ``size`` pixels squared, brought to ``size``, half of them mirrored.
+    def sample(self, count: int, size: int, choices: Generator, zoom: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """Square windows of random frames, brought to ``size`` pixels, half of them mirrored.
+
+        zoom: least and most pixels of the frame that become one of the result, as far as the frame is large enough.
 
         Returns image (count, 3, size, size) float32 0..1 and depth (count, 1, size, size) float32 [m], 0 = missing.
         choices: on the CPU.
@@ -53,8 +60,8 @@ class RealFrames:
         image = torch.empty(count, 3, size, size, device=self.device)
         depth = torch.empty(count, 1, size, size, device=self.device)
         for sample in range(count):
-            frame, window, mirrored = self._window(size, choices)
-            image[sample] = _bilinear(self._images[frame][(..., *window)], size, mirrored)
+            frame, window, mirrored = self._window(size, choices, zoom)
+            image[sample] = _area_means(self._images[frame][(..., *window)], size, mirrored)
             depth[sample] = _nearest(self._depths[frame][(..., *window)], size, mirrored)
         return image, depth
 
@@ -64,22 +71,23 @@ class RealFrames:
         masks = [depth == 0 for depth in self._depths if depth.shape == first]
         return HoleMasks(torch.cat([mask for mask in masks if mask.float().mean() > _FEW_HOLES] or masks))
 
-    def _window(self, size: int, choices: Generator) -> tuple[int, tuple[slice, slice], bool]:
+    def _window(self, size: int, choices: Generator, zoom: Sequence[float]) -> tuple[int, tuple[slice, slice], bool]:
         """A frame, where in it, and whether to mirror it. The window holds a measured pixel if the frame has any."""
         # One draw for all: each costs as much as the copying of a window.
-        frame, anchor, zoom, down, right, mirrored = torch.rand(6, generator=choices).tolist()
-        index = int(frame * len(self))
+        frame, anchor, enlarged, down, right, mirrored = torch.rand(6, generator=choices).tolist()
+        index = min(int(np.searchsorted(self._upper, frame, side="right")), len(self) - 1)
         height, width = self._depths[index].shape[-2:]
-        side = min(round(size * _LARGEST_WINDOW**zoom), height, width)
+        least, most = zoom
+        side = min(round(size * least * (most / least) ** enlarged), height, width)
         y, x = self._anchors[index][int(anchor * _ANCHORS)]
         top = min(max(int(y - down * side), 0), height - side)
         left = min(max(int(x - right * side), 0), width - side)
         return index, (slice(top, top + side), slice(left, left + side)), mirrored < 0.5
 
 
-def _bilinear(window: Tensor, size: int, mirrored: bool) -> Tensor:
-    """(3, side, side) uint8 to (3, size, size) float32 0..1. Up to a factor 2 bilinear sampling misses no pixel."""
-    image = F.interpolate(window[None].float(), (size, size), mode="bilinear", align_corners=False)[0] / 255
+def _area_means(window: Tensor, size: int, mirrored: bool) -> Tensor:
+    """(3, side, side) uint8 to (3, size, size) float32 0..1."""
+    image = F.interpolate(window[None].float(), (size, size), mode="area")[0] / 255
     return image.flip(-1) if mirrored else image
 
 
@@ -88,27 +96,34 @@ def _nearest(window: Tensor, size: int, mirrored: bool) -> Tensor:
     return depth.flip(-1) if mirrored else depth
 
 
-def _decoded(frames: FrameSet, cache: Path, max_turn_rad: float) -> dict[str, Tensor]:
-    """image (F, 3, H, W) uint8, depth (F, 1, H, W) float32 [m] and anchors (F, 256, 2) int64, row and column.
+class _Decoded(NamedTuple):
+    """A frame for training: image (3, H, W) uint8, depth (1, H, W) float32 [m], anchors (256, 2) int64, row, column."""
 
-    From the cache; what is not there yet is read and written first.
-    """
-    key = hashlib.sha256(json.dumps([frames.meta, max_turn_rad], sort_keys=True).encode()).hexdigest()[:12]
+    image: Tensor
+    depth: Tensor
+    anchors: np.ndarray
+
+
+def _decoded(frames: FrameSet, cache: Path, max_turn_rad: float) -> list[_Decoded]:
+    """The frames of a set from the cache; what is not there yet is read and written first."""
+    key = hashlib.sha256(json.dumps([frames.meta, max_turn_rad, _WIDEST], sort_keys=True).encode()).hexdigest()[:12]
     directory = cache / f"{frames.name}-{key}"
     if not directory.is_dir():
         indices = [i for i, entry in enumerate(frames.meta["frames"]) if _turn(entry) <= max_turn_rad]
         if not indices:
             raise ConfigurationError(f"{frames.folder} holds no frame to train on: raise max_turn_rad")
-        unfinished = cache / f"{directory.name}.{os.getpid()}"
-        unfinished.mkdir(parents=True)
-        try:
-            _decode([frames[i] for i in indices], frames, unfinished)
-            unfinished.rename(directory)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
-    # Copy on write: PyTorch wants arrays that it could write to.
-    names = ("image", "depth", "anchors")
-    return {name: torch.from_numpy(np.load(directory / f"{name}.npy", mmap_mode="c")) for name in names}
+        with new_directory(directory) as unfinished:
+            _decode([frames[i] for i in indices], unfinished)
+    decoded = []
+    for path in sorted(directory.glob("image-*.npy")):
+        # Copy on write: PyTorch wants arrays that it could write to.
+        arrays = [
+            np.load(path.with_name(path.name.replace("image", name)), mmap_mode="c")
+            for name in ("image", "depth", "anchors")
+        ]
+        images, depths = (torch.from_numpy(array) for array in arrays[:2])
+        decoded += [_Decoded(*frame) for frame in zip(images, depths, arrays[2], strict=True)]
+    return decoded
 
 
 def _described(frames: FrameSet, count: int) -> str:
@@ -123,16 +138,20 @@ def _turn(entry: dict[str, float]) -> float:
     return entry.get("omega_rad_s", 0.0) * abs(entry.get("t_rgb", 0.0) - entry.get("t_depth", 0.0))
 
 
-def _decode(samples: list[FolderFrame], frames: FrameSet, directory: Path) -> None:
+def _decode(samples: list[FolderFrame], directory: Path) -> None:
+    """Write image-HxW.npy, depth-HxW.npy and anchors-HxW.npy for each size of frames."""
     rng = np.random.default_rng(0)
-    depths = [np.nan_to_num(depth_on_rgb_grid(sample.frame), nan=0.0) for sample in samples]
-    if len({depth.shape for depth in depths}) > 1:
-        raise InputError("folder", f"the frame folder {frames.folder} has images of several sizes: split it by size")
-    anchors = []
-    for depth in depths:
+    by_size: dict[tuple[int, ...], list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
+    for sample in samples:
+        image, depth = sample.frame.rgb, np.nan_to_num(depth_on_rgb_grid(sample.frame), nan=0.0)
+        if (factor := -(-depth.shape[1] // _WIDEST)) > 1:
+            size = (depth.shape[1] // factor, depth.shape[0] // factor)
+            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+            depth = cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST)
         rows, columns = np.nonzero(depth if depth.any() else np.ones_like(depth))
         picks = rng.integers(0, rows.size, _ANCHORS)
-        anchors.append(np.stack([rows[picks], columns[picks]], axis=1))
-    np.save(directory / "image.npy", np.stack([sample.frame.rgb.transpose(2, 0, 1) for sample in samples]))
-    np.save(directory / "depth.npy", np.stack(depths)[:, None])
-    np.save(directory / "anchors.npy", np.stack(anchors))
+        anchors = np.stack([rows[picks], columns[picks]], axis=1)
+        by_size.setdefault(depth.shape, []).append((image.transpose(2, 0, 1), depth[None], anchors))
+    for (height, width), frames in by_size.items():
+        for name, arrays in zip(("image", "depth", "anchors"), zip(*frames, strict=True), strict=True):
+            np.save(directory / f"{name}-{height}x{width}.npy", np.stack(arrays))

@@ -36,10 +36,12 @@ class Recipe:
     seed: int
     batch: int
     crop: int
+    zoom: list[float]
     precision: str
     compile: bool
     learning_rate: float
     warm_up: float
+    decay: float
     weight_decay: float
     ema_decay: float
     clip_norm: float
@@ -47,6 +49,7 @@ class Recipe:
     scenes: dict[str, int]
     hiding: dict[str, float]
     shown_weight: float
+    far_weight: float
     image_dropout: float
     losses: dict[str, float]
 
@@ -157,7 +160,11 @@ def _check(recipe: Recipe, path: Path) -> None:
         "precision must be float32 or bfloat16": recipe.precision in ("float32", "bfloat16"),
         f"profile must be one of {', '.join(PROFILES)}": recipe.profile in PROFILES,
         "learning_rate and clip_norm must be above zero": min(recipe.learning_rate, recipe.clip_norm) > 0,
-        "warm_up and ema_decay must lie between 0 and 1": all(0 < x < 1 for x in (recipe.warm_up, recipe.ema_decay)),
+        "warm_up, decay and ema_decay must lie between 0 and 1": all(
+            0 < x < 1 for x in (recipe.warm_up, recipe.decay, recipe.ema_decay)
+        ),
+        "zoom must be two numbers, the larger one last, from 1": len(recipe.zoom) == 2
+        and 1 <= recipe.zoom[0] <= recipe.zoom[1],
     }
     if broken := [rule for rule, holds in rules.items() if not holds]:
         raise ConfigurationError(f"{path}: {broken[0]}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from .validation import Scores, Validation
 
 
 class Session:
-    """data, pool: as of ``open_sources``. start: weights to begin with, None for random ones. out: the folder for the
+    """data, pools: as of ``open_sources``. start: weights to begin with, None for random ones. out: the folder for the
     checkpoint, log.csv, validation.csv, pictures, and the weights: the best, with their card, and last.safetensors.
     """
 
@@ -38,21 +38,23 @@ class Session:
         recipe: Recipe,
         splits: Splits,
         *,
-        data: Path | None,
-        pool: Path | None,
+        data: Sequence[Path],
+        pools: Sequence[Path],
         cache: Path,
         out: Path,
         device: torch.device,
         start: Path | None,
         resume: bool,
         validation_frames: int,
+        workers: int = 0,
+        overfit: int = 0,
     ):
         self._recipe = recipe
         self._out = out
         self._console = Console(stderr=True)
-        sources, self._data = open_sources(recipe, splits, data, pool, cache, device)
+        sources, self._data = open_sources(recipe, splits, data, pools, cache, device)
         first = _first(recipe, out)
-        self._trainer = Trainer(recipe, Batches(recipe, sources, device), device, first)
+        self._trainer = Trainer(recipe, Batches(recipe, sources, device, overfit), device, first, workers=workers)
         if start is not None:
             self._trainer.begin_with(start)
         if resume:
@@ -106,7 +108,7 @@ class Session:
         return self._out / f"{self._recipe.model}.safetensors"
 
     def _print(self, columns: dict[str, Scores], relative: float) -> None:
-        title = f"step {self._trainer.step}: RMSE / MAE in mm; {relative:.3f} of the start's (geometric mean)"
+        title = f"step {self._trainer.step}: RMSE / MAE in mm; {relative:.3f} of guided's (geometric mean)"
         table = Table("set", "protocol", title=title, title_justify="left")
         for name in columns:
             table.add_column(name, justify="right")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -20,23 +21,23 @@ _SCENE_HEIGHT, _SCENE_WIDTH = 480, 640
 
 
 def open_sources(
-    recipe: Recipe, splits: Splits, data: Path | None, pool: Path | None, cache: Path, device: torch.device
+    recipe: Recipe, splits: Splits, data: Sequence[Path], pools: Sequence[Path], cache: Path, device: torch.device
 ) -> tuple[dict[str, Source], list[str]]:
     """The recipe's sources by name, without those of no weight, and what is in them, for people.
 
-    data: the folder of recorded sets. pool: of procedural scenes, None for the recipe's.
+    data: folders of recorded sets. pools: of scenes; none for the recipe's.
     Raises ConfigurationError where the recipe needs recorded sets and there are none.
     """
     sources: dict[str, Source] = {}
     contents: list[str] = []
     frames: RealFrames | None = None
     if recipe.sources.get("real"):
-        if data is None:
+        if not data:
             raise ConfigurationError(
                 f"the recipe {recipe.name} learns from recorded frames too: name their folder with --data, or set "
                 "'sources: {synthetic: 0.7, clean: 0.3}' in a recipe of your own"
             )
-        frames = RealFrames([data / name for name in splits.train], cache, splits.max_turn_rad, device)
+        frames = RealFrames([find_set(data, name) for name in splits.train], cache, splits.max_turn_rad, device)
         sources["real"] = real_source(frames, recipe)
         contents += frames.contents
     if recipe.sources.get("synthetic") or recipe.sources.get("clean"):
@@ -44,9 +45,9 @@ def open_sources(
         seed = splits.train_scenes_seed
         scenes: Scenes = RenderedScenes()
         number = "rendered as they were needed"
-        if pool is not None or device.type == "cpu":
-            opened = ScenePool(pool) if pool else rendered_pool(cache, seed=seed, **recipe.scenes)
-            scenes, number = pooled_scenes(opened), f"{len(opened)} of a pool"
+        if pools or device.type == "cpu":
+            opened = [ScenePool(pool) for pool in pools] or [rendered_pool(cache, seed=seed, **recipe.scenes)]
+            scenes, number = pooled_scenes(opened), " + ".join(f"{len(pool)} of a pool" for pool in opened)
         if recipe.sources.get("synthetic"):
             sources["synthetic"] = synthetic_source(scenes, SensorMix(recipe.profile, masks), recipe)
         if recipe.sources.get("clean"):
@@ -55,9 +56,23 @@ def open_sources(
     return sources, contents
 
 
-def validation_cases(recipe: Recipe, splits: Splits, data: Path | None, count: int) -> list[Case]:
+def find_set(data: Sequence[Path], name: str) -> Path:
+    """The folder of a recorded set, in the first of the folders that holds one of this name.
+
+    Raises ConfigurationError where none does.
+    """
+    found = next((folder / name for folder in data if (folder / name).is_dir()), None)
+    if found is None:
+        raise ConfigurationError(
+            f"config/training/splits.yaml names the set {name!r}, which is in none of {', '.join(map(str, data))}: "
+            "give its folder with another --data"
+        )
+    return found
+
+
+def validation_cases(recipe: Recipe, splits: Splits, data: Sequence[Path], count: int) -> list[Case]:
     """``count`` frames of each recorded set that is for validation, and as many procedural scenes for each sensor."""
-    folders = [] if data is None else [data / name for name in splits.validation]
+    folders = [find_set(data, name) for name in splits.validation] if data else []
     cases = [case for folder in folders for case in folder_cases(open_folder(folder), count)]
     generator = torch.Generator().manual_seed(splits.validation_scenes_seed)
     scenes = render_scenes(KINDS, count, _SCENE_HEIGHT, _SCENE_WIDTH, generator=generator)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -23,12 +23,16 @@ _AT_ONCE = 256
 Scenes = Callable[[int, int, Generator, Generator], SceneBatch]
 
 
-def pooled_scenes(pool: ScenePool) -> Scenes:
-    """Crops of the scenes of a pool, on the device of ``noise``."""
+def pooled_scenes(pools: Sequence[ScenePool]) -> Scenes:
+    """Crops of the scenes of several pools, each drawn from as often as it holds scenes, on the device of ``noise``."""
+    sizes = torch.tensor([float(len(pool)) for pool in pools])
 
     def scenes(number: int, size: int, choices: Generator, noise: Generator) -> SceneBatch:
-        batch = pool.sample(number, size, size, choices)
-        return SceneBatch(**{field.name: getattr(batch, field.name).to(noise.device) for field in fields(batch)})
+        picks = torch.multinomial(sizes, number, replacement=True, generator=choices)
+        counts = picks.bincount(minlength=len(pools)).tolist()
+        parts = [pool.sample(n, size, size, choices) for pool, n in zip(pools, counts, strict=True) if n]
+        names = [field.name for field in fields(SceneBatch)]
+        return SceneBatch(**{n: torch.cat([getattr(part, n) for part in parts]).to(noise.device) for n in names})
 
     return scenes
 

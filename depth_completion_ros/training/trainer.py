@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,12 @@ from ..errors import ConfigurationError
 from ..networks import create
 from ..networks.shell import CompletionNetwork
 from ..networks.weights import load_weights, read_metadata, weights_hash
-from .batches import Batches
+from .batches import Batches, TrainingBatch
 from .discriminator import Adversary
 from .losses import ADVERSARIAL, Comparison, evaluate_losses
 from .recipe import Recipe
 
-_START, _END = 1 / 25, 1e-4  # of the peak learning rate
+_LEAST_RATE = 1e-3  # of the peak learning rate
 
 
 @dataclass(frozen=True)
@@ -37,16 +37,13 @@ class Budget:
         return min(1.0, done)
 
 
-def one_cycle(progress: float, warm_up: float) -> float:
-    """Share of the peak learning rate: up and down again, both along a cosine.
+def schedule(progress: float, warm_up: float, decay: float) -> float:
+    """Share of the peak learning rate: up along a line, constant, and in the end down along a line to nothing.
 
-    Smith, Topin, Super-Convergence: Very Fast Training of Neural Networks Using Large Learning Rates, 2019.
+    warm_up, decay: shares of the training. What was trained at the constant rate can be trained on for longer.
+    Hu et al., MiniCPM, 2024, section 4 (warm-up, stable, decay).
     """
-    if progress < warm_up:
-        first, last, share = _START, 1.0, progress / warm_up
-    else:
-        first, last, share = 1.0, _END, (progress - warm_up) / (1 - warm_up)
-    return last + (first - last) * (1 + math.cos(math.pi * share)) / 2
+    return max(_LEAST_RATE, min(1.0, progress / warm_up, (1 - progress) / decay))
 
 
 class Trainer:
@@ -55,7 +52,8 @@ class Trainer:
     network: its weights are trained. ema: the exponential moving average of them, in evaluation mode, which is what
     counts. step: how many are done. elapsed_s, best_score: how long they took and the lowest validation score so far,
     kept here for those who measure them. origin: what the weights were before the first step, for people.
-    first: as of ``create``. build: makes the network where it is to be another than the recipe names.
+    first: as of ``create``. build: makes the network where it is to be another than the recipe names. workers: as of
+    ``Batches.from_step``.
     """
 
     origin = "random weights"
@@ -67,6 +65,7 @@ class Trainer:
         device: torch.device,
         first: CompletionNetwork | None = None,
         build: Callable[[], CompletionNetwork] | None = None,
+        workers: int = 0,
     ):
         torch.manual_seed(recipe.seed)
         self.recipe = recipe
@@ -79,6 +78,8 @@ class Trainer:
         self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = copy.deepcopy(self.network).eval().requires_grad_(False)
         self._batches = batches
+        self._workers = workers
+        self._upcoming: Iterator[TrainingBatch] | None = None
         self._adversary = Adversary(recipe.learning_rate, device) if ADVERSARIAL in recipe.losses else None
         self._parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         self._optimiser = torch.optim.AdamW(
@@ -110,7 +111,7 @@ class Trainer:
         Returns each loss, unweighted, their weighted ``total``, the ``gradient_norm`` and, where there is one, the loss
         of the discriminator, as numbers on the device: reading one waits for the device.
         """
-        recipe, batch = self.recipe, self._batches.draw()
+        recipe, batch = self.recipe, self._next_batch()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
             image = batch.image.contiguous(memory_format=torch.channels_last)
             depth, log_b, start = self._forward(image, batch.depth, batch.scale)
@@ -138,9 +139,14 @@ class Trainer:
             losses["discriminator"] = self._adversary.train_step(comparison, self.learning_rate(progress))
         return {name: loss.detach() for name, loss in losses.items()}
 
+    def _next_batch(self) -> TrainingBatch:
+        if self._upcoming is None:
+            self._upcoming = self._batches.from_step(self.step, self._workers)
+        return next(self._upcoming)
+
     def learning_rate(self, progress: float) -> float:
         """At ``progress``, 0..1."""
-        return self.recipe.learning_rate * one_cycle(progress, self.recipe.warm_up)
+        return self.recipe.learning_rate * schedule(progress, self.recipe.warm_up, self.recipe.decay)
 
     def state(self) -> dict[str, Any]:
         """All that the next step depends on."""
@@ -153,8 +159,6 @@ class Trainer:
             "network": self.network.state_dict(),
             "ema": self.ema.state_dict(),
             "optimiser": self._optimiser.state_dict(),
-            "choices": self._batches.choices.get_state(),
-            "noise": self._batches.noise.get_state(),
             "adversary": self._adversary.state() if self._adversary else None,
         }
 
@@ -170,8 +174,7 @@ class Trainer:
         self.network.load_state_dict(state["network"])
         self.ema.load_state_dict(state["ema"])
         self._optimiser.load_state_dict(state["optimiser"])
-        self._batches.choices.set_state(state["choices"].cpu())
-        self._batches.noise.set_state(state["noise"].cpu())
+        self._upcoming = None
         if self._adversary:
             self._adversary.restore(state["adversary"])
 

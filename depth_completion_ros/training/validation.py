@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from pathlib import Path
+from statistics import mean
 from typing import NamedTuple
 
 import numpy as np
@@ -14,14 +15,14 @@ from torch import Tensor, nn
 
 from ..contract import MULTIPLE
 from ..data.scene_batch import SceneBatch
-from ..engines.classical_models import nearest
+from ..engines.classical_models import guided, nearest
 from ..evaluation.protocols import Trial, make_trial
 from ..evaluation.samples import SampleSet
 from ..geometry import depth_on_rgb_grid
 from ..preview import colour_depth, colour_range, save_picture
 from .batches import knowable
 
-PROTOCOLS = ("raw", "sparse500", "rows", "sr8")
+PROTOCOLS = ("raw", "blocks", "sparse500", "rows", "sr8", "lidar-rings")
 _PICTURE_WIDTH = 256
 
 
@@ -59,7 +60,9 @@ class Validation:
         self._device = device
         self._starts = self._completed(start)
         self.baselines = {
-            "nearest": self._scores(nearest(c.image, c.depth, c.depth > 0, median(c.depth)) for c in cases),
+            model.__name__: self._scores(model(c.image, c.depth, c.depth > 0, median(c.depth)) for c in cases)
+            for model in (nearest, guided)
+        } | {
             "start": self._scores(self._starts),
         }
 
@@ -75,10 +78,15 @@ class Validation:
         return self._scores(results)
 
     def relative(self, scores: Scores) -> float:
-        """Geometric mean over groups, protocols, RMSE and MAE of scores over the start's; below 1 is better."""
-        start = self.baselines["start"]
-        ratios = [math.log(max(s, 1e-9) / b) for key in scores for s, b in zip(scores[key], start[key], strict=True)]
-        return math.exp(sum(ratios) / len(ratios))
+        """Geometric mean of scores over those of ``guided``, the best classical model; below 1 is better.
+
+        Over protocols, RMSE and MAE first, then over groups: each place counts the same.
+        """
+        by_group: dict[str, list[float]] = {}
+        for (group, protocol), score in scores.items():
+            pairs = zip(score, self.baselines["guided"][group, protocol], strict=True)
+            by_group.setdefault(group, []).extend(math.log(max(s, 1e-9) / max(b, 1e-9)) for s, b in pairs)
+        return math.exp(mean(mean(ratios) for ratios in by_group.values()))
 
     def _completed(self, network: nn.Module) -> list[np.ndarray]:
         return [complete(network, case, self._device) for case in self._cases]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ConfigurationError
+from ..cache import new_directory
 from ..scene_batch import Material, SceneBatch
 from .render import KINDS, render_scenes
 
@@ -52,23 +53,21 @@ class ScenePool:
         """
         if directory.exists():
             raise ConfigurationError(f"{directory} exists: open it with ScenePool, or remove it")
-        unfinished = directory.with_name(f"{directory.name}.unfinished")
-        unfinished.mkdir(parents=True, exist_ok=True)
         generator = torch.Generator().manual_seed(seed)
         files: dict[str, np.ndarray] = {}
-        for first in range(0, count, _AT_ONCE):
-            batch = render_scenes(kinds, min(_AT_ONCE, count - first), height, width, generator=generator)
-            for name, dtype in _DTYPES.items():
-                values: Tensor = getattr(batch, name)
-                if name in _STEPS:
-                    values = (values * _STEPS[name]).round()
-                if first == 0:
-                    path, shape = unfinished / f"{name}.npy", (count, *values.shape[1:])
-                    files[name] = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
-                files[name][first : first + len(values)] = values.numpy().astype(dtype)
-            progress(first + len(values))
-        files.clear()
-        unfinished.rename(directory)
+        with new_directory(directory) as unfinished:
+            for first in range(0, count, _AT_ONCE):
+                batch = render_scenes(kinds, min(_AT_ONCE, count - first), height, width, generator=generator)
+                for name, dtype in _DTYPES.items():
+                    values: Tensor = getattr(batch, name)
+                    if name in _STEPS:
+                        values = (values * _STEPS[name]).round()
+                    if first == 0:
+                        path, shape = unfinished / f"{name}.npy", (count, *values.shape[1:])
+                        files[name] = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+                    files[name][first : first + len(values)] = values.numpy().astype(dtype)
+                progress(first + len(values))
+            files.clear()
         return cls(directory)
 
     def __len__(self) -> int:

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
         validation_frames=args.validation_frames,
         settings=args.set,
         data=args.data,
-        pool=args.scenes,
+        pools=args.scenes,
         cache=open_cache(args),
         out=args.out,
         device=device,

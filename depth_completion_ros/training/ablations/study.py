@@ -30,7 +30,7 @@ _SETTINGS = ("batch=4", "crop=128", "ema_decay=0.99")
 
 @dataclass(frozen=True)
 class Study:
-    """What all variants share. settings: in place of the recipes' own, such as "batch=8". data, pool, cache: as of
+    """What all variants share. settings: in place of the recipes' own, such as "batch=8". data, pools, cache: as of
     ``open_sources``. out: the folder for ablations.csv and ablations.md.
     """
 
@@ -38,8 +38,8 @@ class Study:
     seeds: Sequence[int]
     validation_frames: int
     settings: Sequence[str]
-    data: Path | None
-    pool: Path | None
+    data: Sequence[Path]
+    pools: Sequence[Path]
     cache: Path
     out: Path
     device: torch.device
@@ -78,7 +78,7 @@ class Study:
 
     def _run_method(self, recipe: Recipe, missing: Sequence[tuple[Variant, int]]) -> None:
         splits = read_splits()
-        sources, _ = open_sources(recipe, splits, self.data, self.pool, self.cache, self.device)
+        sources, _ = open_sources(recipe, splits, self.data, self.pools, self.cache, self.device)
         cases = validation_cases(recipe, splits, self.data, self.validation_frames)
         untrained = variants(recipe.network)[0].build().to(self.device).eval()
         validation = Validation(cases, untrained, self.device)

@@ -1,4 +1,4 @@
-"""What lite adds to the filling of holes: planes along edges, and of measurements, that its features tell."""
+"""What planes adds to the filling of holes: planes along edges, and of measurements, that its features tell."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the networks need PyTorch")
 
-from depth_completion_ros.networks.lite import Fit, _Level  # noqa: E402
+from depth_completion_ros.networks.planes import Fit, _Level  # noqa: E402
 
 torch.set_num_threads(1)
 
