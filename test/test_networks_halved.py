@@ -11,7 +11,7 @@ from hypothesis import strategies as st  # noqa: E402
 
 from depth_completion_ros.networks import create  # noqa: E402
 from depth_completion_ros.networks.halved import HalvedNetwork  # noqa: E402
-from depth_completion_ros.networks.pyramid import PyramidFilling  # noqa: E402
+from depth_completion_ros.networks.nearest import NearestFilling  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -35,29 +35,33 @@ def completed(core, depth, image=None):
         return HalvedNetwork(core, "still", "small").eval()(image, depth, torch.full((1, 1, 1, 1), 2.0))[0]
 
 
-def test_a_hole_takes_the_mean_of_the_smallest_cell_that_holds_a_measurement():
-    value = torch.zeros(1, 1, 32, 32)
-    value[0, 0, 0, 0], value[0, 0, 2, 3], value[0, 0, 20, 20] = 1.0, 3.0, 5.0
-    measured = (value > 0).float()
-    filled, level = PyramidFilling()(value, measured)
-    assert filled[0, 0, 0, 0] == 1 and filled[0, 0, 1, 1] == 1 and filled[0, 0, 2, 2] == 3, "itself, then 2x2"
-    assert filled[0, 0, 0, 3] == 2 and filled[0, 0, 7, 7] == 2, "means of 4x4 and 8x8 cells that hold both"
-    assert filled[0, 0, 31, 31] == 5 and filled[0, 0, 16, 16] == 5
-    assert (8 * level[0, 0, [0, 1, 0, 7, 31], [0, 1, 3, 7, 31]]).tolist() == [0, 1, 2, 3, 4]
+def exact(measured):
+    """Pixels to the nearest measurement, by comparing with all of them."""
+    rows, columns = measured[0, 0].nonzero().T
+    y, x = torch.meshgrid(*(torch.arange(size) for size in measured.shape[-2:]), indexing="ij")
+    return ((y[..., None] - rows) ** 2 + (x[..., None] - columns) ** 2).float().sqrt()
 
 
-def test_empty_cells_take_the_nearest_ones_value_and_say_how_far_it_is():
-    value = torch.zeros(1, 1, 16, 16 * 12)
-    value[..., 0], value[..., -1] = 1.0, 2.0
-    filled, level = PyramidFilling()(value, (value > 0).float())
-    assert filled[0, 0, 8, 3 * 16] == pytest.approx(1.0, abs=0.02)
-    assert filled[0, 0, 8, 9 * 16] == pytest.approx(2.0, abs=0.02)
-    assert 8 * level[0, 0, 8, 3 * 16].item() == pytest.approx(4 + 3, abs=0.1), "three cells away"
+@pytest.mark.parametrize("share", [0.0005, 0.003, 0.03, 0.3])
+def test_a_hole_takes_a_measurement_that_is_hardly_farther_than_the_nearest(share):
+    generator = torch.Generator().manual_seed(3)
+    measured = (torch.rand(1, 1, 96, 160, generator=generator) < share).float()
+    measured[0, 0, 40, 100] = 1
+    value = torch.rand(measured.shape, generator=generator) * measured
+    filled, distance = NearestFilling()(value, measured)
+    pixels = exact(measured)
+    of_value = (filled[0, 0, ..., None] - value[measured > 0]).abs()
+    assert of_value.min(dim=-1).values.max() < 1e-6, "nothing but measured values"
+    taken = pixels.gather(-1, of_value.argmin(dim=-1, keepdim=True))[..., 0]
+    assert (taken > pixels.amin(dim=-1) + 1e-3).float().mean() < 0.12
+    assert (taken - pixels.amin(dim=-1)).mean() < 0.5
+    told = torch.expm1(5 * distance[0, 0])
+    torch.testing.assert_close(told, taken, rtol=0.01, atol=0.01)
 
 
 def test_nothing_measured_fills_with_zero():
-    filled, level = PyramidFilling()(torch.zeros(1, 1, 32, 48), torch.zeros(1, 1, 32, 48))
-    assert not filled.any() and level.isfinite().all() and level.min() > 4 / 8
+    filled, distance = NearestFilling()(torch.zeros(1, 1, 32, 48), torch.zeros(1, 1, 32, 48))
+    assert not filled.any() and distance.min() == 1
 
 
 @settings(max_examples=25, deadline=None)
@@ -66,7 +70,7 @@ def test_filled_values_lie_within_the_measured_ones(seed, share):
     generator = torch.Generator().manual_seed(seed)
     measured = (torch.rand(1, 1, 48, 80, generator=generator) < share).float()
     value = torch.randn(measured.shape, generator=generator) * measured
-    filled, _ = PyramidFilling()(value, measured)
+    filled, _ = NearestFilling()(value, measured)
     if measured.any():
         known = value[measured > 0]
         assert filled.min() >= known.min() - 1e-5 and filled.max() <= known.max() + 1e-5

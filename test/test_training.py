@@ -113,9 +113,7 @@ def test_training_learns_and_its_average_follows():
     """What no prefill knows, that surfaces curve: the averaged network must come to know it."""
     learner = trainer(tiny(batch=8, ema_decay=0.9, learning_rate=1e-3))
     totals = [float(learner.train_step(step / 200)["relative_l1"]) for step in range(200)]
-    assert median(totals[-20:]) < 0.5 * median(
-        totals[:5]
-    )  # of medians: a sample that is nearly flat has a ratio of its own
+    assert median(totals[-20:]) < 0.5 * median(totals[:5])
     test = bowls(8, generator(99), generator(98))
     with torch.no_grad():
         averaged, _, start = learner.ema.with_start(test.image, test.depth, test.scale)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from .along_colour import doubled
 from .blocks import double
-from .pyramid import PyramidFilling
+from .nearest import NearestFilling
 from .shell import MAX_LOG_DEPTH, CompletionNetwork, CoreInputs, clamped_log_b
 
 _FAR = 1e4  # larger than any value
@@ -24,7 +24,7 @@ class HalvedNetwork(CompletionNetwork):
 
     def __init__(self, core: nn.Module, name: str, size: str):
         super().__init__(core, name, size)
-        self.fill_holes: nn.Module = PyramidFilling()
+        self.fill_holes: nn.Module = NearestFilling()
 
     def forward(self, image: Tensor, depth: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
         """(depth [m], log_b), each (N, 1, H, W) and finite. Raises ValueError where sizes are no multiples of 32."""

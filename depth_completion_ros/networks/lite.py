@@ -1,6 +1,6 @@
 """Ours: a plain U-Net for CPUs that works at half of the resolution and may change everything.
 
-It starts from a cheap filling of holes (``PyramidFilling``) and not from a good one: behind a good filling, what a
+It starts from a cheap filling of holes (``NearestFilling``) and not from a good one: behind a good filling, what a
 network adds is mostly noise at first, and training closes the gate instead of learning. Depth at half of the
 resolution, repeated, would still be far better than any completion, so the resolution is not what is missing; and what
 is learnt on frames of half the size is learnt several times faster.

@@ -23,7 +23,7 @@ from .synthetic import Scenes
 
 _NEAR_PX = (4, 12, 32)
 _PREFETCHED = 4  # batches by each worker
-_SCALE_JITTER = 2.0  # a frame's median differs from that of a crop of it by up to about this factor
+_SCALE_JITTER = 1.5  # a frame's median differs from that of a crop of it by up to about this factor
 _FARTHEST = 1.25  # times the farthest measurement
 _CONTRAST, _BRIGHTNESS, _TINT = 0.3, 0.2, 0.1
 
