@@ -42,10 +42,10 @@ def test_every_parameter_of_every_variant_gets_a_gradient(variant):
     network = stir(built(variant.method, variant.name)).train()
     image, depth, scale = frame(2, 64, 160)
     depth[..., 20:] = 0  # a hole so wide that masks have something left to say in the deepest layers
-    completed, log_b = network(image, depth, scale)
-    assert completed.shape == log_b.shape == depth.shape
+    completed, sigma = network(image, depth, scale)
+    assert completed.shape == sigma.shape == depth.shape
     weights = torch.rand(completed.shape)
-    ((completed * weights).mean() + (log_b * weights.flip(-1)).mean()).backward()
+    ((completed * weights).mean() + (sigma * weights.flip(-1)).mean()).backward()
     gradients = {n: p.grad for n, p in network.named_parameters()}
     assert [n for n, g in gradients.items() if g is None or not g.isfinite().all() or not g.abs().sum() > 0] == []
 

@@ -40,8 +40,8 @@ def test_networks_make_no_tensor_on_the_host(name):
     network = fold_batch_norm(create(name))
     frame = torch.rand(1, 3, 64, 64), torch.rand(1, 1, 64, 64) + 1, torch.ones(1, 1, 1, 1)
     with torch.device("meta"), Elsewhere(copies=False), torch.inference_mode():
-        completed, log_b = network(*frame)
-    assert completed.device == log_b.device == HERE
+        completed, sigma = network(*frame)
+    assert completed.device == sigma.device == HERE
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -56,7 +56,7 @@ def test_without_a_correction_it_chooses_between_the_first_and_the_filled_holes(
     known = depth > 0
     sparse = torch.log(torch.where(known, depth / scale, 1.0))
     with torch.no_grad():
-        first, expected_log_b = stirred("planes")(image, depth, scale)
+        first, expected_log_b, _ = stirred("planes").with_start(image, depth, scale)
         filled, _ = HoleFilling(fine=True)(sparse, known.float(), image)
         completed, log_b, start = network.with_start(image, depth, scale)
     expected = scale * torch.lerp((first / scale).log(), filled, share).exp()
@@ -71,10 +71,10 @@ def test_scaled_depth_gives_scaled_depth(factor):
     image, depth, scale = frame()
     network = behind_planes()
     with torch.no_grad():
-        completed, log_b = network(image, depth, scale)
-        scaled, scaled_log_b = network(image, depth * factor, scale * factor)
+        completed, sigma = network(image, depth, scale)
+        scaled, scaled_sigma = network(image, depth * factor, scale * factor)
     torch.testing.assert_close(scaled, completed * factor, rtol=1e-3, atol=0)
-    torch.testing.assert_close(scaled_log_b, log_b, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(scaled_sigma, sigma * factor, rtol=2e-3, atol=0)
 
 
 def test_training_changes_the_second_and_leaves_the_first():

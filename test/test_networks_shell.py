@@ -50,8 +50,8 @@ def test_runaway_core_still_gives_finite_positive_depth():
             return torch.full_like(inputs.sparse, 1e6), torch.full_like(inputs.sparse, 1e6)
 
     network = CompletionNetwork(Runaway(), "runaway", "small")
-    depth, log_b = network(torch.zeros(1, 3, 32, 32), torch.ones(1, 1, 32, 32), torch.ones(1, 1, 1, 1))
-    assert torch.isfinite(depth).all() and torch.isfinite(log_b.exp()).all()
+    depth, sigma = network(torch.zeros(1, 3, 32, 32), torch.ones(1, 1, 32, 32), torch.ones(1, 1, 1, 1))
+    assert torch.isfinite(depth).all() and torch.isfinite(sigma).all() and (sigma > 0).all()
 
 
 def test_head_starts_at_no_correction_and_keeps_its_outputs_apart():

@@ -13,6 +13,7 @@ pytest.importorskip("safetensors", reason="weights files need it")
 from safetensors.torch import save_file  # noqa: E402
 from test_networks import frame, stirred  # noqa: E402
 
+from depth_completion_ros.contract import CONTRACT_VERSION  # noqa: E402
 from depth_completion_ros.engines import model_file  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
 from depth_completion_ros.networks import command, names  # noqa: E402
@@ -23,7 +24,7 @@ from depth_completion_ros.networks.weights import (  # noqa: E402
     save_weights,
 )
 
-ORIGIN = {"contract": "1", "name": "lite", "size": "small", "profile": "kinect"}
+ORIGIN = {"contract": str(CONTRACT_VERSION), "name": "lite", "size": "small", "profile": "kinect"}
 
 
 @pytest.mark.parametrize("name", names())

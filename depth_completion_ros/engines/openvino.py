@@ -53,7 +53,7 @@ class OpenVinoEngine(NetworkEngine):
             network = self._core.read_model(self.file.path)
             if not half:  # whose few digits the steps to a logarithm would not survive
                 network = _with_vectorised_logarithms(network)
-            self._network = _with_images_in_and_sigma_out(openvino, network)
+            self._network = _with_images_in(openvino, network)
             self._request(self.file.height or 480, self.file.width or 640)
         except RuntimeError as error:
             raise ConfigurationError(
@@ -119,18 +119,11 @@ def _with_vectorised_logarithms(network: Any) -> Any:
     return network
 
 
-def _with_images_in_and_sigma_out(openvino: Any, network: Any) -> Any:
-    """The contract's network with the engine's inputs and outputs: image (1, H, W, 3) uint8, and sigma [m] for log_b.
+def _with_images_in(openvino: Any, network: Any) -> Any:
+    """The contract's network with the engine's image, (1, H, W, 3) uint8.
 
-    What is done here costs no pass of its own over the image: OpenVINO joins it to the first and last layers.
+    This costs no pass of its own over the image: OpenVINO joins it to the first layers.
     """
-    from openvino import opset13 as ops
-
-    completed, log_b = (result.input_value(0) for result in network.get_results())
-    # A Laplace variable of scale b has the standard deviation b·√2; that of log-depth, times depth, is that of depth.
-    sigma = ops.multiply(completed, ops.exp(ops.add(log_b, np.float32(np.log(np.sqrt(2))))))
-    sigma.output(0).set_names({"sigma"})
-    network = openvino.Model([completed, sigma.output(0)], network.get_parameters(), network.friendly_name)
     steps = openvino.preprocess.PrePostProcessor(network)
     steps.input("image").tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
     steps.input("image").preprocess().convert_element_type(openvino.Type.f32).scale(255.0)

@@ -1,6 +1,6 @@
 """Builds TensorRT engines from network files and keeps them on disk. Serves TensorRT 10 and later and TensorRT-RTX.
 
-A built engine has the inputs of the network contract, and answers with sigma [m] for log_b.
+A built engine has the inputs and outputs of the network contract.
 
 An engine of TensorRT-RTX is built without a GPU and fits every GPU from Ampere on; Turing needs one of its own. An
 engine of TensorRT is built on the GPU it is for, and fits no other.
@@ -14,8 +14,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from ..errors import ConfigurationError
 from ..resources import PACKAGE
 from . import Progress
@@ -24,13 +22,11 @@ from .model_file import ModelFile
 from .tensorrt_library import make_log, make_monitor
 
 DIRECTORY_VARIABLE = "DEPTH_COMPLETION_ENGINES"
-OUTPUTS = ("completed", "sigma")
 
 _RECIPE = 1  # one more whenever the same file gives another engine
 _AMPERE, _TURING = "Ampere and later", "Turing"
 
 # TensorRT does not copy a constant's values before the engine is built: these live as long as the module.
-_SQRT_2 = np.full((1, 1, 1, 1), np.sqrt(2), np.float32)
 
 
 class Sizes(NamedTuple):
@@ -151,7 +147,6 @@ def read_network(trt: Any, builder: Any, file: ModelFile, log: Any) -> Any:
         raise _failure(
             trt, file, "cannot read it", [parser.get_error(i).desc() for i in range(parser.num_errors)] or log.errors
         )
-    _give_sigma(trt, network)
     return network
 
 
@@ -168,18 +163,6 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise ConfigurationError(
             f"{path} cannot be written ({error.strerror}): make room, or name another folder with {DIRECTORY_VARIABLE}"
         ) from error
-
-
-def _give_sigma(trt: Any, network: Any) -> None:
-    """Replace the output log_b by the standard deviation of depth: that of a Laplace variable of scale b is b·√2."""
-    outputs = {(tensor := network.get_output(i)).name: tensor for i in range(network.num_outputs)}
-    scale = network.add_unary(outputs["log_b"], trt.UnaryOperation.EXP).get_output(0)
-    sqrt_2 = network.add_constant(_SQRT_2.shape, _SQRT_2).get_output(0)
-    relative = network.add_elementwise(scale, sqrt_2, trt.ElementWiseOperation.PROD).get_output(0)
-    sigma = network.add_elementwise(relative, outputs["completed"], trt.ElementWiseOperation.PROD).get_output(0)
-    network.unmark_output(outputs["log_b"])
-    sigma.name = "sigma"
-    network.mark_output(sigma)
 
 
 def _add_profile(builder: Any, network: Any, config: Any, sizes: Sizes) -> None:

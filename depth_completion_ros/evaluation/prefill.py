@@ -33,5 +33,5 @@ class PrefillEngine(Engine):
         colour = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None] / 255
         with torch.inference_mode():
             inputs = colour, torch.from_numpy(np.ascontiguousarray(depth))[None, None], torch.full((1, 1, 1, 1), scale)
-            completed, log_b = self._network(*inputs)
-            return completed.numpy()[0, 0], (completed * torch.exp(log_b) * 2**0.5).numpy()[0, 0]
+            completed, sigma = self._network(*inputs)
+            return completed.numpy()[0, 0], sigma.numpy()[0, 0]

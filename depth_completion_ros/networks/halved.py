@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from .along_colour import doubled
 from .blocks import double
 from .nearest import NearestFilling
-from .shell import MAX_LOG_DEPTH, CompletionNetwork, CoreInputs, clamped_log_b
+from .shell import MAX_LOG_DEPTH, CompletionNetwork, CoreInputs, clamped_log_b, sigma_of
 
 _FAR = 1e4  # larger than any value
 
@@ -18,7 +18,7 @@ class HalvedNetwork(CompletionNetwork):
     """A core that sees images and depth at half of the resolution, behind the contract.
 
     The core takes CoreInputs and returns (correction, log_b, keep), each (N, 1, H / 2, W / 2): the correction of the
-    start in log-depth, log_b as the contract has it, and the logit of how far a measurement stands against the core's
+    start in log-depth, log_b as of ``with_start``, and the logit of how far a measurement stands against the core's
     own answer. Of four measured pixels the core sees the nearest: a mean would lie between the two sides of an edge.
     """
 
@@ -27,7 +27,9 @@ class HalvedNetwork(CompletionNetwork):
         self.fill_holes: nn.Module = NearestFilling()
 
     def forward(self, image: Tensor, depth: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-        """(depth [m], log_b), each (N, 1, H, W) and finite. Raises ValueError where sizes are no multiples of 32."""
+        """(depth, sigma) [m], each (N, 1, H, W), finite and positive. Raises ValueError where sizes are no multiples of
+        32.
+        """
         self.check_size(depth)
         fine = self.normalise(image, depth, scale)
         near = -F.max_pool2d(-fine.sparse - _FAR * (1 - fine.measured), 2)
@@ -38,7 +40,8 @@ class HalvedNetwork(CompletionNetwork):
         guides = (x.sum(dim=1, keepdim=True) for x in (coarse.image, fine.image))
         dense, _ = doubled(log_depth, *guides)
         dense = torch.lerp(dense, fine.sparse, fine.measured * double(keep))
-        return scale * torch.exp(dense), double(log_b)
+        completed = scale * torch.exp(dense)
+        return completed, sigma_of(completed, double(log_b))
 
     def with_start(self, image: Tensor, depth: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The answer at the core's own resolution, of which image and depth are, without the last step.

@@ -1,12 +1,13 @@
 """What all completion networks share: the contract, the normalisation, the filling of holes and the composition.
 
 Inputs image (N, 3, H, W) 0..1; depth (N, 1, H, W) metres, 0 = missing; scale (N, 1, 1, 1) metres, the median of the
-measured depth. Outputs depth (N, 1, H, W) metres; log_b (N, 1, H, W), log of the Laplace scale of log-depth.
+measured depth. Outputs depth (N, 1, H, W) metres and its standard deviation sigma (N, 1, H, W) metres.
 H and W are multiples of 32. All learning happens in log(depth / scale), so k·depth with k·scale gives k·result.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ _SURROUNDINGS = 4  # pixels
 MAX_LOG_DEPTH = 7.0  # depth stays within a factor 1000 of scale whatever the weights, so exp is finite in float16 too
 _MAX_LOG_B = 4.0
 _MIN_LOG_B = -9.0
+_LOG_SQRT_2 = math.log(2) / 2
 _FOLD, _CHOICE_WIDTH = 2, 32
 _PREFER_FIRST = -1.0  # logit at the start
 
@@ -106,10 +108,12 @@ class CompletionNetwork(nn.Module):
         return self
 
     def forward(self, image: Tensor, depth: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-        """(depth [m], log_b), each (N, 1, H, W) and finite. Raises ValueError where sizes are no multiples of 32."""
+        """(depth, sigma) [m], each (N, 1, H, W), finite and positive. Raises ValueError where sizes are no multiples of
+        32.
+        """
         self.check_size(depth)
         completed, log_b, _ = self.with_start(image, depth, scale)
-        return completed, log_b
+        return completed, sigma_of(completed, log_b)
 
     @staticmethod
     def check_size(depth: Tensor) -> None:
@@ -120,8 +124,8 @@ class CompletionNetwork(nn.Module):
             )
 
     def with_start(self, image: Tensor, depth: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What ``forward`` returns, and the prefill, or what the first network answers, as depth [m], (N, 1, H, W), for
-        training to compare with.
+        """For training, (N, 1, H, W) each: depth [m]; log_b, the log of the Laplace scale of its logarithm, from which
+        ``forward`` makes sigma; and the prefill, or what the first network answers, as depth [m], to compare with.
         """
         inputs = self.normalise(image, depth, scale)
         start = inputs.prefill
@@ -168,6 +172,13 @@ class Choice(nn.Module):
         distance = upsample(inputs.distance, features.shape[-1] // inputs.distance.shape[-1])
         share = F.pixel_shuffle(self.layers(torch.cat([features, distance], dim=1)).float(), _FOLD)
         return torch.lerp(first, filled, torch.sigmoid(share))
+
+
+def sigma_of(depth: Tensor, log_b: Tensor) -> Tensor:
+    """Standard deviation [m] of depth [m] whose logarithm has a Laplace distribution of scale exp(log_b), to first
+    order: a Laplace variable of scale b has the standard deviation b·√2.
+    """
+    return depth * torch.exp(log_b + _LOG_SQRT_2)
 
 
 def clamped_log_b(log_b: Tensor) -> Tensor:
