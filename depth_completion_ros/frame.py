@@ -55,9 +55,9 @@ class Intrinsics:
 class RgbdFrame:
     """A colour image and the depth measured with it.
 
-    rgb: (H, W, 3) uint8, red first. depth: (h, w), or (h, w, 1), float32, metres along the optical axis; NaN is missing
-    (zero, negative and infinite values are taken as missing too). Where (h, w) differs from (H, W) and ``depth_to_rgb`` is
-    None, both are taken to show the same field of view. Otherwise the depth camera is another one:
+    rgb: (H, W, 3) uint8, red first. depth: (h, w) or (h, w, 1) float32, metres along the optical axis; NaN is missing
+    (zero, negative and infinite values are taken as missing too). Where (h, w) differs from (H, W) and
+    ``depth_to_rgb`` is None, both are taken to show the same field of view. Otherwise the depth camera is another one:
     ``depth_to_rgb`` is the (4, 4) rigid transform of its optical frame into the RGB optical frame, in metres, and
     both ``intrinsics`` are needed.
 
