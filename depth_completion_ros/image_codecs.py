@@ -52,21 +52,20 @@ def decode_rvl(data: np.ndarray) -> np.ndarray:
     if pixels == 0 or pixels > 64 << 20:
         raise InputError("truncated", f"RVL depth says that it has {columns}x{rows} pixels: is it damaged?")
     values = _variable_lengths(words[: words.size // 4 * 4])
-    lengths = values.tolist()  # Python's numbers are faster one by one
-    runs: list[int] = []  # of zeros and of others, in turns
+    numbers = values.tolist()  # one by one, Python's own are faster
+    heads: list[int] = []  # where a run of zeros and one of others are said
     place, at = 0, 0
-    while place < pixels:
-        if at + 2 > len(lengths) or at + 2 + lengths[at + 1] > len(lengths):
-            raise InputError("truncated", f"RVL depth of {columns}x{rows} ends after {place} pixels")
-        zeros, others = lengths[at : at + 2]
-        runs += (zeros, others)
-        place, at = place + zeros + others, at + 2 + others
-    if place > pixels:
-        raise InputError("truncated", f"RVL depth of {columns}x{rows} has more pixels than that: is it damaged?")
-    occupied = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-    headers = np.full(len(runs), 2)  # two lengths, then the differences of the second
-    headers[1::2] = runs[1::2]
-    is_difference = np.repeat(np.arange(len(runs)) % 2 == 1, headers)
+    while place < pixels and at + 1 < len(numbers):
+        heads.append(at)
+        place += numbers[at] + numbers[at + 1]
+        at += 2 + numbers[at + 1]
+    if place != pixels or at > len(numbers):
+        raise InputError("truncated", f"RVL depth of {columns}x{rows} holds {place} pixels: is it damaged?")
+    runs = np.stack([values[heads], values[np.array(heads) + 1]], axis=1)
+    odd = np.arange(runs.size) % 2 == 1
+    occupied = np.repeat(odd, runs.ravel())
+    runs[:, 0] = 2  # two lengths, then the differences of the second
+    is_difference = np.repeat(odd, runs.ravel())
     differences = values[:at][is_difference]
     counts = np.zeros(pixels, np.uint16)
     # Even values stand for differences from zero up, odd ones for those below.
