@@ -229,9 +229,10 @@ def says_rectified(topic: str) -> bool:
     return re.search(r"(?:^|[/_])rect", topic) is not None
 
 
-def is_distorted(message: Any) -> bool:
-    """Whether a sensor_msgs/CameraInfo tells of a distortion."""
-    return bool(np.any(_field(message, "d")))
+def seems_raw(message: Any) -> bool:
+    """Whether a sensor_msgs/CameraInfo tells of a distortion, but of no other camera matrix once that is taken off."""
+    k, p = np.reshape(_field(message, "k"), (3, 3)), np.reshape(_field(message, "p"), (3, 4))[:, :3]
+    return bool(np.any(_field(message, "d")) and np.allclose(k, p))
 
 
 def _distortion_of(message: Any) -> Distortion | None:

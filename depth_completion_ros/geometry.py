@@ -15,6 +15,8 @@ from .frame import Distortion, Intrinsics, RgbdFrame
 _RAY_ACCURACY = 0.5
 # How far a point may lie from the ray of the pixel that it lands on [pixels, and as a share of the ray's length].
 _FOLD_PIXELS, _FOLD_SHARE = 5.0, 0.1
+# Depth seems to be clipped where a share of it between these has one value, this many times the median of the rest.
+_CLIPPED_SHARE, _CLIPPED_BEYOND = (0.02, 0.4), 1.5
 
 
 def transform_from_pose(pose: np.ndarray) -> np.ndarray:
@@ -198,6 +200,22 @@ def _resized(intrinsics: Intrinsics, width: int, height: int) -> Intrinsics:
         width=width,
         height=height,
     )
+
+
+def clipped_at(depth: np.ndarray) -> float | None:
+    """The distance [m] that depth (h, w) float32 seems to be clipped at, as simulators and filters do it; else None.
+
+    That is its largest value, if a whole area has exactly that, it is a round number and lies far beyond the rest.
+    """
+    sample = depth[::2, ::2]
+    with np.errstate(invalid="ignore"):
+        valid = (sample > 0) & (sample < np.inf)
+    largest = float(sample.max(where=valid, initial=0.0))
+    share = int((sample == largest).sum()) / max(int(valid.sum()), 1)
+    if not _CLIPPED_SHARE[0] < share < _CLIPPED_SHARE[1] or abs(largest * 10 - round(largest * 10)) > 1e-4:
+        return None
+    nearer = np.median(sample[valid & (sample < largest)])
+    return round(largest, 1) if largest > _CLIPPED_BEYOND * nearer else None
 
 
 def depth_on_rgb_grid(frame: RgbdFrame) -> np.ndarray:

@@ -50,7 +50,8 @@ def changed(message: Image, **fields: Any) -> Image:
 BAD_PAIRS = {
     "unknown rgb encoding": (lambda: changed(rgb_image(), encoding="rgb9"), depth_image, "encoding", "rgb9"),
     "unknown depth encoding": (rgb_image, lambda: changed(depth_image(), encoding="16SC1"), "encoding", "16SC1"),
-    "depth on the rgb topic": (depth_image, depth_image, "encoding", "swapped"),
+    "depth on the rgb topic": (depth_image, depth_image, "encoding", "the same image"),
+    "both topics swapped": (depth_image, rgb_image, "encoding", "swapped"),
     "rgb on the depth topic": (rgb_image, rgb_image, "encoding", "swapped"),
     "rgb cut short": (
         lambda: changed(rgb_image(), data=array("B", bytes(1000))),
