@@ -195,13 +195,12 @@ class FrameBuilder:
 
 def _check_two_images(pair: MessagePair) -> None:
     """Grey of 16 bits serves as a guide, so that depth on both topics would be completed by itself."""
-    encodings = (getattr(pair.rgb, "encoding", "rgb"), getattr(pair.depth, "encoding", "depth"))
-    if encodings[0] == encodings[1] and np.array_equal(
-        np.frombuffer(pair.rgb.data, np.uint8), np.frombuffer(pair.depth.data, np.uint8)
-    ):
+    same = getattr(pair.rgb, "encoding", "rgb") == getattr(pair.depth, "encoding", "depth")
+    if same and np.array_equal(np.frombuffer(pair.rgb.data, np.uint8), np.frombuffer(pair.depth.data, np.uint8)):
         raise InputError(
             "encoding",
-            f"rgb and depth are the same image, of encoding {encodings[0]!r}: remap rgb/image_rect_color to colour",
+            f"the topics of rgb and depth carry the same image, of encoding {pair.rgb.encoding!r}: are they swapped, "
+            "or remapped to one topic?",
         )
 
 
