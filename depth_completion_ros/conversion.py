@@ -6,6 +6,7 @@ Encodings that are unknown here go to cv_bridge where that is installed.
 
 from __future__ import annotations
 
+import functools
 import re
 import struct
 from typing import Any
@@ -326,20 +327,34 @@ def _halved(colour: np.ndarray) -> np.ndarray:
     return (colour >> max(0, int(colour.max()).bit_length() - 8)).astype(np.uint8)
 
 
-def _by_cv_bridge(role: str, message: Any, wanted: str, known: dict, other: dict) -> np.ndarray:
-    """What ROS's own converter makes of an encoding that is unknown here. Raises InputError where it can neither."""
+@functools.cache
+def _cv_bridge() -> Any | None:
+    """ROS's own converter, None where it is not installed."""
     try:
         from cv_bridge import CvBridge
 
-        pixels = np.asarray(CvBridge().imgmsg_to_cv2(message, wanted))
-    except Exception as error:  # not installed, built for another NumPy, or the encoding is unknown to it too
+        return CvBridge()
+    except Exception:  # its compiled part may be built for another NumPy, which shows in many ways
+        return None
+
+
+def _by_cv_bridge(role: str, message: Any, wanted: str, known: dict, other: dict) -> np.ndarray:
+    """What cv_bridge makes of an encoding that is unknown here. Raises InputError where it can neither."""
+    if (bridge := _cv_bridge()) is None:
+        raise _wrong_encoding(role, message.encoding, known, other)
+    try:
+        pixels = np.asarray(bridge.imgmsg_to_cv2(message, wanted))
+    except Exception as error:  # whatever its compiled part throws
         raise _wrong_encoding(role, message.encoding, known, other) from error
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[..., 0]
-    wanted_as = [(3, np.dtype(np.uint8))] if role == "rgb" else [(2, np.dtype(np.uint16)), (2, np.dtype(np.float32))]
-    if (pixels.ndim, pixels.dtype) not in wanted_as:
-        raise _wrong_encoding(role, message.encoding, known, other)
-    return pixels
+    if role == "depth" and pixels.ndim == 2 and pixels.dtype.kind == "f":
+        return pixels.astype(np.float32)
+    if role == "depth" and pixels.ndim == 2 and pixels.dtype in (np.int16, np.uint16):
+        return np.maximum(pixels, 0).astype(np.uint16)
+    if role == "rgb" and pixels.ndim == 3 and pixels.dtype == np.uint8:
+        return pixels
+    raise _wrong_encoding(role, message.encoding, known, other)
 
 
 def _metres(counts: np.ndarray, unit: float) -> np.ndarray:

@@ -236,7 +236,17 @@ def test_float_depth_passes_through_bit_for_bit(height, width, pad, container, b
 
 def test_an_unknown_encoding_is_named():
     assert "'rgb9'" in refusal("encoding", decode_rgb, image("rgb9", [b"abc"], 1))
-    assert "'64FC1'" in refusal("encoding", decode_depth, image("64FC1", [bytes(8)], 1))
+    assert "'64FC9'" in refusal("encoding", decode_depth, image("64FC9", [bytes(8)], 1))
+
+
+def test_an_encoding_that_only_cv_bridge_knows_goes_to_it():
+    pytest.importorskip("cv_bridge", reason="cv_bridge comes with a ROS installation; there is no wheel of it")
+    from sensor_msgs.msg import Image
+
+    depth = Image(height=1, width=3, encoding="16SC1", step=6, data=struct.pack("<3h", -5, 0, 1500))
+    np.testing.assert_allclose(decode_depth(depth), [[np.nan, np.nan, 1.5]])
+    depth = Image(height=1, width=2, encoding="64FC1", step=16, data=struct.pack("<2d", 0.25, 3.0))
+    np.testing.assert_allclose(decode_depth(depth), [[0.25, 3.0]])
 
 
 def test_the_encoding_of_the_other_role_hints_at_swapped_topics():

@@ -11,8 +11,9 @@ import pytest
 
 pytest.importorskip("rclpy", reason="needs rclpy: install the extra `ros` or source a ROS installation")
 
-from ros_graph import FRAME_ID, camera_info, image_message, stamped
-from sensor_msgs.msg import CameraInfo, PointCloud2, PointField
+from diagnostic_msgs.msg import DiagnosticStatus
+from ros_graph import FRAME_ID, RosGraph, camera_info, image_message, pixels_of, scene, stamped
+from sensor_msgs.msg import CameraInfo, CompressedImage, PointCloud2, PointField
 
 from depth_completion_ros.errors import InputError
 from depth_completion_ros.geometry import clipped_at
@@ -255,3 +256,24 @@ def test_depth_of_a_scene_does_not_seem_to_be_clipped(change):
     depth = noisy_depth(2.5 if change is None else 2.87)
     change(depth)
     assert clipped_at(depth) is None
+
+
+def test_a_node_takes_off_a_known_clock_offset_and_slashes_and_warns_of_other_frames():
+    """Depth as a 16-bit PNG on .../compressed, 40 ms behind, in a frame of its own with a slash, as ROS 1 had it."""
+    ros = RosGraph({"sync.depth_offset": 0.04, "depth.transport": "compressed", "fill_only": True})
+    try:
+        colours, millimetres = scene()
+        depth = CompressedImage(format="16UC1; png compressed ")
+        depth.data = array("B", cv2.imencode(".png", millimetres)[1].tobytes())
+        depth.header.frame_id = "/depth_frame"
+        rgb = image_message(colours, "rgb8", 0, f"/{FRAME_ID}")
+        stamp = ros.send_pair(rgb, depth, "depth_registered/image_rect/compressed", offset_ns=-40_000_000)
+        completed = ros.output(stamp)
+        assert completed.header.frame_id == FRAME_ID
+        measured = (millimetres >= 300) & (millimetres < 10_000)
+        np.testing.assert_allclose(pixels_of(completed)[measured], millimetres[measured] * 0.001, rtol=1e-6)
+        assert ros.problems() == {"frame_id": 1} and ros.drops() == {}
+        assert ros.spin(lambda: "frame_id" in ros.said(), 3.0)
+        assert ros.received["/diagnostics"][-1].status[0].level == DiagnosticStatus.WARN
+    finally:
+        ros.close()
