@@ -201,8 +201,10 @@ def decode_points(message: Any) -> np.ndarray:
     except ValueError as error:
         raise InputError("points", f"the fields x y z do not fit a point of {message.point_step} bytes") from error
     points = np.ndarray((rows, message.width), layout, data, strides=(message.row_step, message.point_step))
-    xyz = np.stack([points[name].ravel().astype(np.float32) for name in "xyz"], axis=1)
-    return xyz[(xyz != 0).any(axis=1)]
+    x, y, z = (points[name].ravel().astype(np.float32) for name in "xyz")
+    nothing = (x == 0) & (y == 0) & (z == 0)
+    xyz = np.stack([x, y, z], axis=1)
+    return xyz[~nothing] if nothing.any() else xyz
 
 
 def intrinsics_of(message: Any, size: tuple[int, int] | None = None, *, raw: bool = False) -> Intrinsics:
