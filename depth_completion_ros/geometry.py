@@ -43,7 +43,7 @@ def transform_from_pose(pose: np.ndarray) -> np.ndarray:
 
 
 def moved(points: np.ndarray, transform: np.ndarray) -> np.ndarray:
-    """points (N, 3) [m], brought by transform (4, 4) into another frame; computed in float32. The same array if it is."""
+    """points (N, 3) [m], brought by transform (4, 4) into another frame; computed in float32. By none: themselves."""
     if np.array_equal(transform, np.eye(4)):
         return points
     return points @ transform[:3, :3].T.astype(np.float32) + transform[:3, 3].astype(np.float32)
