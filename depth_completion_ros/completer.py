@@ -15,6 +15,7 @@ from .profiles import Profile, load_profile
 # confidence is P(|error| < max(TOLERANCE_M, TOLERANCE_RELATIVE · depth))
 TOLERANCE_M = 0.05
 TOLERANCE_RELATIVE = 0.02
+_CLIPPED = 1e-6  # how far below max_range a value that was clipped to it may be rounded
 
 
 class DepthCompleter:
@@ -90,7 +91,8 @@ class DepthCompleter:
         depth = depth_on_rgb_grid(frame)
         with np.errstate(invalid="ignore"):
             np.greater_equal(depth, max(self.profile.min_range, 1e-3), out=measured)
-            measured &= depth <= self.profile.max_range
+            # A value at the very end of the range is where a sensor or a filter clips: nothing was measured there.
+            measured &= depth < self.profile.max_range * (1 - _CLIPPED)
         return np.where(measured, depth, np.float32(0))
 
     def _median(self, depth: np.ndarray, measured: np.ndarray) -> float:

@@ -1,10 +1,13 @@
 """sensor_msgs to NumPy and back. Messages are only looked at by their fields, so those of rclpy and of rosbags both do.
 
 Decoded arrays may share the message's memory. Every function raises InputError for a message that cannot be used.
+Encodings that are unknown here go to cv_bridge where that is installed.
 """
 
 from __future__ import annotations
 
+import functools
+import re
 import struct
 from typing import Any
 
@@ -12,7 +15,8 @@ import cv2
 import numpy as np
 
 from .errors import InputError
-from .frame import Intrinsics
+from .frame import Distortion, Intrinsics
+from .image_codecs import decode_image, decode_rvl, video_name
 
 # encoding -> (dtype, channels, OpenCV conversion to RGB; None where it is RGB already). ROS names a Bayer pattern by
 # its first two rows from the corner, OpenCV by the 2x2 block one pixel further in: rggb is "BG".
@@ -27,32 +31,56 @@ _RGB_ENCODINGS: dict[str, tuple[type, int, int | None]] = {
     "8UC4": (np.uint8, 4, cv2.COLOR_BGRA2RGB),
     "rgb16": (np.uint16, 3, None),
     "bgr16": (np.uint16, 3, cv2.COLOR_BGR2RGB),
+    "rgba16": (np.uint16, 4, cv2.COLOR_RGBA2RGB),
+    "bgra16": (np.uint16, 4, cv2.COLOR_BGRA2RGB),
+    "16UC3": (np.uint16, 3, cv2.COLOR_BGR2RGB),
+    "16UC4": (np.uint16, 4, cv2.COLOR_BGRA2RGB),
+    "mono16": (np.uint16, 1, cv2.COLOR_GRAY2RGB),
+    "16UC1": (np.uint16, 1, cv2.COLOR_GRAY2RGB),
+    "32FC1": (np.float32, 1, cv2.COLOR_GRAY2RGB),
     "bayer_rggb8": (np.uint8, 1, cv2.COLOR_BayerBG2RGB),
     "bayer_bggr8": (np.uint8, 1, cv2.COLOR_BayerRG2RGB),
     "bayer_gbrg8": (np.uint8, 1, cv2.COLOR_BayerGR2RGB),
     "bayer_grbg8": (np.uint8, 1, cv2.COLOR_BayerGB2RGB),
+    "bayer_rggb16": (np.uint16, 1, cv2.COLOR_BayerBG2RGB),
+    "bayer_bggr16": (np.uint16, 1, cv2.COLOR_BayerRG2RGB),
+    "bayer_gbrg16": (np.uint16, 1, cv2.COLOR_BayerGR2RGB),
+    "bayer_grbg16": (np.uint16, 1, cv2.COLOR_BayerGB2RGB),
     "yuv422": (np.uint8, 2, cv2.COLOR_YUV2RGB_UYVY),
     "uyvy": (np.uint8, 2, cv2.COLOR_YUV2RGB_UYVY),
     "yuv422_yuy2": (np.uint8, 2, cv2.COLOR_YUV2RGB_YUY2),
     "yuyv": (np.uint8, 2, cv2.COLOR_YUV2RGB_YUY2),
 }
+# A plane of grey in full resolution, then one of colour in half: in the order of OpenCV's names.
+_SEMI_PLANAR_ENCODINGS = {"nv12": cv2.COLOR_YUV2RGB_NV12, "nv21": cv2.COLOR_YUV2RGB_NV21}
 _DEPTH_ENCODINGS: dict[str, type] = {"16UC1": np.uint16, "mono16": np.uint16, "32FC1": np.float32}
 
 # compressed_depth_image_transport puts this before the PNG: int32 format, float32 quantisation A and B.
 _COMPRESSED_DEPTH_HEADER = struct.Struct("<iff")
+_NOTHING = 65535  # the largest count of a 16-bit image, with which sensors and filters say that they saw nothing
+_DISTORTION_LENGTHS = {  # distortion_model -> how many coefficients OpenCV takes
+    "plumb_bob": (4, 5, 8, 12, 14),
+    "rational_polynomial": (4, 5, 8, 12, 14),
+    "equidistant": (4,),
+}
 _POINT_FIELD_TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
 
 
 def decode_rgb(message: Any) -> np.ndarray:
-    """sensor_msgs/Image to (H, W, 3) uint8, red first. Causes: "encoding", "size", "truncated"."""
+    """sensor_msgs/Image to (H, W, 3) uint8, red first. Causes: "encoding", "size", "truncated".
+
+    What has more than 8 bits is brought to 8: colour by halving until it fits, grey by stretching its contrast.
+    """
+    if message.encoding in _SEMI_PLANAR_ENCODINGS:
+        return _semi_planar(message)
     if message.encoding not in _RGB_ENCODINGS:
-        raise _wrong_encoding("rgb", message.encoding, _RGB_ENCODINGS, _DEPTH_ENCODINGS)
+        return _by_cv_bridge("rgb", message, "rgb8", _RGB_ENCODINGS | _SEMI_PLANAR_ENCODINGS, _DEPTH_ENCODINGS)
     dtype, channels, to_rgb = _RGB_ENCODINGS[message.encoding]
     pixels = _pixels(message, "rgb", dtype, channels)
     if channels == 2 and message.width % 2:
         raise InputError("size", f"rgb image of {message.encoding!r} is {message.width} pixels wide: it must be even")
     if pixels.dtype != np.uint8:
-        pixels = (pixels >> 8).astype(np.uint8)
+        pixels = _stretched(pixels) if to_rgb == cv2.COLOR_GRAY2RGB else _halved(pixels)
     try:
         return pixels if to_rgb is None else cv2.cvtColor(pixels, to_rgb)
     except cv2.error as error:  # yuv422 of odd width, a Bayer image of one row
@@ -67,38 +95,53 @@ def decode_depth(message: Any, unit: float = 0.001) -> np.ndarray:
     32FC1 values are passed on as they are. Causes: "encoding", "size", "truncated".
     """
     if message.encoding not in _DEPTH_ENCODINGS:
-        raise _wrong_encoding("depth", message.encoding, _DEPTH_ENCODINGS, _RGB_ENCODINGS)
-    depth = _pixels(message, "depth", _DEPTH_ENCODINGS[message.encoding], 1)
+        depth = _by_cv_bridge("depth", message, "passthrough", _DEPTH_ENCODINGS, _RGB_ENCODINGS)
+    else:
+        depth = _pixels(message, "depth", _DEPTH_ENCODINGS[message.encoding], 1)
     return _metres(depth, unit) if depth.dtype == np.uint16 else depth
 
 
 def decode_compressed_rgb(message: Any) -> np.ndarray:
-    """sensor_msgs/CompressedImage (JPEG or PNG) to (H, W, 3) uint8, red first. Causes: "encoding", "truncated"."""
-    # image_transport names the encoding first: "16UC1; png compressed", "16UC1; compressedDepth png"
-    if "compressedDepth" in message.format or message.format.partition(";")[0].strip() in _DEPTH_ENCODINGS:
+    """sensor_msgs/CompressedImage (JPEG, PNG, TIFF, …) to (H, W, 3) uint8, red first. Causes: "encoding", "truncated".
+
+    Pixels come as they are stored: an EXIF orientation would part them from the depth.
+    """
+    _check_no_video("rgb", message)
+    if "compressedDepth" in message.format:
         raise InputError(
             "encoding", f"rgb image has format {message.format!r}, which is depth: are the topics swapped?"
         )
-    return cv2.cvtColor(_decoded("rgb", message.data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    pixels = decode_image(
+        "rgb", message.data, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+    )
+    grey = pixels.ndim == 2
+    if pixels.dtype != np.uint8:
+        pixels = _stretched(pixels) if grey else _halved(pixels)
+    return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB if grey else cv2.COLOR_BGR2RGB)
 
 
 def decode_compressed_depth(message: Any, unit: float = 0.001) -> np.ndarray:
     """sensor_msgs/CompressedImage of depth to (h, w) float32 metres, missing = NaN.
 
-    compressedDepth as image_transport writes it (16UC1, or 32FC1 quantised by inverse depth) or a plain 16-bit PNG.
+    compressedDepth as image_transport writes it, PNG or RVL (16UC1, or 32FC1 quantised by inverse depth), or a plain
+    image: 16-bit PNG or TIFF, or TIFF of float metres.
     unit: metres per count of a 16-bit image. Causes: "encoding", "truncated".
     """
+    _check_no_video("depth", message)
     data = np.frombuffer(message.data, np.uint8)
     if "compressedDepth" not in message.format:
-        return _metres(_sixteen_bit(message.format, data), unit)
-    if "rvl" in message.format:
-        raise InputError(
-            "encoding", f"depth has format {message.format!r}: set the publisher's compressedDepth format to png"
-        )
-    if data.size <= _COMPRESSED_DEPTH_HEADER.size:
+        image = decode_image("depth", data, cv2.IMREAD_UNCHANGED)
+        if image.ndim == 2 and image.dtype == np.float32:
+            return image
+        return _metres(_sixteen_bit(message.format, image), unit)
+    size = _COMPRESSED_DEPTH_HEADER.size
+    if data.size <= size:
         raise InputError("truncated", f"compressedDepth holds {data.size} bytes, not even its header and an image")
-    _, a, b = _COMPRESSED_DEPTH_HEADER.unpack(data[: _COMPRESSED_DEPTH_HEADER.size].tobytes())
-    counts = _sixteen_bit(message.format, data[_COMPRESSED_DEPTH_HEADER.size :])
+    _, a, b = _COMPRESSED_DEPTH_HEADER.unpack(data[:size].tobytes())
+    if "rvl" in message.format.lower():
+        counts = decode_rvl(data[size:])
+    else:
+        counts = _sixteen_bit(message.format, decode_image("depth", data[size:], cv2.IMREAD_UNCHANGED))
     if message.format.startswith("32FC1"):
         with np.errstate(divide="ignore", invalid="ignore"):
             depth = np.float32(a) / (counts - np.float32(b))
@@ -127,7 +170,10 @@ def encode_compressed_depth(depth: np.ndarray, max_depth: float = 10.0) -> tuple
 
 
 def decode_points(message: Any) -> np.ndarray:
-    """sensor_msgs/PointCloud2 to (N, 3) float32 x y z [m], in its own frame. Causes: "points", "truncated"."""
+    """sensor_msgs/PointCloud2 to (N, 3) float32 x y z [m], in its own frame. Causes: "points", "truncated".
+
+    Points at the very origin are left out: a LiDAR writes zeros for beams that did not come back.
+    """
     fields = {field.name: field for field in message.fields}
     order = ">" if message.is_bigendian else "<"
     try:
@@ -155,20 +201,75 @@ def decode_points(message: Any) -> np.ndarray:
     except ValueError as error:
         raise InputError("points", f"the fields x y z do not fit a point of {message.point_step} bytes") from error
     points = np.ndarray((rows, message.width), layout, data, strides=(message.row_step, message.point_step))
-    return np.stack([points[name].ravel().astype(np.float32) for name in "xyz"], axis=1)
+    x, y, z = (points[name].ravel().astype(np.float32) for name in "xyz")
+    nothing = (x == 0) & (y == 0) & (z == 0)
+    xyz = np.stack([x, y, z], axis=1)
+    return xyz[~nothing] if nothing.any() else xyz
 
 
-def intrinsics_of(message: Any) -> Intrinsics:
-    """Intrinsics of the rectified image of a sensor_msgs/CameraInfo: of its P, or of its K where P is empty.
+def intrinsics_of(message: Any, size: tuple[int, int] | None = None, *, raw: bool = False) -> Intrinsics:
+    """Intrinsics of an image from its sensor_msgs/CameraInfo: of its P, or of its K where P is empty.
 
-    Raises InputError (cause "camera_info") for zeros or a size of nothing.
+    The calibration is that of the whole sensor; the window (roi) and the binning that the message tells are applied.
+    size: width and height of the image; drivers that say a window or a binning beside the calibration of the very image
+    are found out by it. raw: the image is as the lens made it, so that its K counts and its distortion, if it has any.
+    Raises InputError (cause "camera_info") for zeros, a size of nothing, or a distortion that is not known.
     """
-    k = getattr(message, "k", None)
-    k = message.K if k is None else k  # rosbags keeps the capitals of ROS 1
-    p = getattr(message, "p", None)
-    p = message.P if p is None else p
-    fx, cx, fy, cy = (p[0], p[2], p[5], p[6]) if p[0] > 0 else (k[0], k[2], k[4], k[5])
-    return Intrinsics(float(fx), float(fy), float(cx), float(cy), int(message.width), int(message.height))
+    k, p = _field(message, "k"), _field(message, "p")
+    distortion = _distortion_of(message) if raw else None
+    of_p = p[0] > 0 and distortion is None
+    fx, cx, fy, cy = (p[0], p[2], p[5], p[6]) if of_p else (k[0], k[2], k[4], k[5])
+    width, height = int(message.width), int(message.height)
+    left, top, wide, high, across, down = _window_of(message)
+    if (wide // across, high // down) != (width, height) and size != (width, height):
+        fx, cx, fy, cy = fx / across, (cx - left) / across, fy / down, (cy - top) / down
+        width, height = wide // across, high // down
+    return Intrinsics(float(fx), float(fy), float(cx), float(cy), width, height, distortion)
+
+
+def says_rectified(topic: str) -> bool:
+    """Whether the name of a topic says that its images are rectified: image_rect, image_rect_color, rectified/image."""
+    return re.search(r"(?:^|[/_])rect", topic) is not None
+
+
+def seems_raw(message: Any) -> bool:
+    """Whether a sensor_msgs/CameraInfo tells of a distortion, but of no other camera matrix once that is taken off."""
+    k, p = np.reshape(_field(message, "k"), (3, 3)), np.reshape(_field(message, "p"), (3, 4))[:, :3]
+    return bool(np.any(_field(message, "d")) and np.allclose(k, p))
+
+
+def _distortion_of(message: Any) -> Distortion | None:
+    coefficients = tuple(float(value) for value in _field(message, "d"))
+    rotation = np.array(_field(message, "r"), np.float64).reshape(3, 3)
+    turned = not np.allclose(rotation, np.eye(3), atol=1e-9) and abs(np.linalg.det(rotation) - 1) < 1e-3
+    if not any(coefficients) and not turned:
+        return None
+    model = message.distortion_model or "plumb_bob"
+    if any(coefficients) and len(coefficients) not in _DISTORTION_LENGTHS.get(model, ()):
+        raise InputError(
+            "camera_info",
+            f"camera_info has distortion_model {model!r} with {len(coefficients)} coefficients, which is none of "
+            f"{', '.join(_DISTORTION_LENGTHS)}: rectify the image first, or set rectify off to ignore it",
+        )
+    if not any(coefficients):
+        coefficients, model = (0.0, 0.0, 0.0, 0.0), "plumb_bob"
+    turn = tuple(rotation.ravel().tolist()) if turned else Distortion.rotation
+    return Distortion(coefficients, model == "equidistant", turn)
+
+
+def _window_of(message: Any) -> tuple[int, int, int, int, int, int]:
+    """What part of the sensor an image shows: left, top, width and height in pixels of the sensor, and its binning."""
+    roi = getattr(message, "roi", None)
+    across = max(1, int(getattr(message, "binning_x", 1)))
+    down = max(1, int(getattr(message, "binning_y", 1)))
+    if roi is None or roi.width == 0 or roi.height == 0:
+        return 0, 0, int(message.width), int(message.height), across, down
+    return int(roi.x_offset), int(roi.y_offset), int(roi.width), int(roi.height), across, down
+
+
+def _field(message: Any, name: str) -> Any:
+    """A matrix of a CameraInfo; rosbags keeps the capital names of ROS 1."""
+    return getattr(message, name) if hasattr(message, name) else getattr(message, name.upper(), ())
 
 
 def _pixels(message: Any, role: str, dtype: type, channels: int) -> np.ndarray:
@@ -192,29 +293,89 @@ def _pixels(message: Any, role: str, dtype: type, channels: int) -> np.ndarray:
     return pixels.astype(item.newbyteorder("="), copy=False)
 
 
+def _semi_planar(message: Any) -> np.ndarray:
+    height, width, step = message.height, message.width, message.step
+    data = np.frombuffer(message.data, np.uint8)
+    if height == 0 or width == 0 or height % 2 or width % 2:
+        raise InputError("size", f"rgb image of {message.encoding!r} is {width}x{height} pixels: both must be even")
+    if step < width or data.size < step * height * 3 // 2:
+        raise InputError(
+            "truncated",
+            f"rgb image of {width}x{height} {message.encoding} has step {step} and {data.size} bytes, but needs a step "
+            f"of {width} or more and one and a half times step x height bytes: check its driver",
+        )
+    planes = data[: step * height * 3 // 2].reshape(height * 3 // 2, step)[:, :width]
+    return cv2.cvtColor(np.ascontiguousarray(planes), _SEMI_PLANAR_ENCODINGS[message.encoding])
+
+
+def _stretched(grey: np.ndarray) -> np.ndarray:
+    """Grey of 16 bits or float as uint8, from black at its 1 % to white at its 99 % quantile.
+
+    Infrared and thermal cameras use a small part of 16 bits, each another.
+    """
+    sample = grey[::4, ::4].astype(np.float32)
+    sample = sample[np.isfinite(sample)]
+    low, high = np.percentile(sample, (1, 99)) if sample.size else (0.0, 0.0)
+    scale = 255 / (high - low) if high > low else 1.0
+    with np.errstate(invalid="ignore", over="ignore"):
+        stretched = (grey.astype(np.float32) - np.float32(low)) * np.float32(scale)
+    return np.clip(np.nan_to_num(stretched, nan=0.0), 0, 255).astype(np.uint8)
+
+
+def _halved(colour: np.ndarray) -> np.ndarray:
+    """Colour of 16 bits, of which a camera may use 10, 12 or 14, as uint8."""
+    if colour.dtype != np.uint16:
+        return _stretched(colour)
+    return (colour >> max(0, int(colour.max()).bit_length() - 8)).astype(np.uint8)
+
+
+@functools.cache
+def _cv_bridge() -> Any | None:
+    """ROS's own converter, None where it is not installed."""
+    try:
+        from cv_bridge import CvBridge
+
+        return CvBridge()
+    except Exception:  # its compiled part may be built for another NumPy, which shows in many ways
+        return None
+
+
+def _by_cv_bridge(role: str, message: Any, wanted: str, known: dict, other: dict) -> np.ndarray:
+    """What cv_bridge makes of an encoding that is unknown here. Raises InputError where it can neither."""
+    if (bridge := _cv_bridge()) is None:
+        raise _wrong_encoding(role, message.encoding, known, other)
+    try:
+        pixels = np.asarray(bridge.imgmsg_to_cv2(message, wanted))
+    except Exception as error:  # whatever its compiled part throws
+        raise _wrong_encoding(role, message.encoding, known, other) from error
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[..., 0]
+    if role == "depth" and pixels.ndim == 2 and pixels.dtype.kind == "f":
+        return pixels.astype(np.float32)
+    if role == "depth" and pixels.ndim == 2 and pixels.dtype in (np.int16, np.uint16):
+        return np.maximum(pixels, 0).astype(np.uint16)
+    if role == "rgb" and pixels.ndim == 3 and pixels.dtype == np.uint8:
+        return pixels
+    raise _wrong_encoding(role, message.encoding, known, other)
+
+
 def _metres(counts: np.ndarray, unit: float) -> np.ndarray:
     depth = counts * np.float32(unit)
-    depth[counts == 0] = np.nan
+    depth[(counts == 0) | (counts == _NOTHING)] = np.nan
     return depth
 
 
-def _decoded(role: str, data: Any, flags: int) -> np.ndarray:
-    data = np.frombuffer(data, np.uint8)
-    # The decoders fill up what is cut off at the end with grey or noise and only print a warning. Zeros behind the end
-    # are no fault: cameras send JPEGs in buffers of fixed size.
-    tail = data.tobytes().rstrip(b"\0")[-64:]
-    whole = tail.endswith(b"\xff\xd9") or b"IEND" in tail
-    try:
-        image = cv2.imdecode(data, flags) if whole else None
-    except cv2.error:  # OpenCV 4, for a damaged header
-        image = None
-    if image is None:
-        raise InputError("truncated", f"the {data.size} bytes of the compressed {role} image are no whole JPEG or PNG")
-    return image
+def _check_no_video(role: str, message: Any) -> None:
+    if video := video_name(message.format, message.data):
+        raise InputError(
+            "encoding",
+            f"{role} comes as {video} video (format {message.format!r}), whose packets are no images by themselves: "
+            "decode it first, as with `ros2 run image_transport republish`, or let the driver send "
+            + ("JPEG" if role == "rgb" else "compressedDepth"),
+        )
 
 
-def _sixteen_bit(message_format: str, data: np.ndarray) -> np.ndarray:
-    image = _decoded("depth", data, cv2.IMREAD_UNCHANGED)
+def _sixteen_bit(message_format: str, image: np.ndarray) -> np.ndarray:
     if image.dtype != np.uint16 or image.ndim != 2:
         raise InputError(
             "encoding",

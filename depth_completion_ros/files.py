@@ -21,7 +21,7 @@ from .geometry import back_project
 from .preview import colour_range, panel, save_picture
 
 RGB_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm"}
-DEPTH_SUFFIXES = {".png", ".tif", ".tiff", ".exr", ".pgm", ".npy", ".npz"}
+DEPTH_SUFFIXES = {".png", ".tif", ".tiff", ".exr", ".pgm", ".npy", ".npz"}  # .exr, to say that it is not read
 _FARTHEST_M = 65.535  # of a 16-bit image in millimetres
 
 
@@ -42,17 +42,23 @@ def read_rgb(path: Path) -> np.ndarray:
 def read_depth(path: Path, scale: float) -> np.ndarray:
     """(h, w) float32 metres, NaN where missing. Whole numbers are multiplied by ``scale``, others are metres already.
 
-    Reads 16-bit PNG, TIFF and PGM, float32 TIFF (and EXR where OpenCV was built with it), .npy, and .npz with one
-    array or one named "depth". Raises InputError.
+    Reads 16-bit PNG, TIFF and PGM, float32 TIFF, .npy, and .npz with one array or one named "depth". The largest count
+    of 16 bits says, as zero does, that nothing was measured. Raises InputError.
     """
+    if path.suffix.lower() == ".exr":
+        raise InputError("file", f"{path}: OpenEXR files are not read: save it as float32 TIFF or with numpy.save")
     stored = _read_array(path) if path.suffix.lower() in (".npy", ".npz") else _read_image(path, cv2.IMREAD_UNCHANGED)
     kind = f"{'x'.join(map(str, stored.shape))} {stored.dtype}"
+    if stored.ndim == 3 and stored.shape[2] == 1:
+        stored = stored[..., 0]
     if stored.ndim != 2 or stored.dtype == np.uint8 or stored.dtype.kind not in "iuf":
         raise InputError(
             "file", f"{path} holds {kind}, which is no depth: give one channel of 16-bit numbers or of float metres"
         )
     depth = stored.astype(np.float32) * np.float32(1 if stored.dtype.kind == "f" else scale)
     depth[~(depth > 0)] = np.nan
+    if stored.dtype == np.uint16:
+        depth[stored == 65535] = np.nan
     return depth
 
 

@@ -10,8 +10,22 @@ from .errors import InputError
 
 
 @dataclass(frozen=True)
+class Distortion:
+    """What a lens does to an image that nobody rectified, as OpenCV and sensor_msgs/CameraInfo describe it.
+
+    coefficients: k1 k2 p1 p2 (k3 (k4 k5 k6 …)), of a polynomial (plumb_bob, rational_polynomial), or the four of a
+    fisheye lens (equidistant). rotation: the nine numbers of R, which turns the camera's axes into those of the
+    rectified image, row by row; only stereo cameras have one.
+    """
+
+    coefficients: tuple[float, ...]
+    fisheye: bool = False
+    rotation: tuple[float, ...] = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+
+
+@dataclass(frozen=True)
 class Intrinsics:
-    """Pinhole intrinsics of a rectified image: focal lengths and principal point in pixels, size in pixels.
+    """Intrinsics of an image: focal lengths and principal point in pixels, size in pixels, distortion of a raw image.
 
     Pixel centres lie on whole numbers (the top left one is (0, 0)), as in OpenCV and sensor_msgs/CameraInfo.
     """
@@ -22,6 +36,7 @@ class Intrinsics:
     cy: float
     width: int
     height: int
+    distortion: Distortion | None = None
 
     def __post_init__(self) -> None:
         if not (np.isfinite([self.fx, self.fy, self.cx, self.cy]).all() and self.fx > 0 and self.fy > 0):
@@ -40,9 +55,9 @@ class Intrinsics:
 class RgbdFrame:
     """A colour image and the depth measured with it.
 
-    rgb: (H, W, 3) uint8, red first. depth: (h, w) float32, metres along the optical axis; NaN is missing (zero,
-    negative and infinite values are taken as missing too). Where (h, w) differs from (H, W) and ``depth_to_rgb`` is
-    None, both are taken to show the same field of view. Otherwise the depth camera is another one:
+    rgb: (H, W, 3) uint8, red first. depth: (h, w) or (h, w, 1) float32, metres along the optical axis; NaN is missing
+    (zero, negative and infinite values are taken as missing too). Where (h, w) differs from (H, W) and
+    ``depth_to_rgb`` is None, both are taken to show the same field of view. Otherwise the depth camera is another one:
     ``depth_to_rgb`` is the (4, 4) rigid transform of its optical frame into the RGB optical frame, in metres, and
     both ``intrinsics`` are needed.
 
@@ -61,6 +76,8 @@ class RgbdFrame:
     def __post_init__(self) -> None:
         if self.rgb.dtype != np.uint8 or self.rgb.ndim != 3 or self.rgb.shape[2] != 3 or 0 in self.rgb.shape:
             raise InputError("rgb", f"rgb must be (H, W, 3) uint8, not {self.rgb.shape} {self.rgb.dtype}")
+        if self.depth.ndim == 3 and self.depth.shape[2] == 1:
+            object.__setattr__(self, "depth", self.depth[..., 0])
         if self.depth.dtype != np.float32 or self.depth.ndim != 2 or 0 in self.depth.shape:
             raise InputError(
                 "depth", f"depth must be (h, w) float32 in metres, not {self.depth.shape} {self.depth.dtype}"

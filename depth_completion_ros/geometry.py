@@ -1,11 +1,23 @@
-"""Depth brought onto the RGB pixel grid: projection, registration and resampling. Plain NumPy."""
+"""Depth brought onto the RGB pixel grid: projection, registration, rectification and resampling. No ROS."""
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+
+import cv2
 import numpy as np
 
 from .errors import InputError
-from .frame import Intrinsics, RgbdFrame
+from .frame import Distortion, Intrinsics, RgbdFrame
+
+# A pixel is seen along the ray that is found for it if that ray leads back to within this distance [pixels].
+_RAY_ACCURACY = 0.5
+_RAY_STEP = 4
+# How far a point may lie from the ray of the pixel that it lands on [pixels, and as a share of the ray's length].
+_FOLD_PIXELS, _FOLD_SHARE = 5.0, 0.1
+# Depth seems to be clipped where a share of it between these has one value, this many times the median of the rest.
+_CLIPPED_SHARE, _CLIPPED_BEYOND = (0.02, 0.4), 1.5
 
 
 def transform_from_pose(pose: np.ndarray) -> np.ndarray:
@@ -31,21 +43,24 @@ def transform_from_pose(pose: np.ndarray) -> np.ndarray:
 
 
 def moved(points: np.ndarray, transform: np.ndarray) -> np.ndarray:
-    """points (N, 3) [m], brought by transform (4, 4) into another frame; computed in float32."""
+    """points (N, 3) [m], brought by transform (4, 4) into another frame; computed in float32. By none: themselves."""
+    if np.array_equal(transform, np.eye(4)):
+        return points
     return points @ transform[:3, :3].T.astype(np.float32) + transform[:3, 3].astype(np.float32)
 
 
 def project_points(points: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
     """Sparse depth (H, W) float32, NaN where nothing falls, of points (N, 3) [m] in the camera's optical frame.
 
-    Each point lands on its nearest pixel; of several on one pixel the nearest to the camera stays (z-buffer).
-    Points behind the camera, outside the image or not finite are left out.
+    Each point lands on its nearest pixel, of a raw image through the distortion; of several on one pixel the nearest to
+    the camera stays (z-buffer). Points behind the camera, outside the image or not finite are left out.
     """
-    x, y, z = points[:, 0], points[:, 1], points[:, 2]
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        u = np.rint(x / z * intrinsics.fx + intrinsics.cx)
-        v = np.rint(y / z * intrinsics.fy + intrinsics.cy)
+    z = points[:, 2]
+    u, v = _pixels(points, intrinsics)
+    with np.errstate(invalid="ignore"):
         seen = (z > 0) & (z < np.inf) & (u >= 0) & (u < intrinsics.width) & (v >= 0) & (v < intrinsics.height)
+    if intrinsics.distortion is not None:
+        seen[seen] = _on_their_rays(points[seen], u[seen], v[seen], intrinsics)
     pixel = v[seen].astype(np.intp) * intrinsics.width + u[seen].astype(np.intp)
     depth = np.full(intrinsics.height * intrinsics.width, np.inf, np.float32)
     np.minimum.at(depth, pixel, z[seen].astype(np.float32))
@@ -53,13 +68,161 @@ def project_points(points: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
     return depth.reshape(intrinsics.height, intrinsics.width)
 
 
+def _pixels(points: np.ndarray, intrinsics: Intrinsics) -> tuple[np.ndarray, np.ndarray]:
+    """The column and row of the pixel nearest to each of points (N, 3), as whole floats; NaN where there is none."""
+    i = intrinsics
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        if i.distortion is None:
+            x, y, z = points[:, 0], points[:, 1], points[:, 2]
+            return np.rint(x / z * i.fx + i.cx), np.rint(y / z * i.fy + i.cy)
+        pixels = np.full((len(points), 2), np.nan)
+        ahead = points[:, 2] > 0
+        pixels[ahead] = np.rint(_distorted(points[ahead], i))
+        return pixels[:, 0], pixels[:, 1]
+
+
+def _distorted(points: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
+    """Pixel coordinates (N, 2) float64 of points (N, 3) before a camera that distorts."""
+    if len(points) == 0:
+        return np.empty((0, 2))
+    assert intrinsics.distortion is not None
+    camera, lens = _camera_matrix(intrinsics), intrinsics.distortion
+    turn = cv2.Rodrigues(_rotation(lens).T)[0]
+    project = cv2.fisheye.projectPoints if lens.fisheye else cv2.projectPoints
+    points = points.astype(np.float64).reshape(-1, 1, 3)
+    return project(points, turn, np.zeros(3), camera, np.array(lens.coefficients))[0].reshape(-1, 2)
+
+
+def _on_their_rays(points: np.ndarray, u: np.ndarray, v: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
+    """Which of points (N, 3) the camera sees at the pixels (u, v) that the polynomial puts them on.
+
+    Beyond the edge of the image the polynomial of a lens may turn back: it puts points there that no pixel looks at.
+    """
+    rows, columns = v.astype(np.intp), u.astype(np.intp)
+    x, y = (ray[rows, columns] for ray in rays(intrinsics))
+    off = np.hypot(points[:, 0] / points[:, 2] - x, points[:, 1] / points[:, 2] - y)
+    return off < _FOLD_PIXELS / min(intrinsics.fx, intrinsics.fy) + _FOLD_SHARE * np.hypot(x, y)
+
+
+@functools.lru_cache(maxsize=8)
+def rays(intrinsics: Intrinsics) -> tuple[np.ndarray, np.ndarray]:
+    """x/z and y/z float32 of what each pixel looks at: (1, W) and (H, 1), with distortion (H, W) both; read only.
+
+    NaN for pixels in the corners of a raw image that the distortion has no ray for.
+    """
+    i = intrinsics
+    x = (np.arange(i.width, dtype=np.float32) - np.float32(i.cx))[None, :] / np.float32(i.fx)
+    y = (np.arange(i.height, dtype=np.float32) - np.float32(i.cy))[:, None] / np.float32(i.fy)
+    if i.distortion is not None:
+        # Between these pixels rays are as good as straight: a hundredth of a pixel off for a lens of 120 degrees.
+        rows, columns = np.mgrid[0 : i.height + _RAY_STEP : _RAY_STEP, 0 : i.width + _RAY_STEP : _RAY_STEP]
+        pixels = np.stack([columns.ravel(), rows.ravel()], axis=1).astype(np.float64)
+        seen = _undistorted(pixels, i)
+        with np.errstate(invalid="ignore"):
+            back = _distorted(np.concatenate([seen, np.ones((len(seen), 1))], axis=1), i)
+            seen[~(np.abs(back - pixels).max(axis=1) < _RAY_ACCURACY)] = np.nan
+        across = np.tile(np.arange(i.width, dtype=np.float32) / _RAY_STEP, (i.height, 1))
+        down = np.repeat(np.arange(i.height, dtype=np.float32) / _RAY_STEP, i.width).reshape(i.height, i.width)
+        coarse = (seen[:, k].reshape(rows.shape).astype(np.float32) for k in (0, 1))
+        x, y = (np.asarray(cv2.remap(ray, across, down, cv2.INTER_LINEAR), np.float32) for ray in coarse)
+    for ray in (x, y):
+        ray.flags.writeable = False
+    return x, y
+
+
+def _undistorted(pixels: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
+    """x/z and y/z (N, 2) float64, in the rectified frame, of pixel coordinates (N, 2) of a raw image."""
+    assert intrinsics.distortion is not None
+    camera, lens = _camera_matrix(intrinsics), intrinsics.distortion
+    coefficients, turn = np.array(lens.coefficients), _rotation(lens)
+    source, precise = pixels.reshape(-1, 1, 2), (cv2.TERM_CRITERIA_MAX_ITER + cv2.TERM_CRITERIA_EPS, 50, 1e-6)
+    if lens.fisheye:
+        found = cv2.fisheye.undistortPoints(source, camera, coefficients, R=turn)
+    elif hasattr(cv2, "undistortPointsIter"):  # OpenCV 4
+        found = cv2.undistortPointsIter(source, camera, coefficients, turn, None, precise)
+    else:
+        found = cv2.undistortPoints(source, camera, coefficients, R=turn, criteria=precise)
+    return found.reshape(-1, 2)
+
+
+def _camera_matrix(intrinsics: Intrinsics) -> np.ndarray:
+    i = intrinsics
+    return np.array([[i.fx, 0.0, i.cx], [0.0, i.fy, i.cy], [0.0, 0.0, 1.0]])
+
+
+def _rotation(distortion: Distortion) -> np.ndarray:
+    return np.array(distortion.rotation).reshape(3, 3)
+
+
 def back_project(depth: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
     """Points (N, 3) float32 [m] in the optical frame, one for each finite pixel of depth (H, W) [m], row by row."""
     rows, columns = np.nonzero(np.isfinite(depth))
     z = depth[rows, columns]
-    x = (columns - np.float32(intrinsics.cx)) * z / np.float32(intrinsics.fx)
-    y = (rows - np.float32(intrinsics.cy)) * z / np.float32(intrinsics.fy)
-    return np.stack([x, y, z], axis=1).astype(np.float32, copy=False)
+    x, y = (np.broadcast_to(ray, depth.shape)[rows, columns] for ray in rays(intrinsics))
+    return np.stack([x * z, y * z, z], axis=1).astype(np.float32, copy=False)
+
+
+def rectify_rgb(rgb: np.ndarray, raw: Intrinsics, rectified: Intrinsics) -> np.ndarray:
+    """The image (H, W, 3) uint8 as a camera without distortion would see it; black where the raw one ends."""
+    first, second, _ = _rectification(raw, rectified)
+    return cv2.remap(rgb, first, second, cv2.INTER_LINEAR)
+
+
+def rectify_depth(depth: np.ndarray, raw: Intrinsics, rectified: Intrinsics) -> np.ndarray:
+    """Depth (h, w) float32 [m] that lies on the grid of a raw image, of any resolution, as ``rectify_rgb`` brings that.
+
+    Each pixel takes the measurement nearest to it: depth is not averaged across edges. NaN where the raw image ends.
+    """
+    height, width = depth.shape
+    _, _, nearest = _rectification(_resized(raw, width, height), _resized(rectified, width, height))
+    return cv2.remap(depth, nearest, np.empty(0), cv2.INTER_NEAREST, borderValue=float("nan"))
+
+
+@functools.lru_cache(maxsize=4)
+def _rectification(raw: Intrinsics, rectified: Intrinsics) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """OpenCV's maps from the rectified into the raw image: two for linear interpolation, one for the nearest pixel."""
+    assert raw.distortion is not None
+    initialise = cv2.fisheye.initUndistortRectifyMap if raw.distortion.fisheye else cv2.initUndistortRectifyMap
+    x, y = initialise(
+        _camera_matrix(raw),
+        np.array(raw.distortion.coefficients),
+        _rotation(raw.distortion),
+        _camera_matrix(rectified),
+        (rectified.width, rectified.height),
+        cv2.CV_32FC1,
+    )
+    linear = cv2.convertMaps(x, y, cv2.CV_16SC2)
+    return linear[0], linear[1], cv2.convertMaps(x, y, cv2.CV_16SC2, nninterpolation=True)[0]
+
+
+def _resized(intrinsics: Intrinsics, width: int, height: int) -> Intrinsics:
+    """Of the same view at another resolution; the image begins half a pixel before the first pixel's centre."""
+    i, across, down = intrinsics, width / intrinsics.width, height / intrinsics.height
+    return dataclasses.replace(
+        i,
+        fx=i.fx * across,
+        fy=i.fy * down,
+        cx=(i.cx + 0.5) * across - 0.5,
+        cy=(i.cy + 0.5) * down - 0.5,
+        width=width,
+        height=height,
+    )
+
+
+def clipped_at(depth: np.ndarray) -> float | None:
+    """The distance [m] that depth (h, w) float32 seems to be clipped at, as simulators and filters do it; else None.
+
+    That is its largest value, if a whole area has exactly that, it is a round number and lies far beyond the rest.
+    """
+    sample = depth[::2, ::2]
+    with np.errstate(invalid="ignore"):
+        valid = (sample > 0) & (sample < np.inf)
+    largest = float(sample.max(where=valid, initial=0.0))
+    share = int((sample == largest).sum()) / max(int(valid.sum()), 1)
+    if not _CLIPPED_SHARE[0] < share < _CLIPPED_SHARE[1] or abs(largest * 10 - round(largest * 10)) > 1e-4:
+        return None
+    nearer = np.median(sample[valid & (sample < largest)])
+    return round(largest, 1) if largest > _CLIPPED_BEYOND * nearer else None
 
 
 def depth_on_rgb_grid(frame: RgbdFrame) -> np.ndarray:

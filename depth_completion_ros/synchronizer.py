@@ -19,6 +19,7 @@ Stream = Literal["rgb", "depth"]
 # A stamp this far behind the newest of its stream is a clock set back or a recording begun again; less is a message
 # that was overtaken.
 JUMP_BACK_NS = 200_000_000
+_WAIT_NS = 1_000_000_000
 _PERIODS_REMEMBERED = 9
 _PERIODS_OF_LAG = 2  # a stream may arrive this far behind the other and is still waited for
 
@@ -51,7 +52,8 @@ class _Queue:
 class Synchronizer:
     """Pairs two streams by their stamps. Not thread-safe; ``add`` returns pairs instead of calling out.
 
-    slop_ns: the largest offset within a pair [ns]. queue_size: messages kept of each stream while they wait.
+    slop_ns: the largest offset within a pair [ns]. queue_size: messages kept of each stream while they wait; 0: those
+    of its last second, so that a partner may come that late at any rate.
     dropped: messages that were not paired, counted by cause: "unpaired", "late", "duplicate_stamp", "time_jump".
     jumps: how often time went back, after which pairing starts anew.
     """
@@ -75,8 +77,7 @@ class Synchronizer:
         pairs = []
         while (pair := self._next_settled()) is not None:
             pairs.append(pair)
-        if len(queue.messages) > self.queue_size:
-            self._drop(queue, 1)
+        self._drop(queue, self._too_many(queue))
         return pairs
 
     def clear(self) -> None:
@@ -84,6 +85,13 @@ class Synchronizer:
         for name, queue in self._queues.items():
             self.dropped["time_jump"] += len(queue.messages)
             self._queues[name] = _Queue()
+
+    def _too_many(self, queue: _Queue) -> int:
+        """How many of the oldest messages of a queue have waited long enough."""
+        if self.queue_size:
+            return max(0, len(queue.messages) - self.queue_size)
+        assert queue.newest is not None  # a message has just been added
+        return bisect_left(queue.stamps(), queue.newest - _WAIT_NS)
 
     def _take_in(self, queue: _Queue, message: _Stamped) -> bool:
         if queue.paired is not None and message.stamp <= queue.paired:
@@ -142,6 +150,8 @@ def best_matching(rgb: list[int], depth: list[int], slop: int) -> list[tuple[int
     Best: most equal stamps, then the largest Σ (slop + 1 - |rgb_i - depth_j|) over pairs within ``slop``; by dynamic
     programming over the suffixes, O(n·m).
     """
+    if not _any_within(rgb, depth, slop):
+        return []  # messages that pile up without partners must not cost more the more there are
     exact = (slop + 1) * (len(rgb) + len(depth) + 1)  # outweighs any number of other pairs
     value = [[0] * (len(depth) + 1) for _ in range(len(rgb) + 1)]
 
@@ -165,3 +175,9 @@ def best_matching(rgb: list[int], depth: list[int], slop: int) -> list[tuple[int
         else:
             j += 1
     return matching
+
+
+def _any_within(rgb: list[int], depth: list[int], slop: int) -> bool:
+    """Whether any two stamps of two ascending lists lie within ``slop``."""
+    places = ((stamp, bisect_left(depth, stamp - slop)) for stamp in rgb)
+    return any(place < len(depth) and depth[place] <= stamp + slop for stamp, place in places)

@@ -49,8 +49,9 @@ def changed(message: Image, **fields: Any) -> Image:
 
 BAD_PAIRS = {
     "unknown rgb encoding": (lambda: changed(rgb_image(), encoding="rgb9"), depth_image, "encoding", "rgb9"),
-    "unknown depth encoding": (rgb_image, lambda: changed(depth_image(), encoding="16SC1"), "encoding", "16SC1"),
-    "depth on the rgb topic": (depth_image, depth_image, "encoding", "swapped"),
+    "unknown depth encoding": (rgb_image, lambda: changed(depth_image(), encoding="16SC9"), "encoding", "16SC9"),
+    "depth on the rgb topic": (depth_image, depth_image, "encoding", "the same image"),
+    "both topics swapped": (depth_image, rgb_image, "encoding", "swapped"),
     "rgb on the depth topic": (rgb_image, rgb_image, "encoding", "swapped"),
     "rgb cut short": (
         lambda: changed(rgb_image(), data=array("B", bytes(1000))),
@@ -110,7 +111,7 @@ def test_a_storm_of_bad_frames_does_not_flood_the_log(graph, capfd):
     for _ in range(30):
         ros.send_pair(rgb=changed(rgb_image(), encoding="rgb9"))
         ros.spin(lambda: False, 0.01)
-    assert ros.spin(lambda: ros.drops().get("encoding", 0) + ros.drops().get("overload", 0) == 30)
+    assert ros.spin(lambda: ros.drops().get("encoding", 0) + ros.drops().get("overload", 0) == 30), ros.drops()
     assert sum("rgb9" in line for line in capfd.readouterr().err.splitlines()) == 1
 
 

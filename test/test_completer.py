@@ -157,7 +157,9 @@ def test_after_a_frame_that_is_refused_the_next_is_completed_as_if_alone():
         (1e-30, False),
         (0.49, False),
         (0.5, True),
-        (8.0, True),
+        (7.999, True),
+        (7.9999995, False),  # the end of the range is where sensors and simulators clip: nothing was measured there
+        (8.0, False),
         (8.01, False),
         (1e30, False),
     ],
@@ -342,7 +344,7 @@ CAMERA = Intrinsics(10, 10, 4, 3, 8, 6)
         ({"rgb": RGB[:0]}, "rgb"),
         ({"depth": DEPTH.astype(np.float64)}, "depth"),
         ({"depth": DEPTH.astype(np.uint16)}, "depth"),
-        ({"depth": DEPTH[..., None]}, "depth"),
+        ({"depth": np.stack([DEPTH] * 2, axis=2)}, "depth"),
         ({"depth": DEPTH[:, :0]}, "depth"),
         ({"intrinsics": Intrinsics(10, 10, 4, 3, 6, 8)}, "size"),
         ({"depth_intrinsics": Intrinsics(10, 10, 4, 3, 6, 8)}, "size"),
@@ -356,3 +358,7 @@ def test_a_frame_of_parts_that_do_not_fit_is_refused(fields, cause):
     with pytest.raises(InputError) as caught:
         RgbdFrame(**{"rgb": RGB, "depth": DEPTH, **fields})
     assert caught.value.cause == cause
+
+
+def test_depth_with_an_axis_for_its_one_channel_is_taken():
+    np.testing.assert_array_equal(RgbdFrame(RGB, DEPTH[..., None]).depth, DEPTH)

@@ -22,6 +22,7 @@ from depth_completion_ros.conversion import (
     decode_points,
     decode_rgb,
     intrinsics_of,
+    says_rectified,
 )
 from depth_completion_ros.errors import InputError
 
@@ -71,10 +72,77 @@ def test_grey_gives_three_equal_channels(encoding, height, width, pad, container
 @given(st.sampled_from(["rgb16", "bgr16"]), sizes, sizes, padding, st.booleans(), st.integers(0, 99))
 def test_sixteen_bit_colour_keeps_its_high_byte_in_both_byte_orders(encoding, height, width, pad, big, seed):
     colours = random_colours(seed, height, width, 65536)
+    colours[0][0][0] = 65535
     order = slice(None) if encoding == "rgb16" else slice(None, None, -1)
     rows = [b"".join(struct.pack(">3H" if big else "<3H", *pixel[order]) for pixel in row) for row in colours]
     decoded = unchanged(decode_rgb, image(encoding, rows, width, pad=pad, big=big))
     assert decoded.tolist() == [[[value // 256 for value in pixel] for pixel in row] for row in colours]
+
+
+@pytest.mark.parametrize("bits", [8, 9, 10, 12, 14, 16])
+@pytest.mark.parametrize("encoding", ["rgb16", "bayer_rggb16"])
+def test_colour_of_fewer_bits_in_sixteen_is_as_bright_as_in_eight(encoding, bits):
+    """Cameras write 10 or 12 bits into 16; the high byte alone would be black."""
+    grey = np.arange(256, dtype=np.uint16).reshape(16, 16) << (bits - 8)
+    pixels = np.stack([grey] * 3, axis=2) if encoding == "rgb16" else grey
+    decoded = decode_rgb(image(encoding, [row.tobytes() for row in pixels], 16))
+    assert decoded.dtype == np.uint8 and decoded.max() > 235
+    if encoding == "rgb16":
+        np.testing.assert_array_equal(decoded[..., 0], np.arange(256).reshape(16, 16))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "low", "high"), [("mono16", 300, 900), ("16UC1", 7000, 8500), ("32FC1", 0.1, 0.3)]
+)
+def test_grey_of_more_than_eight_bits_is_stretched_to_what_it_uses(encoding, low, high):
+    """Infrared and thermal cameras use a few hundred of 65536 values."""
+    ramp = np.linspace(low, high, 4096).reshape(64, 64)
+    pixels = ramp.astype(np.float32 if encoding == "32FC1" else np.uint16)
+    if encoding == "32FC1":
+        pixels[5, 5] = np.nan
+    decoded = decode_rgb(image(encoding, [row.tobytes() for row in pixels], 64)).astype(int)
+    assert (decoded == decoded[..., :1]).all()
+    assert decoded[0, 0, 0] == 0 and decoded[-1, -1, 0] == 255 and decoded[5, 5, 0] <= 255
+    expected = np.clip((ramp - low) / (high - low), 0.01, 0.99) * 255 / 0.98 - 255 * 0.01 / 0.98
+    sure = np.ones(ramp.shape, bool)
+    sure[5, 5] = False
+    np.testing.assert_allclose(decoded[..., 0][sure], expected[sure], atol=12)  # quantiles of a sample
+
+
+def test_even_grey_is_one_grey():
+    decoded = decode_rgb(image("mono16", [struct.pack("<4H", *[500] * 4)] * 4, 4))
+    assert len(np.unique(decoded)) == 1
+
+
+@given(st.sampled_from(["nv12", "nv21"]), st.integers(1, 4), st.integers(1, 4), padding, containers, st.integers(0, 99))
+def test_a_plane_of_grey_and_one_of_colour_follow_bt601(encoding, couples_down, couples, pad, container, seed):
+    random = np.random.default_rng(seed)
+    y = random.integers(16, 236, (2 * couples_down, 2 * couples))
+    u, v = random.integers(16, 241, (2, couples_down, couples))
+    pairs = np.stack([u, v] if encoding == "nv12" else [v, u], axis=2).reshape(couples_down, 2 * couples)
+    planes = [bytes(row.tolist()) for row in np.concatenate([y, pairs])]
+    message = image(encoding, planes, 2 * couples, pad=pad, container=container)
+    message.height = 2 * couples_down
+    decoded = unchanged(decode_rgb, message)
+    blue, red = (np.kron(plane, np.ones((2, 2))) - 128 for plane in (u, v))
+    grey = 1.164 * (y - 16)
+    expected = np.stack([grey + 1.596 * red, grey - 0.813 * red - 0.391 * blue, grey + 2.018 * blue], axis=2)
+    np.testing.assert_allclose(decoded, np.clip(expected, 0, 255), atol=3)
+
+
+def test_planes_that_do_not_fit_are_refused():
+    good = image("nv12", [bytes(6)] * 6, 6)
+    good.height = 4
+    decode_rgb(good)
+    for change, cause in [
+        ({"data": good.data[:-1]}, "truncated"),
+        ({"step": 5}, "truncated"),
+        ({"height": UINT32 - 1}, "truncated"),
+        ({"width": 5}, "size"),
+        ({"height": 3}, "size"),
+        ({"height": 0}, "size"),
+    ]:
+        refusal(cause, decode_rgb, SimpleNamespace(**{**vars(good), **change}))
 
 
 BAYER = ["rggb", "bggr", "gbrg", "grbg"]
@@ -141,12 +209,14 @@ def test_yuv422_follows_bt601(encoding, height, couples, pad, container, seed):
     st.sampled_from([0.001, 0.0001, 0.00025, 1 / 256]),
     st.integers(0, 99),
 )
-def test_depth_counts_become_metres_and_zero_becomes_nan(encoding, height, width, pad, container, big, unit, seed):
+def test_depth_counts_become_metres_and_those_that_say_nothing_become_nan(
+    encoding, height, width, pad, container, big, unit, seed
+):
     counts = np.random.default_rng(seed).choice([0, 1, 255, 256, 1234, 65535], (height, width)).tolist()
     rows = [struct.pack(f"{'>' if big else '<'}{width}H", *row) for row in counts]
     decoded = unchanged(decode_depth, image(encoding, rows, width, pad=pad, big=big, container=container), unit)
     assert decoded.dtype == np.float32
-    expected = [[value * unit if value else np.nan for value in row] for row in counts]
+    expected = [[value * unit if 0 < value < 65535 else np.nan for value in row] for row in counts]
     np.testing.assert_allclose(decoded, expected, rtol=1e-6)
 
 
@@ -166,12 +236,23 @@ def test_float_depth_passes_through_bit_for_bit(height, width, pad, container, b
 
 def test_an_unknown_encoding_is_named():
     assert "'rgb9'" in refusal("encoding", decode_rgb, image("rgb9", [b"abc"], 1))
-    assert "'64FC1'" in refusal("encoding", decode_depth, image("64FC1", [bytes(8)], 1))
+    assert "'64FC9'" in refusal("encoding", decode_depth, image("64FC9", [bytes(8)], 1))
+
+
+def test_an_encoding_that_only_cv_bridge_knows_goes_to_it():
+    pytest.importorskip("cv_bridge", reason="cv_bridge comes with a ROS installation; there is no wheel of it")
+    from sensor_msgs.msg import Image
+
+    depth = Image(height=1, width=3, encoding="16SC1", step=6, data=struct.pack("<3h", -5, 0, 1500))
+    np.testing.assert_allclose(decode_depth(depth), [[np.nan, np.nan, 1.5]])
+    depth = Image(height=1, width=2, encoding="64FC1", step=16, data=struct.pack("<2d", 0.25, 3.0))
+    np.testing.assert_allclose(decode_depth(depth), [[0.25, 3.0]])
 
 
 def test_the_encoding_of_the_other_role_hints_at_swapped_topics():
-    assert "swapped" in refusal("encoding", decode_rgb, image("16UC1", [b"ab"], 1))
+    """Grey of 16 bits and float serve as a guide, so that only the depth can tell."""
     assert "swapped" in refusal("encoding", decode_depth, image("rgb8", [b"abc"], 1))
+    assert "swapped" in refusal("encoding", decode_depth, image("mono8", [b"a"], 1))
 
 
 @pytest.mark.parametrize(("decode", "encoding", "pixel"), [(decode_rgb, "rgb8", 3), (decode_depth, "32FC1", 4)])
@@ -197,7 +278,7 @@ def test_yuv422_of_odd_width_is_refused():
     refusal("size", decode_rgb, image("uyvy", [bytes(6)] * 2, 3))
 
 
-known_encodings = ["rgb8", "bgra8", "mono8", "rgb16", "bayer_grbg8", "yuv422", "yuyv", "16UC1", "32FC1", "8UC3"]
+known_encodings = ["rgb8", "bgra8", "mono8", "rgb16", "bayer_grbg8", "yuv422", "yuyv", "nv12", "16UC1", "32FC1", "8UC3"]
 dimension = st.one_of(st.integers(0, 9), st.sampled_from([2**31 - 1, 2**31, UINT32]))
 
 
@@ -256,14 +337,15 @@ def test_points_are_found_by_their_fields(data):
                 if one.name in "xyz":
                     place = row * row_step + column * point_step + one.offset
                     struct.pack_into(order + CODES[one.datatype], cloud, place, point["xyz".index(one.name)])
-            expected.append(point)
+            if any(value != 0 for value in point):  # a beam that did not come back
+                expected.append(point)
     message = SimpleNamespace(
         height=height, width=width, fields=fields, is_bigendian=big, point_step=point_step, row_step=row_step
     )
     message.data = CONTAINERS[data.draw(containers)](cloud)
     decoded = unchanged(decode_points, message)
     assert decoded.dtype == np.float32
-    np.testing.assert_array_equal(decoded, np.array(expected, np.float32))
+    np.testing.assert_array_equal(decoded, np.array(expected, np.float32).reshape(-1, 3))
 
 
 def cloud(**changes):
@@ -316,15 +398,15 @@ def test_any_fields_of_a_cloud_give_points_or_an_input_error(h, w, fields, point
         decoded = decode_points(message)
     except InputError:
         return
-    assert decoded.shape == (h * w, 3)
+    assert decoded.shape[0] <= h * w and decoded.shape[1] == 3
 
 
 K = [500.0, 0, 320.5, 0, 510.0, 240.5, 0, 0, 1]
 P = [400.0, 0, 300.5, -7.5, 0, 410.0, 200.5, 0, 0, 0, 1, 0]
 
 
-def calibration(k=K, p=P, width=640, height=480):
-    return SimpleNamespace(k=k, p=p, width=width, height=height)
+def calibration(k=K, p=P, width=640, height=480, **others):
+    return SimpleNamespace(k=k, p=p, width=width, height=height, **others)
 
 
 def test_the_rectified_intrinsics_are_those_of_p():
@@ -351,6 +433,93 @@ def test_k_serves_where_p_is_empty():
 )
 def test_a_calibration_that_is_none_is_refused(changes):
     refusal("camera_info", intrinsics_of, calibration(**changes))
+
+
+def window(left, top, width, height):
+    return SimpleNamespace(x_offset=left, y_offset=top, width=width, height=height, do_rectify=False)
+
+
+def numbers_of(intrinsics):
+    i = intrinsics
+    return i.fx, i.fy, i.cx, i.cy, i.width, i.height
+
+
+@pytest.mark.parametrize(
+    ("changes", "size", "expected"),
+    [
+        ({"binning_x": 2, "binning_y": 4}, (320, 120), (200, 102.5, 150.25, 50.125, 320, 120)),
+        ({"roi": window(100, 50, 320, 240)}, (320, 240), (400, 410, 200.5, 150.5, 320, 240)),
+        (
+            {"roi": window(100, 50, 320, 240), "binning_x": 2, "binning_y": 2},
+            (160, 120),
+            (200, 205, 100.25, 75.25, 160, 120),
+        ),
+        # drivers whose calibration is that of the very image, although they say how the sensor is read out
+        ({"binning_x": 2, "binning_y": 2}, (640, 480), (400, 410, 300.5, 200.5, 640, 480)),
+        ({"roi": window(100, 50, 320, 240)}, (640, 480), (400, 410, 300.5, 200.5, 640, 480)),
+        # 0 and 1 are both no binning, and a window of no size is the whole sensor
+        ({"binning_x": 1, "binning_y": 0, "roi": window(0, 0, 0, 0)}, None, (400, 410, 300.5, 200.5, 640, 480)),
+    ],
+)
+def test_a_window_of_the_sensor_and_its_binning_are_applied(changes, size, expected):
+    assert numbers_of(intrinsics_of(calibration(**changes), size)) == expected
+
+
+def distorted(model="plumb_bob", d=(-0.3, 0.1, 0.001, 0.002, 0.0), r=(1, 0, 0, 0, 1, 0, 0, 0, 1)):
+    return calibration(distortion_model=model, d=list(d), r=list(map(float, r)))
+
+
+@pytest.mark.parametrize(
+    ("model", "coefficients"),
+    [
+        ("plumb_bob", (-0.3, 0.1, 0.001, 0.002, 0.0)),
+        ("rational_polynomial", (0.5, -2.5, 0.0005, -0.0004, 1.5, 0.4, -2.4, 1.4)),
+        ("equidistant", (-0.02, 0.004, 0.001, -0.0002)),
+    ],
+)
+def test_a_raw_image_is_seen_by_k_through_the_distortion(model, coefficients):
+    raw = intrinsics_of(distorted(model, coefficients), (640, 480), raw=True)
+    assert numbers_of(raw) == (500.0, 510.0, 320.5, 240.5, 640, 480)
+    assert raw.distortion.coefficients == coefficients
+    assert raw.distortion.fisheye == (model == "equidistant")
+    rectified = intrinsics_of(distorted(model, coefficients), (640, 480))
+    assert numbers_of(rectified) == (400.0, 410.0, 300.5, 200.5, 640, 480) and rectified.distortion is None
+
+
+def test_a_raw_image_of_a_stereo_camera_is_turned():
+    turn = (0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
+    assert intrinsics_of(distorted(r=turn), raw=True).distortion.rotation == turn
+    assert intrinsics_of(distorted(d=(), r=turn), raw=True).distortion.rotation == turn
+
+
+@pytest.mark.parametrize("changes", [{"d": ()}, {"d": (0, 0, 0, 0, 0)}, {"d": (0,) * 5, "r": (0,) * 9, "model": ""}])
+def test_a_raw_image_without_distortion_is_as_good_as_rectified(changes):
+    message = distorted(**changes)
+    assert intrinsics_of(message, raw=True) == intrinsics_of(message)
+
+
+@pytest.mark.parametrize("changes", [{"model": "double_sphere"}, {"model": "equidistant"}, {"d": (0.1, 0.2, 0.3)}])
+def test_a_distortion_that_is_not_known_is_named(changes):
+    said = refusal("camera_info", lambda message: intrinsics_of(message, raw=True), distorted(**changes))
+    assert "distortion_model" in said and "rectify off" in said
+    assert intrinsics_of(distorted(**changes)).distortion is None
+
+
+@pytest.mark.parametrize(
+    ("topic", "rectified"),
+    [
+        ("/rgb/image_rect_color", True),
+        ("/camera/depth/image_rect_raw", True),
+        ("/cam/image_rect/compressed", True),
+        ("/rectified/image", True),
+        ("rect", True),
+        ("/cam/image_raw", False),
+        ("/direct/image_color", False),
+        ("/camera/color/image_raw", False),
+    ],
+)
+def test_the_name_of_a_topic_says_whether_its_images_are_rectified(topic, rectified):
+    assert says_rectified(topic) == rectified
 
 
 def test_messages_of_a_recording_are_read_by_the_same_path():

@@ -212,3 +212,21 @@ def test_an_npz_with_several_arrays_needs_one_named_depth(tmp_path):
     (tmp_path / "b.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(InputError, match=r"b\.npy"):
         read_depth(tmp_path / "b.npy", 1)
+
+
+def test_depth_arrays_with_an_axis_for_their_one_channel_are_read(tmp_path):
+    depth = np.float32([[1.5, np.nan], [2.5, 3.5]])
+    np.save(tmp_path / "a.npy", depth[..., None])
+    np.testing.assert_array_equal(read_depth(tmp_path / "a.npy", 1), depth)
+
+
+def test_the_largest_count_of_sixteen_bits_says_that_nothing_was_measured(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), np.uint16([[0, 1000, 65534, 65535]]))
+    expected = np.float32([[np.nan, 1, 65.534, np.nan]])
+    np.testing.assert_allclose(read_depth(tmp_path / "a.png", 0.001), expected, rtol=1e-6)
+
+
+def test_openexr_files_are_refused_with_formats_that_are_read(tmp_path):
+    (tmp_path / "a.exr").write_bytes(b"v/1\x01")
+    with pytest.raises(InputError, match="TIFF"):
+        read_depth(tmp_path / "a.exr", 1)

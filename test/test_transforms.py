@@ -12,9 +12,19 @@ pytest.importorskip("rclpy", reason="needs rclpy: install the extra `ros` or sou
 pytest.importorskip("tf2_ros", reason="tf2_ros comes with a ROS installation; there is no wheel of it")
 
 from geometry_msgs.msg import TransformStamped
-from ros_graph import FRAME_ID, RosGraph, camera_info, image_message, pixels_of, scene, stamped
+from ros_graph import (
+    FRAME_ID,
+    PERIOD_NS,
+    START_NS,
+    RosGraph,
+    camera_info,
+    image_message,
+    pixels_of,
+    scene,
+    stamped,
+)
 from sensor_msgs.msg import PointCloud2, PointField
-from tf2_ros import StaticTransformBroadcaster
+from tf2_ros import StaticTransformBroadcaster, TransformBroadcaster
 
 from depth_completion_ros import Intrinsics
 from depth_completion_ros.geometry import back_project, transform_from_pose
@@ -28,6 +38,12 @@ def static_transform(parent: str, child: str, pose: np.ndarray) -> TransformStam
     message.header.frame_id = parent
     t, q = message.transform.translation, message.transform.rotation
     t.x, t.y, t.z, q.x, q.y, q.z, q.w = map(float, pose)
+    return message
+
+
+def stamped_transform(parent: str, child: str, pose: np.ndarray, stamp_ns: int) -> TransformStamped:
+    message = static_transform(parent, child, pose)
+    message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
     return message
 
 
@@ -79,6 +95,23 @@ def test_points_are_projected_by_tf_once_it_knows_the_pose(ros):
     measured = np.isfinite(depth)
     np.testing.assert_allclose(completed[measured], depth[measured], rtol=1e-4)
     assert np.isfinite(completed).all() and ros.drops() == {"extrinsic": 1}
+
+
+def test_the_pose_at_the_stamp_is_taken_of_a_frame_that_moves(ros):
+    """Away from the camera at 1 m/s; the newest pose is that of a second later."""
+    broadcaster = TransformBroadcaster(ros.peer)
+    ros.spin(lambda: broadcaster.pub_tf.get_subscription_count() > 0, 3.0)
+    for second in (0, 1):
+        pose = np.array([0.0, 0.0, second, 0.0, 0.0, 0.0, 1.0])
+        broadcaster.sendTransform(stamped_transform(FRAME_ID, "lidar", pose, START_NS + second * 1_000_000_000))
+    ros.spin(lambda: False, 0.5)
+    cloud = PointCloud2(height=1, width=1, point_step=12, row_step=12)
+    cloud.fields = [PointField(name=name, offset=4 * i, datatype=7, count=1) for i, name in enumerate("xyz")]
+    cloud.data = array("B", np.array([0.0, 0.0, 2.0], np.float32).tobytes())
+    rgb = image_message(scene()[0], "rgb8", 0)
+    completed = pixels_of(ros.output(ros.send_pair(rgb, stamped(cloud, 0, "lidar"), "points")))
+    np.testing.assert_allclose(completed, 2 + PERIOD_NS * 1e-9, atol=1e-3)
+    assert ros.problems() == {}
 
 
 def test_a_node_configured_again_listens_to_tf_once(ros):

@@ -153,7 +153,7 @@ def _bag_frames(bag: Path, parameters: dict[str, Any], wanted: set[int]) -> dict
             "depth.transport": "raw" if depth in (DEPTH_TOPIC, POINTS_TOPIC) else "compressedDepth",
         }
         settings: Any = parameters | transports
-        builder = FrameBuilder(settings, Statistics(print), None)
+        builder = FrameBuilder(settings, Statistics(print), None, {"rgb": rgb, "depth": depth})
         for message in reader.messages({rgb, depth, camera_info_topic(RGB_TOPIC)}):
             if message.topic not in (rgb, depth):
                 info = reader.deserialize(message)

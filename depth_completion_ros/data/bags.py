@@ -20,6 +20,7 @@ from ..conversion import (
     decode_points,
     decode_rgb,
     intrinsics_of,
+    says_rectified,
 )
 from ..errors import ConfigurationError, InputError
 from ..frame import Intrinsics, RgbdFrame
@@ -111,15 +112,15 @@ class BagReader:
 
         For depth a topic of points will do too.
         """
-        transport = {"rgb": "/compressed", "depth": "/compressedDepth"}[role]
+        transports = {"rgb": ("/compressed",), "depth": ("/compressedDepth", "/compressed")}[role]
         types = (IMAGE, COMPRESSED_IMAGE, POINT_CLOUD) if role == "depth" else (IMAGE, COMPRESSED_IMAGE)
-        for name in (topic, topic + transport):
+        for name in (topic, *(topic + transport for transport in transports)):
             found = self.topics.get("/" + name.lstrip("/"))
             if found is not None and found.type in types:
                 return found
         held = ", ".join(f"{name} ({held.type})" for name, held in sorted(self.topics.items())) or "none"
         raise self._error(
-            f"it has no {role} images on {topic} or {topic}{transport}; its topics are: {held}", _NAME_TOPICS
+            f"it has no {role} images on {topic} or {topic}{transports[0]}; its topics are: {held}", _NAME_TOPICS
         )
 
     def __enter__(self) -> BagReader:
@@ -190,7 +191,7 @@ def read_frames(
     depth_topic: str = DEPTH_TOPIC,
     *,
     slop_ns: int = 20_000_000,
-    queue_size: int = 10,
+    queue_size: int = 0,
     unit: float = 0.001,
     depth_to_rgb: np.ndarray | None = None,
 ) -> Iterator[RgbdFrame]:
@@ -206,30 +207,32 @@ def read_frames(
     with BagReader(path) as bag:
         rgb, depth = bag.find_image("rgb", rgb_topic), bag.find_image("depth", depth_topic)
         info_topic = camera_info_topic(rgb_topic)
-        intrinsics: Intrinsics | None = None
+        info: Any | None = None
         for message in bag.messages({rgb.name, depth.name, info_topic}):
             if message.topic == info_topic and message.type == CAMERA_INFO:
-                intrinsics = intrinsics_of(bag.deserialize(message))
+                info = bag.deserialize(message)
                 continue
             role: Literal["rgb", "depth"] = "rgb" if message.topic == rgb.name else "depth"
             for pair in synchronizer.add(role, stamp_of(message.data), message):
-                yield _frame(bag, pair, intrinsics, unit, depth_to_rgb)
+                yield _frame(bag, pair, info, unit, depth_to_rgb)
 
 
-def _frame(
-    bag: BagReader, pair: Pair, intrinsics: Intrinsics | None, unit: float, depth_to_rgb: np.ndarray | None
-) -> RgbdFrame:
-    rgb, depth = bag.deserialize(pair.rgb), bag.deserialize(pair.depth)
+def _frame(bag: BagReader, pair: Pair, info: Any | None, unit: float, depth_to_rgb: np.ndarray | None) -> RgbdFrame:
+    message, depth = bag.deserialize(pair.rgb), bag.deserialize(pair.depth)
+    rgb = decode_rgb(message) if pair.rgb.type == IMAGE else decode_compressed_rgb(message)
+    # Depth images lie on the grid of the colour image, whether that is rectified or not.
+    raw = pair.depth.type == POINT_CLOUD and not says_rectified(pair.rgb.topic)
+    intrinsics = intrinsics_of(info, (rgb.shape[1], rgb.shape[0]), raw=raw) if info is not None else None
     if pair.depth.type == POINT_CLOUD:
         dense = _projected(decode_points(depth), intrinsics, depth_to_rgb)
     else:
         dense = decode_depth(depth, unit) if pair.depth.type == IMAGE else decode_compressed_depth(depth, unit)
     return RgbdFrame(
-        rgb=decode_rgb(rgb) if pair.rgb.type == IMAGE else decode_compressed_rgb(rgb),
+        rgb=rgb,
         depth=dense,
         intrinsics=intrinsics,
         stamp_ns=pair.rgb_ns,
-        frame_id=rgb.header.frame_id,
+        frame_id=message.header.frame_id,
     )
 
 

@@ -50,7 +50,9 @@ class CompletionNode(LifecycleNode):
         self._outputs = Outputs(self)
         if self.parameters["depth.source"] == "points" or not self.parameters["depth.registered"]:
             self._transforms = transforms_of(self)
-        builder = FrameBuilder(self.parameters, self.statistics, self._transforms)
+        topics = {"rgb": "rgb/image_rect_color", "depth": "depth_registered/image_rect"}
+        resolved = {role: self.resolve_topic_name(topic) for role, topic in topics.items()}
+        builder = FrameBuilder(self.parameters, self.statistics, self._transforms, resolved)
         clock = self.get_clock()
         self._worker = Worker(self.parameters, self.statistics, builder, self._outputs, lambda: clock.now().nanoseconds)
         return TransitionCallbackReturn.SUCCESS

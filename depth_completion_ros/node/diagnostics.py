@@ -25,20 +25,23 @@ class Diagnostics:
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._counts: Counter[str] = Counter()
         self._drops: Counter[str] = Counter()
+        self._problems: Counter[str] = Counter()
         self._last = time.monotonic()
 
     def publish(self, engine: Any | None, engine_state: str, silent: list[str]) -> None:
         """engine: the one that serves, None while the node is not active. silent: what keeps pairs from coming."""
         now, counts, drops = time.monotonic(), self._statistics.counts(), self._statistics.drops()
+        problems = self._statistics.problems()
         seconds, new, new_drops = now - self._last, counts - self._counts, drops - self._drops
-        self._last, self._counts, self._drops = now, counts, drops
+        doubts = (problems - self._problems).keys() - new_drops.keys()  # frames were completed all the same
+        self._last, self._counts, self._drops, self._problems = now, counts, drops, problems
 
         values: dict[str, str] = {}
         for name in ("rgb", "depth", "pairs", "frames_out"):
             values[f"{name}.rate_hz"] = f"{new[name] / seconds:.1f}"
             values[f"{name}.count"] = str(counts[name])
         values |= {f"dropped.{cause}": str(number) for cause, number in sorted(drops.items())}
-        values |= {f"problem.{cause}": str(number) for cause, number in sorted(self._statistics.problems().items())}
+        values |= {f"problem.{cause}": str(number) for cause, number in sorted(problems.items())}
         for stage, (p50, p95) in self._statistics.percentiles().items():
             values[f"{stage}.p50_ms"] = f"{p50:.2f}"
             values[f"{stage}.p95_ms"] = f"{p95:.2f}"
@@ -54,10 +57,12 @@ class Diagnostics:
         elif silent:
             level, text = DiagnosticStatus.ERROR, "; ".join(silent)
         else:
-            if worrying or engine_state.startswith("failed"):
+            if worrying or doubts or engine_state.startswith("failed"):
                 level = DiagnosticStatus.WARN
             causes = ", ".join(f"{number} {cause}" for cause, number in sorted(worrying.items()))
-            text += (f", dropped {causes}" if causes else "") + ("" if engine_state == "ready" else f", {engine_state}")
+            text += f", dropped {causes}" if causes else ""
+            text += f", doubts of {', '.join(sorted(doubts))}" if doubts else ""
+            text += "" if engine_state == "ready" else f", {engine_state}"
         self._send(level, text, values)
 
     def _send(self, level: bytes, text: str, values: dict[str, str]) -> None:

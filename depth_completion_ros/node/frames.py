@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,10 +15,12 @@ from ..conversion import (
     decode_points,
     decode_rgb,
     intrinsics_of,
+    says_rectified,
+    seems_raw,
 )
 from ..errors import InputError
 from ..frame import Intrinsics, RgbdFrame
-from ..geometry import moved, project_points, transform_from_pose
+from ..geometry import clipped_at, moved, project_points, rectify_depth, rectify_rgb, transform_from_pose
 from .parameters import NodeParameters
 from .statistics import Statistics
 
@@ -25,8 +28,11 @@ from .statistics import Statistics
 class TransformSource(Protocol):
     """Where the pose of one frame in another comes from: tf, in a ROS installation."""
 
-    def lookup(self, target_frame: str, source_frame: str) -> np.ndarray | None:
-        """(4, 4) transform of source into target, None while it is unknown."""
+    def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> tuple[np.ndarray, bool] | None:
+        """(4, 4) transform of source into target and whether it is that of the stamp; None while it is unknown.
+
+        Where the one of the stamp is not known, or no longer, it is the newest.
+        """
 
 
 @dataclass
@@ -42,36 +48,57 @@ class MessagePair:
 
 
 class FrameBuilder:
-    """Messages to frames, by the node's parameters. Raises InputError for what cannot be used."""
+    """Messages to frames, by the node's parameters. Raises InputError for what cannot be used.
 
-    def __init__(self, parameters: NodeParameters, statistics: Statistics, transforms: TransformSource | None):
+    topics: of "rgb" and "depth", as they are named in the graph: a name may say that images are rectified.
+    """
+
+    def __init__(
+        self,
+        parameters: NodeParameters,
+        statistics: Statistics,
+        transforms: TransformSource | None,
+        topics: dict[str, str],
+    ):
         self._parameters = parameters
         self._statistics = statistics
         self._transforms = transforms
-        self._intrinsics: dict[str, tuple[Any, Intrinsics]] = {}
+        self._topics = topics
 
     def build(self, pair: MessagePair) -> RgbdFrame:
-        """Decodes both messages; projects points; finds intrinsics and extrinsic as far as they are needed."""
+        """Decodes both messages; projects points; finds intrinsics and extrinsic as far as they are needed.
+
+        Where it rectifies the image, ``pair.rgb_info`` becomes that of the rectified one.
+        """
+        _check_two_images(pair)
         compressed = self._parameters["rgb.transport"] == "compressed"
         rgb = decode_compressed_rgb(pair.rgb) if compressed else decode_rgb(pair.rgb)
-        frame_id = pair.rgb.header.frame_id
         if self._parameters["depth.source"] == "points":
             intrinsics = self._needed_intrinsics("rgb", pair.rgb_info, rgb.shape)
+            if rectified := self._rectified(pair, intrinsics):
+                rgb, intrinsics = rectify_rgb(rgb, intrinsics, rectified), rectified
             points = moved(decode_points(pair.depth), self._depth_to_rgb(pair))
             depth = project_points(points, intrinsics)
-            return RgbdFrame(rgb, depth, intrinsics, pair.stamp_ns, frame_id)
-        decode = decode_compressed_depth if self._parameters["depth.transport"] == "compressedDepth" else decode_depth
+            return RgbdFrame(rgb, depth, intrinsics, pair.stamp_ns, pair.rgb.header.frame_id)
+        decode = decode_depth if self._parameters["depth.transport"] == "raw" else decode_compressed_depth
         depth = decode(pair.depth, self._parameters["depth.unit"])
+        self._doubt_clipped(depth)
         if self._parameters["depth.registered"]:
-            return RgbdFrame(
-                rgb, depth, self._known_intrinsics("rgb", pair.rgb_info, rgb.shape), pair.stamp_ns, frame_id
-            )
+            self._doubt_registered(pair)
+            known = self._known_intrinsics("rgb", pair.rgb_info, rgb.shape)
+            if known is not None and (rectified := self._rectified(pair, known)):
+                rgb, depth = rectify_rgb(rgb, known, rectified), rectify_depth(depth, known, rectified)
+                known = rectified
+            return RgbdFrame(rgb, depth, known, pair.stamp_ns, pair.rgb.header.frame_id)
+        intrinsics = self._needed_intrinsics("rgb", pair.rgb_info, rgb.shape)
+        if rectified := self._rectified(pair, intrinsics):
+            rgb, intrinsics = rectify_rgb(rgb, intrinsics, rectified), rectified
         return RgbdFrame(
             rgb,
             depth,
-            self._needed_intrinsics("rgb", pair.rgb_info, rgb.shape),
+            intrinsics,
             pair.stamp_ns,
-            frame_id,
+            pair.rgb.header.frame_id,
             self._needed_intrinsics("depth", pair.depth_info, depth.shape),
             self._depth_to_rgb(pair),
         )
@@ -82,17 +109,14 @@ class FrameBuilder:
                 "camera_info",
                 f"no camera_info for {role} yet, which this depth source needs: publish it beside the image",
             )
-        known = self._intrinsics.get(role)
-        if known is None or known[0] is not info:
-            known = (info, intrinsics_of(info))
-            self._intrinsics[role] = known
-        if (known[1].height, known[1].width) != shape[:2]:
+        intrinsics = intrinsics_of(info, (shape[1], shape[0]), raw=self._is_raw(role, info))
+        if (intrinsics.height, intrinsics.width) != shape[:2]:
             raise InputError(
                 "camera_info",
-                f"{role} is {shape[1]}x{shape[0]} but its camera_info says {known[1].width}x{known[1].height}: "
+                f"{role} is {shape[1]}x{shape[0]} but its camera_info says {intrinsics.width}x{intrinsics.height}: "
                 "publish the camera_info of this very image",
             )
-        return known[1]
+        return intrinsics
 
     def _known_intrinsics(self, role: str, info: Any | None, shape: tuple[int, ...]) -> Intrinsics | None:
         """For depth that is registered already: completion goes on without them, only points cannot be published."""
@@ -102,6 +126,49 @@ class FrameBuilder:
             self._statistics.report(error.cause, str(error))
             return None
 
+    def _is_raw(self, role: str, info: Any) -> bool:
+        """Whether the distortion of the calibration is that of the image: one that is rectified keeps it too."""
+        rectify = self._parameters["rectify"]
+        if rectify == "off" or not says_rectified(self._topics[role]):
+            return rectify != "off"
+        if rectify == "on" and role == "rgb":
+            return True
+        if seems_raw(info):
+            self._statistics.report(
+                "rectification",
+                f"the name of {self._topics[role]} says that its images are rectified, but its camera_info has "
+                "distortion and a P equal to its K, as raw images have it. Set rectify to on if they are raw, to off if"
+                " they are rectified",
+            )
+        return False
+
+    def _rectified(self, pair: MessagePair, raw: Intrinsics) -> Intrinsics | None:
+        """The intrinsics of the image that is to be made of a raw one; None where it stays as it is."""
+        if self._parameters["rectify"] != "on" or raw.distortion is None:
+            return None
+        rectified = intrinsics_of(pair.rgb_info, (raw.width, raw.height))
+        pair.rgb_info = _rectified_info(pair.rgb_info, rectified)
+        return rectified
+
+    def _doubt_registered(self, pair: MessagePair) -> None:
+        rgb_frame, depth_frame = pair.rgb.header.frame_id, pair.depth.header.frame_id
+        if rgb_frame and depth_frame and rgb_frame != depth_frame:
+            self._statistics.report(
+                "frame_id",
+                f"rgb is in the frame {rgb_frame!r} and depth in {depth_frame!r}, but depth.registered says that both "
+                "show the same: take the depth that its driver aligns to colour, or set depth.registered false and "
+                "give both camera_infos and the extrinsic. Infrared of the depth camera itself fits as it is",
+            )
+
+    def _doubt_clipped(self, depth: np.ndarray) -> None:
+        limit = clipped_at(depth)
+        if limit is not None and limit < self._parameters["depth.max_range"]:
+            self._statistics.report(
+                "clipped",
+                f"a whole area of depth is exactly {limit:g} m, farther than all else: if that says that nothing was "
+                f"measured, set depth.max_range to {limit:g}",
+            )
+
     def _depth_to_rgb(self, pair: MessagePair) -> np.ndarray:
         pose = self._parameters["extrinsic"]
         if pose:
@@ -109,11 +176,42 @@ class FrameBuilder:
         rgb_frame, depth_frame = pair.rgb.header.frame_id, pair.depth.header.frame_id
         if rgb_frame == depth_frame:
             return np.eye(4)
-        transform = self._transforms.lookup(rgb_frame, depth_frame) if self._transforms is not None else None
-        if transform is None:
+        found = self._transforms.lookup(rgb_frame, depth_frame, pair.stamp_ns) if self._transforms is not None else None
+        if found is None:
             raise InputError(
                 "extrinsic",
                 f"the pose of {depth_frame!r} in {rgb_frame!r} is unknown: set the parameter extrinsic"
                 + (", or publish it on tf" if self._transforms is not None else " (tf2_ros is not installed)"),
             )
+        transform, at_stamp = found
+        if not at_stamp:
+            self._statistics.report(
+                "tf_stamp",
+                f"tf does not have the pose of {depth_frame!r} in {rgb_frame!r} at the time of the image: taking the "
+                "newest, which is off where these frames move. Publish it earlier or at a higher rate, by one clock",
+            )
         return transform
+
+
+def _check_two_images(pair: MessagePair) -> None:
+    """Grey of 16 bits serves as a guide, so that depth on both topics would be completed by itself."""
+    same = getattr(pair.rgb, "encoding", "rgb") == getattr(pair.depth, "encoding", "depth")
+    if same and np.array_equal(np.frombuffer(pair.rgb.data, np.uint8), np.frombuffer(pair.depth.data, np.uint8)):
+        raise InputError(
+            "encoding",
+            f"the topics of rgb and depth carry the same image, of encoding {pair.rgb.encoding!r}: are they swapped, "
+            "or remapped to one topic?",
+        )
+
+
+def _rectified_info(info: Any, intrinsics: Intrinsics) -> Any:
+    """The CameraInfo of the image that was made of the one of ``info``."""
+    i, rectified = intrinsics, copy.copy(info)
+    rectified.width, rectified.height = i.width, i.height
+    rectified.k = [i.fx, 0.0, i.cx, 0.0, i.fy, i.cy, 0.0, 0.0, 1.0]
+    rectified.p = [i.fx, 0.0, i.cx, 0.0, 0.0, i.fy, i.cy, 0.0, 0.0, 0.0, 1.0, 0.0]
+    rectified.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    rectified.d = [0.0] * len(info.d)
+    rectified.binning_x = rectified.binning_y = 0
+    rectified.roi = type(info.roi)()
+    return rectified

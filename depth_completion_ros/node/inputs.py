@@ -69,8 +69,9 @@ class Inputs:
         )
         if points:
             self._subscribe("depth", PointCloud2, "points")
-        elif parameters["depth.transport"] == "compressedDepth":
-            self._subscribe("depth", CompressedImage, "depth_registered/image_rect", "/compressedDepth")
+        elif parameters["depth.transport"] != "raw":
+            transport = f"/{parameters['depth.transport']}"
+            self._subscribe("depth", CompressedImage, "depth_registered/image_rect", transport)
         else:
             self._subscribe("depth", Image, "depth_registered/image_rect")
         # Nothing is lost without it where depth is registered and nobody wants points.
@@ -146,6 +147,7 @@ class Inputs:
 
     def _take_in(self, stream: Stream, message: Any) -> None:
         self._statistics.count(stream)
+        message.header.frame_id = message.header.frame_id.lstrip("/")  # tf2 knows no leading slash
         stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
         if stamp == 0:
             self._statistics.report(
@@ -153,6 +155,9 @@ class Inputs:
                 f"{stream} messages have no stamp: taking the time they arrive; make the driver stamp them",
             )
             stamp = self._node.get_clock().now().nanoseconds
+        elif stream == "depth" and (offset := self._parameters["sync.depth_offset"]):
+            stamp += round(offset * 1e9)
+            message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 1_000_000_000)
         before = self._newest.get(stream, stamp)
         self._newest[stream] = stamp
         received = time.monotonic()
@@ -189,7 +194,7 @@ def _make_synchronizer(parameters: NodeParameters, statistics: Statistics) -> An
         from .message_filters_synchronizer import MessageFiltersSynchronizer
 
         try:
-            return MessageFiltersSynchronizer(slop_ns, queue_size)
+            return MessageFiltersSynchronizer(slop_ns, queue_size or 30)
         except ConfigurationError as error:
             statistics.report("sync_method", f"{error}; taking nearest")
     return Synchronizer(slop_ns, queue_size)

@@ -13,6 +13,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from ..frame import CompletedDepth, Intrinsics
+from ..geometry import rays
 
 _IMAGE_TOPICS = ("depth", "confidence", "sigma")
 
@@ -92,7 +93,6 @@ class _Messages:
             setattr(self.completed, topic, pixels)
         self._millimetres: tuple[Image, np.ndarray] | None = None
         self._cloud: tuple[PointCloud2, np.ndarray] | None = None
-        self._rays: tuple[Intrinsics, np.ndarray, np.ndarray] | None = None
 
     def millimetres(self, depth: np.ndarray) -> Image:
         """Depth as 16UC1; 0 for missing and for what 16 bits cannot hold (from 65.5 m on)."""
@@ -109,13 +109,10 @@ class _Messages:
         """Organised cloud x y z rgb in the optical frame; NaN where depth is missing."""
         if self._cloud is None:
             self._cloud = _cloud(self.height, self.width)
-        if self._rays is None or self._rays[0] != intrinsics:
-            columns = (np.arange(self.width, dtype=np.float32) - np.float32(intrinsics.cx)) / np.float32(intrinsics.fx)
-            rows = (np.arange(self.height, dtype=np.float32) - np.float32(intrinsics.cy)) / np.float32(intrinsics.fy)
-            self._rays = (intrinsics, columns[None, :], rows[:, None])
+        x, y = rays(intrinsics)
         message, cloud = self._cloud
-        np.multiply(depth, self._rays[1], out=cloud[..., 0])
-        np.multiply(depth, self._rays[2], out=cloud[..., 1])
+        np.multiply(depth, x, out=cloud[..., 0])
+        np.multiply(depth, y, out=cloud[..., 1])
         cloud[..., 2] = depth
         colours = cloud.view(np.uint8).reshape(self.height, self.width, 16)
         colours[..., 12:15] = rgb[..., ::-1]  # one 32-bit word 0x00RRGGBB, little endian

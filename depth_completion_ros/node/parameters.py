@@ -71,7 +71,17 @@ PARAMETERS = {
         Parameter("allow_untrained", False, "Networks with random weights may serve, for trying out", dynamic=True),
         Parameter("threads", 0, "CPU threads of the engine, 0 = as many as its library likes", limits=(0, 256)),
         Parameter("rgb.transport", "raw", "How RGB arrives", choices=("raw", "compressed")),
-        Parameter("depth.transport", "raw", "How depth images arrive", choices=("raw", "compressedDepth")),
+        Parameter(
+            "rectify",
+            "auto",
+            "auto: reckon with the distortion of raw images, the result belongs to the image as it comes; on: rectify "
+            "it first; off: it is rectified, whatever camera_info says",
+            choices=("auto", "on", "off"),
+            dynamic=True,
+        ),
+        Parameter(
+            "depth.transport", "raw", "How depth images arrive", choices=("raw", "compressedDepth", "compressed")
+        ),
         Parameter("depth.source", "image", "Depth as an image, or points to be projected", choices=("image", "points")),
         Parameter(
             "depth.registered",
@@ -98,7 +108,20 @@ PARAMETERS = {
             choices=("nearest", "message_filters"),
         ),
         Parameter("sync.slop", 0.02, "Largest offset between the stamps of a pair", "s", (0.0, 10.0), dynamic=True),
-        Parameter("sync.queue_size", 10, "Messages of each stream that wait for a partner", limits=(1, 100)),
+        Parameter(
+            "sync.depth_offset",
+            0.0,
+            "Added to the stamps of depth, for clocks that differ by a known time",
+            "s",
+            (-10.0, 10.0),
+            dynamic=True,
+        ),
+        Parameter(
+            "sync.queue_size",
+            0,
+            "Messages of each stream that wait for a partner; 0 = those of the last second",
+            limits=(0, 1000),
+        ),
         Parameter("fill_only", False, "Measured pixels pass through untouched", dynamic=True),
         Parameter("min_confidence", 0.0, "Depth of less confidence goes out as missing", "", (0.0, 1.0), dynamic=True),
         Parameter(

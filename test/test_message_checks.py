@@ -1,0 +1,279 @@
+"""What messages say about themselves, from messages to frames: frames, calibrations, time, the ends of ranges."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="needs rclpy: install the extra `ros` or source a ROS installation")
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from ros_graph import FRAME_ID, RosGraph, camera_info, image_message, pixels_of, scene, stamped
+from sensor_msgs.msg import CameraInfo, CompressedImage, PointCloud2, PointField
+
+from depth_completion_ros.errors import InputError
+from depth_completion_ros.geometry import clipped_at
+from depth_completion_ros.node.frames import FrameBuilder, MessagePair
+from depth_completion_ros.node.parameters import PARAMETERS
+from depth_completion_ros.node.statistics import Statistics
+
+pytestmark = pytest.mark.ros
+WIDTH, HEIGHT, FOCAL = 160, 120, 100.0
+NO_TURN = [0.0] * 6 + [1.0]
+LENS = (-0.3, 0.09, 0.0, 0.0, 0.0)
+
+
+class Tf:
+    """Poses as tf would know them: at one stamp, and a newest."""
+
+    def __init__(self, at_stamp: dict[int, np.ndarray], newest: np.ndarray | None):
+        self.at_stamp, self.newest = at_stamp, newest
+        self.asked: list[tuple[str, str, int]] = []
+
+    def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> tuple[np.ndarray, bool] | None:
+        self.asked.append((target_frame, source_frame, stamp_ns))
+        if stamp_ns in self.at_stamp:
+            return self.at_stamp[stamp_ns], True
+        return None if self.newest is None else (self.newest, False)
+
+
+class Builder:
+    """A FrameBuilder with the node's defaults but for some parameters, and what it said."""
+
+    def __init__(self, topic: str = "/cam/image_raw", tf: Tf | None = None, **parameters: Any):
+        self.said: list[str] = []
+        self.statistics = Statistics(self.said.append)
+        values: Any = {name: parameter.default for name, parameter in PARAMETERS.items()}
+        values |= {name.replace("__", "."): value for name, value in parameters.items()}
+        topics = {"rgb": topic, "depth": "/cam/depth/image_raw"}
+        self.builder = FrameBuilder(values, self.statistics, tf, topics)
+
+    def build(self, depth: Any, info: CameraInfo | None = None, depth_info: CameraInfo | None = None, rgb: Any = None):
+        self.pair = MessagePair(rgb or colour(), depth, info, depth_info, 1_000, 0.0)
+        return self.builder.build(self.pair)
+
+
+def colour(frame_id: str = FRAME_ID, width: int = WIDTH, height: int = HEIGHT):
+    return image_message(np.full((height, width, 3), 100, np.uint8), "rgb8", 1_000, frame_id)
+
+
+def counts(value: int = 2000, frame_id: str = FRAME_ID):
+    return image_message(np.full((HEIGHT, WIDTH), value, np.uint16), "16UC1", 1_000, frame_id)
+
+
+def cloud(points: Any, frame_id: str = FRAME_ID) -> PointCloud2:
+    points = np.asarray(points, np.float32)
+    fields = [PointField(name=name, offset=4 * i, datatype=7, count=1) for i, name in enumerate("xyz")]
+    message = PointCloud2(height=1, width=len(points), fields=fields, point_step=12, row_step=12 * len(points))
+    message.data = array("B", points.tobytes())
+    return stamped(message, 1_000, frame_id)
+
+
+def distorted_info(d=LENS, model: str = "plumb_bob", p_focal: float = FOCAL) -> CameraInfo:
+    info = camera_info(WIDTH, HEIGHT, FOCAL)
+    info.d, info.distortion_model = list(map(float, d)), model
+    info.r = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    info.p[0] = info.p[5] = p_focal
+    return info
+
+
+def landed(depth: np.ndarray) -> list[tuple[int, int]]:
+    """(row, column) of each pixel that holds depth."""
+    return [(row, column) for row, column in np.argwhere(np.isfinite(depth)).tolist()]
+
+
+def test_depth_in_another_frame_than_colour_is_doubted_and_completed():
+    builder = Builder()
+    builder.build(counts(frame_id="camera_depth_optical_frame"))
+    assert "'camera_depth_optical_frame'" in builder.said[0] and f"'{FRAME_ID}'" in builder.said[0]
+    assert builder.statistics.problems() == {"frame_id": 1} and not builder.statistics.drops()
+
+
+@pytest.mark.parametrize("frame_id", [FRAME_ID, ""])
+def test_depth_in_the_frame_of_colour_or_in_none_is_not_doubted(frame_id):
+    builder = Builder()
+    builder.build(counts(frame_id=frame_id))
+    assert builder.said == []
+
+
+POINT = np.array([[0.9, 0.1, 2.0]])
+
+
+@pytest.mark.parametrize(
+    ("model", "d"),
+    [
+        ("plumb_bob", LENS),
+        ("rational_polynomial", (0.5, -0.5, 0.001, -0.001, 0.1, 0.8, -0.4, 0.1)),
+        ("equidistant", (-0.02, 0.004, 0.0, 0.0)),
+    ],
+)
+def test_points_land_where_a_raw_image_shows_them(model, d):
+    frame = Builder(depth__source="points", extrinsic=NO_TURN).build(cloud(POINT), distorted_info(d, model))
+    matrix = np.array([[FOCAL, 0, (WIDTH - 1) / 2], [0, FOCAL, (HEIGHT - 1) / 2], [0, 0, 1]])
+    project = cv2.fisheye.projectPoints if model == "equidistant" else cv2.projectPoints
+    column, row = project(POINT[None], np.zeros(3), np.zeros(3), matrix, np.array(d))[0].ravel()
+    assert landed(frame.depth) == [(round(row), round(column))]
+    straight = Builder(depth__source="points", extrinsic=NO_TURN, rectify="off").build(
+        cloud(POINT), distorted_info(d, model)
+    )
+    assert landed(straight.depth) == [(round(59.5 + 5), round(79.5 + 45 - 1e-6))]
+    assert abs(column - 124.5) > 2.5
+
+
+def test_an_image_that_its_topic_calls_rectified_keeps_its_distortion_in_camera_info():
+    """image_proc passes the calibration on as it is: P differs from K by then."""
+    builder = Builder("/cam/image_rect", depth__source="points", extrinsic=NO_TURN)
+    frame = builder.build(cloud([[0.5, 0.0, 2.0]]), distorted_info(p_focal=80.0))
+    assert frame.intrinsics.distortion is None and frame.intrinsics.fx == 80.0
+    assert landed(frame.depth) == [(60, round(79.5 + 20 + 1e-6))] and builder.said == []
+
+
+def test_a_calibration_of_a_raw_image_beside_a_rectified_name_is_doubted():
+    for rectify, doubts in [("auto", ["rectification"]), ("on", []), ("off", [])]:
+        builder = Builder("/rgb/image_rect_color", rectify=rectify)
+        builder.build(counts(), distorted_info())
+        assert list(builder.statistics.problems()) == doubts
+
+
+def test_rectifying_makes_image_depth_and_calibration_those_of_a_pinhole_camera():
+    """A dot at a pixel of the raw image: colour and depth of it move together, to where the pinhole camera has it."""
+    builder = Builder(rectify="on")
+    info = distorted_info(p_focal=110.0)
+    rgb, depth = np.full((HEIGHT, WIDTH, 3), 50, np.uint8), np.full((HEIGHT, WIDTH), 2000, np.uint16)
+    rgb[39:42, 119:122], depth[39:42, 119:122] = 250, 1000
+    frame = builder.build(image_message(depth, "16UC1", 1_000), info, rgb=image_message(rgb, "rgb8", 1_000))
+    matrix = np.array(info.k).reshape(3, 3)
+    target = np.array([[110.0, 0, 79.5], [0, 110.0, 59.5], [0, 0, 1]])
+    column, row = cv2.undistortPoints(np.array([[[120.0, 40.0]]]), matrix, np.array(LENS), None, None, target).ravel()
+    place = (round(row), round(column))
+    assert frame.rgb[place][0] > 200 and frame.depth[place] == 1.0
+    assert abs(place[1] - 120) > 5 and frame.rgb[40, 120][0] < 100
+    assert (frame.intrinsics.fx, frame.intrinsics.distortion) == (110.0, None)
+    out = builder.pair.rgb_info
+    assert not any(out.d) and out.k[0] == out.p[0] == 110.0 and out.header == info.header
+    assert info.k[0] == FOCAL and list(info.d) == list(LENS)  # the one that came is left alone
+
+
+def test_raw_depth_of_another_camera_is_unprojected_through_its_own_distortion():
+    """One pixel of a distorted depth camera, seen by a pinhole camera in the same place."""
+    builder = Builder(depth__registered=False, extrinsic=NO_TURN)
+    depth = np.zeros((HEIGHT, WIDTH), np.uint16)
+    depth[40, 120] = 2000
+    message = image_message(depth, "16UC1", 1_000, "depth_frame")
+    frame = builder.build(message, camera_info(WIDTH, HEIGHT, FOCAL), distorted_info())
+    assert frame.depth_intrinsics.distortion.coefficients == LENS
+    from depth_completion_ros.geometry import depth_on_rgb_grid
+
+    matrix = np.array([[FOCAL, 0, 79.5], [0, FOCAL, 59.5], [0, 0, 1]])
+    column, row = cv2.undistortPoints(np.array([[[120.0, 40.0]]]), matrix, np.array(LENS), None, None, matrix).ravel()
+    assert landed(depth_on_rgb_grid(frame)) == [(round(row), round(column))]
+
+
+@pytest.mark.parametrize("registered", [True, False])
+def test_a_distortion_that_is_not_known_costs_frames_only_where_it_matters(registered):
+    builder = Builder(depth__registered=registered, extrinsic=NO_TURN)
+    info = distorted_info((0.1, 0.2), "double_sphere")
+    if registered:
+        assert builder.build(counts(), info).intrinsics is None
+        assert "double_sphere" in builder.said[0] and builder.statistics.problems() == {"camera_info": 1}
+    else:
+        with pytest.raises(InputError, match="double_sphere"):
+            builder.build(counts(), info, camera_info(WIDTH, HEIGHT, FOCAL))
+
+
+def test_a_binned_window_of_the_sensor_is_projected_onto():
+    info = camera_info(4 * WIDTH, 4 * HEIGHT, 400.0)
+    info.binning_x = info.binning_y = 2
+    info.roi.x_offset, info.roi.y_offset, info.roi.width, info.roi.height = 100, 40, 2 * WIDTH, 2 * HEIGHT
+    frame = Builder(depth__source="points", extrinsic=NO_TURN).build(cloud([[-0.4, -0.3, 2.0]]), info)
+    column, row = (-0.2 * 400 + 319.5 - 100) / 2, (-0.15 * 400 + 239.5 - 40) / 2
+    assert landed(frame.depth) == [(round(row), round(column))]
+
+
+def turned(yaw: float) -> np.ndarray:
+    pose = np.eye(4)
+    pose[0, 0] = pose[2, 2] = np.cos(yaw)
+    pose[0, 2] = np.sin(yaw)
+    pose[2, 0] = -pose[0, 2]
+    return pose
+
+
+def test_the_pose_at_the_stamp_of_the_image_is_taken():
+    tf = Tf({1_000: turned(0.1)}, turned(0.3))
+    builder = Builder(tf=tf, depth__source="points")
+    frame = builder.build(cloud([[0.0, 0.0, 2.0]], "odom"), camera_info(WIDTH, HEIGHT, FOCAL))
+    assert landed(frame.depth) == [(60, round(79.5 + FOCAL * np.tan(0.1)))]
+    assert tf.asked == [(FRAME_ID, "odom", 1_000)] and builder.said == []
+
+
+def test_the_newest_pose_is_taken_with_a_doubt_where_that_of_the_stamp_is_not_known():
+    builder = Builder(tf=Tf({}, turned(0.3)), depth__source="points")
+    frame = builder.build(cloud([[0.0, 0.0, 2.0]], "odom"), camera_info(WIDTH, HEIGHT, FOCAL))
+    assert landed(frame.depth) == [(60, round(79.5 + FOCAL * np.tan(0.3)))]
+    assert builder.statistics.problems() == {"tf_stamp": 1} and "'odom'" in builder.said[0]
+
+
+@pytest.mark.parametrize(("encoding", "nothing"), [("16UC1", 65535), ("32FC1", np.inf)])
+def test_the_largest_value_of_an_encoding_says_that_nothing_was_measured(encoding, nothing):
+    depth = np.full((HEIGHT, WIDTH), 2, np.float32 if encoding == "32FC1" else np.uint16)
+    depth[40:60, 40:80] = nothing
+    frame = Builder(depth__unit=1.0).build(image_message(depth, encoding, 1_000))
+    valid = np.isfinite(frame.depth)
+    assert not valid[40:60, 40:80].any() and valid.sum() == valid.size - 800
+
+
+def noisy_depth(limit: float, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(2, 0.2, (HEIGHT, WIDTH)).clip(0.5, limit).astype(np.float32)
+
+
+def test_depth_that_seems_to_be_clipped_below_the_range_is_doubted():
+    depth = noisy_depth(10)
+    depth[40:80, 40:100] = 5.0
+    builder = Builder()
+    builder.build(image_message(depth, "32FC1", 1_000))
+    assert builder.statistics.problems() == {"clipped": 1} and "depth.max_range to 5" in builder.said[0]
+    builder = Builder(depth__max_range=5.0)
+    builder.build(image_message(depth, "32FC1", 1_000))
+    assert builder.said == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda depth: None,
+        lambda depth: depth.__setitem__(np.s_[40:80, 40:100], 4.273),  # a wall, no round number
+        lambda depth: depth.__setitem__(np.s_[:100], 5.0),  # most of the image
+        lambda depth: depth.__setitem__(np.s_[40:80, 40:100], 2.9),  # not far beyond the rest
+        lambda depth: depth.__setitem__(np.s_[:], 5.0),
+        lambda depth: depth.__setitem__(np.s_[:], np.nan),
+    ],
+)
+def test_depth_of_a_scene_does_not_seem_to_be_clipped(change):
+    depth = noisy_depth(2.5 if change is None else 2.87)
+    change(depth)
+    assert clipped_at(depth) is None
+
+
+def test_a_node_takes_off_a_known_clock_offset_and_slashes_and_warns_of_other_frames():
+    """Depth as a 16-bit PNG on .../compressed, 40 ms behind, in a frame of its own with a slash, as ROS 1 had it."""
+    ros = RosGraph({"sync.depth_offset": 0.04, "depth.transport": "compressed", "fill_only": True})
+    try:
+        colours, millimetres = scene()
+        depth = CompressedImage(format="16UC1; png compressed ")
+        depth.data = array("B", cv2.imencode(".png", millimetres)[1].tobytes())
+        depth.header.frame_id = "/depth_frame"
+        rgb = image_message(colours, "rgb8", 0, f"/{FRAME_ID}")
+        stamp = ros.send_pair(rgb, depth, "depth_registered/image_rect/compressed", offset_ns=-40_000_000)
+        completed = ros.output(stamp)
+        assert completed.header.frame_id == FRAME_ID
+        measured = (millimetres >= 300) & (millimetres < 10_000)
+        np.testing.assert_allclose(pixels_of(completed)[measured], millimetres[measured] * 0.001, rtol=1e-6)
+        assert ros.problems() == {"frame_id": 1} and ros.drops() == {}
+        assert ros.spin(lambda: "frame_id" in ros.said(), 3.0)
+        assert ros.received["/diagnostics"][-1].status[0].level == DiagnosticStatus.WARN
+    finally:
+        ros.close()
