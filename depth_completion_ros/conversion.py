@@ -61,15 +61,16 @@ def decode_rgb(message: Any) -> np.ndarray:
         ) from error
 
 
-def decode_depth(message: Any, unit: float = 0.001) -> np.ndarray:
-    """sensor_msgs/Image to (h, w) float32 metres, missing = NaN (REP 118). unit: metres per count of a 16-bit image.
+def decode_depth(message: Any, unit: float = 0.0) -> np.ndarray:
+    """sensor_msgs/Image to (h, w) float32 metres, missing = NaN (REP 118); what is not positive may stay as it is.
 
-    32FC1 values are passed on as they are. Causes: "encoding", "size", "truncated".
+    unit: metres per count; 0: as REP 118 has it, 0.001 for 16 bits and 1 for 32FC1. Causes: "encoding", "size",
+    "truncated".
     """
     if message.encoding not in _DEPTH_ENCODINGS:
         raise _wrong_encoding("depth", message.encoding, _DEPTH_ENCODINGS, _RGB_ENCODINGS)
     depth = _pixels(message, "depth", _DEPTH_ENCODINGS[message.encoding], 1)
-    return _metres(depth, unit) if depth.dtype == np.uint16 else depth
+    return _metres(depth, unit)
 
 
 def decode_compressed_rgb(message: Any) -> np.ndarray:
@@ -82,11 +83,11 @@ def decode_compressed_rgb(message: Any) -> np.ndarray:
     return cv2.cvtColor(_decoded("rgb", message.data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
-def decode_compressed_depth(message: Any, unit: float = 0.001) -> np.ndarray:
+def decode_compressed_depth(message: Any, unit: float = 0.0) -> np.ndarray:
     """sensor_msgs/CompressedImage of depth to (h, w) float32 metres, missing = NaN.
 
     compressedDepth as image_transport writes it (16UC1, or 32FC1 quantised by inverse depth) or a plain 16-bit PNG.
-    unit: metres per count of a 16-bit image. Causes: "encoding", "truncated".
+    unit: as of ``decode_depth``. Causes: "encoding", "truncated".
     """
     data = np.frombuffer(message.data, np.uint8)
     if "compressedDepth" not in message.format:
@@ -102,7 +103,8 @@ def decode_compressed_depth(message: Any, unit: float = 0.001) -> np.ndarray:
     if message.format.startswith("32FC1"):
         with np.errstate(divide="ignore", invalid="ignore"):
             depth = np.float32(a) / (counts - np.float32(b))
-        return np.where(counts > 0, depth, np.float32(np.nan)).astype(np.float32, copy=False)
+        depth = np.where(counts > 0, depth, np.float32(np.nan)).astype(np.float32, copy=False)
+        return _metres(depth, unit)
     return _metres(counts, unit)
 
 
@@ -192,10 +194,13 @@ def _pixels(message: Any, role: str, dtype: type, channels: int) -> np.ndarray:
     return pixels.astype(item.newbyteorder("="), copy=False)
 
 
-def _metres(counts: np.ndarray, unit: float) -> np.ndarray:
-    depth = counts * np.float32(unit)
-    depth[counts == 0] = np.nan
-    return depth
+def _metres(depth: np.ndarray, unit: float) -> np.ndarray:
+    """uint16 counts or float32 values in metres; unit 0: in millimetres and metres as they come."""
+    if depth.dtype != np.uint16:
+        return depth * np.float32(unit) if unit not in (0.0, 1.0) else depth
+    metres = depth * np.float32(unit or 0.001)
+    metres[depth == 0] = np.nan
+    return metres
 
 
 def _decoded(role: str, data: Any, flags: int) -> np.ndarray:

@@ -80,7 +80,14 @@ PARAMETERS = {
         ),
         Parameter("depth.min_range", 0.3, "Nearer depth counts as missing", "m", (0.0, 1000.0), dynamic=True),
         Parameter("depth.max_range", 10.0, "Farther depth counts as missing", "m", (0.01, 1000.0), dynamic=True),
-        Parameter("depth.unit", 0.001, "Length of one count of a 16-bit depth image", "m", (1e-6, 1.0), dynamic=True),
+        Parameter(
+            "depth.unit",
+            0.0,
+            "Length of one count of a depth image; 0: as the encoding has it, 0.001 for 16 bits, 1 for 32FC1",
+            "m",
+            (0.0, 1.0),
+            dynamic=True,
+        ),
         Parameter(
             "extrinsic",
             [],
