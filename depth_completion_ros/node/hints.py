@@ -134,11 +134,14 @@ def _similar(wanted: Wanted, published: dict[str, list[str]]) -> list[str]:
 
 
 def _published(node: Node) -> Iterator[tuple[str, list[str]]]:
-    """Topics that others publish, with their types."""
-    own = (node.get_name(), node.get_namespace())
+    """Topics, with their types, that others publish and that are no inputs of this node yet."""
+
+    def own(infos: list[Any]) -> bool:
+        return (node.get_name(), node.get_namespace()) in {(info.node_name, info.node_namespace) for info in infos}
+
     for name, types in node.get_topic_names_and_types():
-        infos = node.get_publishers_info_by_topic(name)
-        if any((info.node_name, info.node_namespace) != own for info in infos):
+        publishers = node.get_publishers_info_by_topic(name)
+        if publishers and not own(publishers) and not own(node.get_subscriptions_info_by_topic(name)):
             yield name, types
 
 

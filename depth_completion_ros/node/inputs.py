@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
+from rclpy.qos import DurabilityPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
@@ -29,6 +29,12 @@ except ImportError:  # Humble
 _DEPTH_TOPIC = "depth_registered/image_rect"
 _STAMPS_REMEMBERED = 300  # of each stream: ten seconds at 30 Hz
 _CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+_OVERRIDABLE = [
+    QoSPolicyKind.HISTORY,
+    QoSPolicyKind.DEPTH,
+    QoSPolicyKind.RELIABILITY,
+    QoSPolicyKind.DURABILITY,
+]
 _LATCHED_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
@@ -128,10 +134,8 @@ class Inputs:
 
         def incompatible(event: Any) -> None:
             policy = str(qos_policy_name_from_kind(event.last_policy_kind))
-            self._statistics.report(
-                "qos",
-                f"a publisher of {topic} offers an incompatible QoS, nothing will come from it: {qos_fix(topic, policy)}",
-            )
+            why = f"a publisher of {topic} offers an incompatible QoS, so nothing comes from it"
+            self._statistics.report("qos", f"{why}: {qos_fix(topic, policy)}")
 
         def lost(event: Any) -> None:
             number = event.total_count_change
@@ -144,7 +148,7 @@ class Inputs:
             receive,
             qos,
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=incompatible, message_lost=lost),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            qos_overriding_options=QoSOverridingOptions(_OVERRIDABLE),
         )
         type_name = f"sensor_msgs/msg/{message_type.__name__}"
         wanted = Wanted(name, own_topic, subscription.topic_name, type_name, qos)

@@ -15,8 +15,9 @@ from .environment import (
     free_shared_memory,
 )
 
-# Fast DDS 3 and 2 name their segments fastdds_<id>, before that fastrtps_<id>.
-_SEGMENT = re.compile(r"/dev/shm/fast(dds|rtps)_[0-9a-f]{16}$", re.MULTILINE)
+# Fast DDS 2 and 3 name their segments fastdds_<id> or fastrtps_<id>; smaller ones hold no images.
+_SEGMENT = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) .* /dev/shm/fast(?:dds|rtps)_[0-9a-f]{16}$", re.MULTILINE)
+_HOLDS_IMAGES_BYTES = 1 << 20
 
 
 _ENLARGE = "enlarge it (docker run --shm-size=1g; without Docker: mount -o remount,size=1g /dev/shm)"
@@ -24,9 +25,11 @@ _ENLARGE = "enlarge it (docker run --shm-size=1g; without Docker: mount -o remou
 
 def no_room_for_this_process() -> str:
     """A line for a process whose Fast DDS found no room in /dev/shm; empty where it did. Call after rclpy.init."""
-    if not _fast_dds() or _SEGMENT.search(Path("/proc/self/maps").read_text()):
+    if not _fast_dds():
         return ""
-    return _no_room()
+    segments = _SEGMENT.findall(Path("/proc/self/maps").read_text())
+    has_room = any(int(end, 16) - int(begin, 16) > _HOLDS_IMAGES_BYTES for begin, end in segments)
+    return "" if has_room else _no_room()
 
 
 def why_lost() -> str:
@@ -34,7 +37,7 @@ def why_lost() -> str:
     if not _fast_dds():
         return "is this machine overloaded, or the network too slow for raw images?"
     return _no_room() or (
-        "Fast DDS by itself has too little shared memory for images: start the camera driver with "
+        "their publisher has too little shared memory for images: start the camera driver with "
         f"{' and '.join(DDS_PROFILE_VARIABLES)} set to {dds_profile_file()}{_small()}; over a network use compressed "
         "images"
     )
