@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rclpy.node import Node
@@ -27,6 +27,7 @@ except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
 _DEPTH_TOPIC = "depth_registered/image_rect"
+_PUBLISHERS_REMEMBERED = 100
 _STAMPS_REMEMBERED = 300  # of each stream: ten seconds at 30 Hz
 _CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 _OVERRIDABLE = [
@@ -46,9 +47,25 @@ def _input_qos() -> QoSProfile:
 @dataclass
 class _Input:
     wanted: Wanted
-    receive: Callable[[Any], None]
+    receive: Callable[[Any, Any], None]
     subscriptions: list[Any]
     last_received: float
+    numbers: dict[bytes, int] = field(default_factory=dict)  # of each publisher, its number of the last message taken
+    missed: int = 0  # messages whose number never came
+    missed_before: int = 0  # a second ago, as ``lost`` may be told later
+    lost: int = 0  # of those, the ones that the middleware has lost
+    overrun: int = 0  # and those that newer ones have replaced
+
+    def note_number(self, info: dict[str, Any]) -> None:
+        """Count the messages since the last of this publisher, where the middleware numbers them (not in Humble)."""
+        number, publisher = info.get("publication_sequence_number"), info.get("publisher_gid")
+        if number is None or publisher is None:
+            return
+        last = self.numbers.get(publisher["data"], number - 1)
+        self.missed += max(number - last - 1, 0)
+        if len(self.numbers) >= _PUBLISHERS_REMEMBERED:
+            self.numbers.clear()
+        self.numbers[publisher["data"]] = number
 
 
 class Inputs:
@@ -93,6 +110,7 @@ class Inputs:
     def look(self) -> dict[str, str]:
         """What keeps pairs from coming: by its cause, a line that says why and how to fix it. Called once a second."""
         self._hear_latched()
+        self._count_overrun()
         timeout, now = self._parameters["watchdog.timeout"], time.monotonic()
         lines = {}
         for name in sorted(self._required):
@@ -110,6 +128,19 @@ class Inputs:
             lines["no_pairs"] = f"rgb and depth come but do not pair: {why}"
         return lines
 
+    def _count_overrun(self) -> None:
+        for one in self._inputs.values():
+            number = one.missed_before - one.lost - one.overrun
+            one.missed_before = one.missed
+            if number > 0:
+                one.overrun += number
+                self._statistics.drop(
+                    "overrun",
+                    f"{number} messages on {one.wanted.topic} were replaced by newer ones before this node took them: "
+                    "this machine is overloaded; end other programs, or let the driver send fewer",
+                    number,
+                )
+
     def _mark_received(self, one: _Input) -> None:
         now = time.monotonic()
         if now - one.last_received > self._parameters["watchdog.timeout"]:
@@ -123,13 +154,14 @@ class Inputs:
     def _subscribe(self, name: str, message_type: type, own_topic: str) -> None:
         topic, message_type = self._by_transport(name, message_type, own_topic)
 
-        def receive(message: Any) -> None:
+        def receive(message: Any, info: Any) -> None:
             self._mark_received(self._inputs[name])
             if name == "rgb_info":
                 self._infos["rgb"] = message
             elif name == "depth_info":
                 self._infos["depth"] = message
             else:
+                self._inputs[name].note_number(info)
                 self._take_in("rgb" if name == "rgb" else "depth", message)
 
         def incompatible(event: Any) -> None:
@@ -139,6 +171,7 @@ class Inputs:
 
         def lost(event: Any) -> None:
             number = event.total_count_change
+            self._inputs[name].lost += number
             self._statistics.drop("lost", f"{number} messages on {topic} were lost on their way: {why_lost()}", number)
 
         qos = _input_qos()
