@@ -63,7 +63,7 @@ def _command_name(arguments: list[str]) -> str | None:
 
 def _overview() -> str:
     lines = ["usage: depth-completion COMMAND [-h] …", "", "commands:"]
-    lines += [f"  {name:<15}{summary}" for name, (_, summary) in COMMANDS.items()]
+    lines += [f"  {name:<17}{summary}" for name, (_, summary) in COMMANDS.items()]
     return "\n".join(lines)
 
 

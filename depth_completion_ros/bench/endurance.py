@@ -124,7 +124,6 @@ class _Course:
         rclpy.init()
         self._listener = rclpy.create_node("endurance")
         self._listener.create_subscription(DiagnosticArray, "/diagnostics", self._take_diagnostics, 10)
-        self._segments: set[Path] = set()
         profile = ["--ros-args", "--params-file", str(profile_file("kinect"))]
         self._node = self._start("node", f"{__package__}.failing_node", *profile, "-p", f"engine:={engine}")
         record = ["bag", "record", _OUTPUT, "/diagnostics", "--every", str(every)]
@@ -166,14 +165,13 @@ class _Course:
         return child
 
     def _start_camera(self, clock_offset: float) -> Child:
-        self._segments = _segments_present()
         options = [str(self._bag), "--clock-offset", str(clock_offset), "--log", str(self._sent)]
         return self._start("camera", f"{__package__}.camera", *options)
 
     def _kill_camera(self) -> None:
         """As a crash: nobody puts its shared memory away, so that an hour of crashes would fill /dev/shm."""
-        left = _segments_of(self._camera.pid) & (_segments_present() - self._segments)
         self._camera.expect_running()
+        left = _segments_of(self._camera.pid)
         self._camera.kill()
         self.record.kills += 1
         for segment in left:
@@ -275,10 +273,10 @@ def _memory_mb(process: int) -> tuple[float, float]:
     return values["RssAnon"], values["VmRSS"]
 
 
-def _segments_present() -> set[Path]:
-    return set(Path("/dev/shm").glob("fast*"))
-
-
 def _segments_of(process: int) -> set[Path]:
-    maps = Path(f"/proc/{process}/maps").read_text()
-    return {Path(name) for name in re.findall(r"(/dev/shm/fast\S+)$", maps, re.MULTILINE)}
+    """The shared memory that a process has made to send from: it keeps a lock file open beside each."""
+    open_files = {os.path.realpath(link) for link in Path(f"/proc/{process}/fd").iterdir()}
+    locks = [
+        match for name in open_files if (match := re.fullmatch(r"(/dev/shm/fast(?:dds|rtps)_[0-9a-f]{16})_el", name))
+    ]
+    return {Path(name) for match in locks for name in (match[0], match[1])}

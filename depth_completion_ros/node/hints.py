@@ -52,7 +52,7 @@ def why_silent(node: Node, wanted: Wanted, seconds: float) -> str:
     misfits = [misfit for info in fitting if (misfit := _misfit(info.qos_profile, wanted))]
     if len(misfits) == len(fitting):
         return f"its publisher offers an incompatible QoS: {misfits[0]}"
-    return f"nothing has come from its publisher {_name_of(fitting[0])} for {seconds:.1f} s: check the driver"
+    return f"nothing has come from its publisher{_name_of(fitting[0])} for {seconds:.1f} s: check the driver"
 
 
 def qos_fix(topic: str, policy: str) -> str:
@@ -152,4 +152,5 @@ def _split(topic: str) -> tuple[str, str]:
 
 
 def _name_of(info: Any) -> str:
-    return f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+    """Empty for a node of which nothing more is known, as one that has crashed."""
+    return "" if "UNKNOWN" in info.node_name else f" {info.node_namespace.rstrip('/')}/{info.node_name}"
