@@ -177,6 +177,18 @@ def test_messages_without_stamps_are_paired_as_they_arrive(graph):
     assert ros.problems()["zero_stamp"] >= 2
 
 
+def test_messages_that_newer_ones_replaced_before_they_were_taken_are_counted(graph, capfd):
+    """Seven images while the node does nothing: its queue holds two."""
+    ros = graph()
+    ros.completed_pair()
+    for _ in range(7):
+        ros._stamp += PERIOD_NS
+        ros.publish("rgb/image_rect_color", stamped(rgb_image(), ros._stamp))
+    assert ros.spin(lambda: ros.node.statistics.counts()["rgb"] == 3)
+    assert ros.spin(lambda: ros.drops().get("overrun") == 5), ros.drops()
+    assert "5 messages on /rgb/image_rect_color were replaced by newer ones" in capfd.readouterr().err
+
+
 def test_equal_stamps_are_dropped_and_named(graph, capfd):
     ros = graph()
     stamp = ros.send_pair()
