@@ -29,6 +29,7 @@ COMMANDS = {
     "build-engine": ("engines.build_command", "build a network's TensorRT engine ahead of time"),
     "bench engines": ("bench.engines", "time every engine and model side by side"),
     "bench node": ("bench.node", "time the node against a bare relay, process to process"),
+    "bench endurance": ("bench.endurance", "run for an hour while the camera crashes, time jumps and an engine fails"),
     "demo": ("bench.demo", "play a sample recording through the node and report"),
 }
 
@@ -62,7 +63,7 @@ def _command_name(arguments: list[str]) -> str | None:
 
 def _overview() -> str:
     lines = ["usage: depth-completion COMMAND [-h] …", "", "commands:"]
-    lines += [f"  {name:<15}{summary}" for name, (_, summary) in COMMANDS.items()]
+    lines += [f"  {name:<17}{summary}" for name, (_, summary) in COMMANDS.items()]
     return "\n".join(lines)
 
 

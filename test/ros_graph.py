@@ -72,11 +72,19 @@ class RosGraph:
     lets a minute pass before it calls an input silent: the time a test spends on other things is no fault of its own.
     """
 
-    def __init__(self, parameters: dict[str, Any] | None = None, listen: tuple[tuple[type, str], ...] = ()):
+    def __init__(
+        self,
+        parameters: dict[str, Any] | None = None,
+        listen: tuple[tuple[type, str], ...] = (),
+        remappings: dict[str, str] | None = None,
+    ):
         self.context = Context()
         rclpy.init(context=self.context)
         overrides = [Parameter(name, value=value) for name, value in (DEFAULTS | (parameters or {})).items()]
-        self.node = CompletionNode(context=self.context, parameter_overrides=overrides)
+        rules = [word for name, topic in (remappings or {}).items() for word in ("-r", f"{name}:={topic}")]
+        self.node = CompletionNode(
+            context=self.context, parameter_overrides=overrides, cli_args=["--ros-args", *rules] if rules else None
+        )
         self.peer = Node("peer", context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)

@@ -234,6 +234,13 @@ def test_float_depth_passes_through_bit_for_bit(height, width, pad, container, b
     np.testing.assert_array_equal(decoded, values.astype(np.float32))
 
 
+@given(st.sampled_from([0.001, 0.01, 1.0]), st.integers(0, 99))
+def test_float_depth_is_in_the_unit_that_is_given(unit, seed):
+    values = np.random.default_rng(seed).choice([0.0, -1.0, 543.1, np.nan, np.inf], (3, 4)).astype(np.float32)
+    decoded = unchanged(decode_depth, image("32FC1", [row.astype("<f4").tobytes() for row in values], 4), unit)
+    np.testing.assert_allclose(decoded, values * np.float32(unit), rtol=1e-6)
+
+
 def test_an_unknown_encoding_is_named():
     assert "'rgb9'" in refusal("encoding", decode_rgb, image("rgb9", [b"abc"], 1))
     assert "'64FC9'" in refusal("encoding", decode_depth, image("64FC9", [bytes(8)], 1))

@@ -137,10 +137,14 @@ def test_rviz_shows_what_the_node_publishes(sensor):
     assert "/depth_completion/depth" in clouds
 
 
-def test_the_dds_profile_replaces_the_small_shared_memory_segment():
+@pytest.mark.parametrize(
+    ("name", "holds"),
+    [("fastdds.xml", 3 * 1280 * 720 * 16), ("fastdds_small.xml", 1280 * 720 * (3 + 4))],  # clouds, or a pair of images
+)
+def test_the_dds_profile_replaces_the_small_shared_memory_segment(name, holds):
     """Fast DDS ignores what it does not know, so a misspelt element would go unseen."""
     namespace = {"dds": "http://www.eprosima.com"}
-    root = ET.parse(dds_profile_file()).getroot()
+    root = ET.parse(dds_profile_file().with_name(name)).getroot()
     transports = {
         descriptor.findtext("dds:transport_id", namespaces=namespace): descriptor
         for descriptor in root.iterfind(".//dds:transport_descriptor", namespace)
@@ -148,8 +152,7 @@ def test_the_dds_profile_replaces_the_small_shared_memory_segment():
     used = [element.text for element in root.iterfind(".//dds:userTransports/dds:transport_id", namespace)]
     assert {transports[name].findtext("dds:type", namespaces=namespace) for name in used} == {"SHM", "UDPv4"}
     segments = [int(element.text) for element in root.iterfind(".//dds:segment_size", namespace)]
-    cloud_720p = 1280 * 720 * 16
-    assert min(segments) > 3 * cloud_720p
+    assert min(segments) > holds
     participant = root.find(".//dds:participant", namespace)
     assert participant.get("is_default_profile") == "true"
     assert participant.findtext("dds:rtps/dds:useBuiltinTransports", namespaces=namespace) == "false"

@@ -24,7 +24,7 @@ from ..conversion import (
 )
 from ..errors import ConfigurationError, InputError
 from ..frame import Intrinsics, RgbdFrame
-from ..geometry import moved, project_points
+from ..geometry import projected
 from ..synchronizer import Pair, Synchronizer
 from .messages import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, POINT_CLOUD, TYPESTORE, deserialize, serialize, stamp_of
 
@@ -192,13 +192,14 @@ def read_frames(
     *,
     slop_ns: int = 20_000_000,
     queue_size: int = 0,
-    unit: float = 0.001,
+    unit: float = 0.0,
     depth_to_rgb: np.ndarray | None = None,
 ) -> Iterator[RgbdFrame]:
     """The pairs of a bag's colour and depth images, or points, as frames, paired as the node pairs them.
 
     Topics: raw, or compressed under the same name. slop_ns, queue_size: of the ``Synchronizer``. unit: metres per count
-    of 16-bit depth. depth_to_rgb: (4, 4), which points need: their frame's pose in the camera's optical frame.
+    of depth images, 0: as their encoding has it. depth_to_rgb: (4, 4), which points need: their frame's pose in the
+    camera's optical frame.
     Intrinsics are those of the ``camera_info`` beside the colour images, None before the first.
     Raises InputError, cause "bag" for the bag, "extrinsic" or "camera_info" where points lack one, or as ``conversion``
     does for a message.
@@ -241,7 +242,7 @@ def _projected(points: np.ndarray, intrinsics: Intrinsics | None, depth_to_rgb: 
         raise InputError("extrinsic", "points need their frame's pose in that of the camera: give it with --extrinsic")
     if intrinsics is None:
         raise InputError("camera_info", "points need the camera_info beside the colour images, which the bag lacks")
-    return project_points(moved(points, depth_to_rgb), intrinsics)
+    return projected(points, depth_to_rgb, intrinsics)
 
 
 def camera_info_topic(image_topic: str) -> str:

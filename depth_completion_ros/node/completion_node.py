@@ -14,6 +14,7 @@ from .frames import FrameBuilder, MessagePair
 from .inputs import Inputs
 from .outputs import Outputs
 from .parameters import ENGINE_PARAMETERS, NodeParameters
+from .shared_memory import no_room_for_this_process
 from .statistics import Statistics
 from .transforms import TfTransforms, transforms_of
 from .worker import Worker
@@ -35,6 +36,8 @@ class CompletionNode(LifecycleNode):
         self._outputs: Outputs | None = None
         self._transforms: TfTransforms | None = None
         self._inputs: Inputs | None = None
+        if no_room := no_room_for_this_process():
+            self.statistics.report("shared_memory", no_room)
         # Steady time: diagnostics go on while simulated time stands still.
         self._timer = self.create_timer(1.0, self._each_second, clock=Clock(clock_type=ClockType.STEADY_TIME))
         if self.parameters["autostart"]:
@@ -109,7 +112,7 @@ class CompletionNode(LifecycleNode):
         return SetParametersResult(successful=problem is None, reason=problem or "")
 
     def _each_second(self) -> None:
-        silent = self._inputs.silent() if self._inputs is not None else {}
+        silent = self._inputs.look() if self._inputs is not None else {}
         for cause, line in silent.items():
             self.statistics.report(cause, line)
         worker = self._worker if self._inputs is not None else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -13,9 +14,29 @@ from ..resources import share_directory
 DDS_PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 
 
+# A segment of config/dds/fastdds_small.xml and what Fast DDS needs beside it.
+SMALL_SEGMENT_BYTES = 11 << 20
+# Room for the segments of four processes with config/dds/fastdds.xml.
+ROOM_FOR_LARGE_SEGMENTS = 4 * (66 << 20)
+
+
 def dds_profile_file() -> Path:
-    """The Fast DDS profile with shared-memory segments large enough for images (the default drops VGA frames)."""
-    return share_directory() / "config" / "dds" / "fastdds.xml"
+    """The Fast DDS profile with shared-memory segments for images, large or small as /dev/shm has room.
+
+    Fast DDS's own segment is smaller than a VGA image; where a segment finds no room at all, images go by UDP. Either
+    way frames get lost.
+    """
+    name = "fastdds.xml" if free_shared_memory() >= ROOM_FOR_LARGE_SEGMENTS else "fastdds_small.xml"
+    return share_directory() / "config" / "dds" / name
+
+
+def free_shared_memory() -> float:
+    """Bytes that are free in /dev/shm; infinite on a system without it."""
+    try:
+        status = os.statvfs("/dev/shm")
+    except OSError:
+        return math.inf
+    return status.f_bavail * status.f_frsize
 
 
 def prepare_ros_environment() -> None:

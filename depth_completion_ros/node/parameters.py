@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..engines import ENGINES
+from ..synchronizer import LARGEST_OFFSET_S
 
 Value = Any  # str, bool, int, float or list[float], as declared
 
@@ -90,7 +91,14 @@ PARAMETERS = {
         ),
         Parameter("depth.min_range", 0.3, "Nearer depth counts as missing", "m", (0.0, 1000.0), dynamic=True),
         Parameter("depth.max_range", 10.0, "Farther depth counts as missing", "m", (0.01, 1000.0), dynamic=True),
-        Parameter("depth.unit", 0.001, "Length of one count of a 16-bit depth image", "m", (1e-6, 1.0), dynamic=True),
+        Parameter(
+            "depth.unit",
+            0.0,
+            "Length of one count of a depth image; 0: as the encoding has it, 0.001 for 16 bits, 1 for 32FC1",
+            "m",
+            (0.0, 1.0),
+            dynamic=True,
+        ),
         Parameter(
             "extrinsic",
             [],
@@ -113,7 +121,7 @@ PARAMETERS = {
             0.0,
             "Added to the stamps of depth, for clocks that differ by a known time",
             "s",
-            (-10.0, 10.0),
+            (-LARGEST_OFFSET_S, LARGEST_OFFSET_S),
             dynamic=True,
         ),
         Parameter(

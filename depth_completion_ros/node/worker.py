@@ -14,6 +14,7 @@ from ..engines import Engine, Progress, open_engine
 from ..engines.classical import ClassicalEngine
 from ..errors import ConfigurationError, EngineError, InputError
 from ..frame import CompletedDepth, RgbdFrame
+from ..memory import return_freed_memory
 from ..profiles import Profile
 from .engine_loader import EngineLoader
 from .frames import FrameBuilder, MessagePair
@@ -144,6 +145,8 @@ class Worker:
         if (engine := self.loader.take()) is not None:
             previous, self._completer.engine = self._completer.engine, engine
             previous.close()
+            del previous
+            return_freed_memory()
 
     def _load(self, engine: str, model: str, progress: Progress) -> Engine:
         """An engine that may serve, warm for frames like the last one; with a network it waits for the first."""
