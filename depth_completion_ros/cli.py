@@ -9,7 +9,7 @@ import argparse
 import sys
 from importlib import import_module
 
-from .errors import ConfigurationError, InputError
+from .errors import ConfigurationError, InputError, in_options
 from .memory import keep_freed_memory
 
 COMMANDS = {
@@ -49,7 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return module.run(parser.parse_args(arguments[len(name.split()) :]))
     except (ConfigurationError, InputError) as error:
-        print(f"depth-completion {name}: {error}", file=sys.stderr)
+        told = in_options(error) if name in ("complete", "evaluate") else error
+        print(f"depth-completion {name}: {told}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 import cv2
@@ -36,6 +37,8 @@ from depth_completion_ros.data.bags import (
     BagReader,
     BagWriter,
     Storage,
+    camera_info_topic,
+    depth_encoding,
     read_frames,
 )
 from depth_completion_ros.data.folders import read_folder
@@ -509,6 +512,62 @@ def test_a_message_that_is_not_of_its_type_is_named(tmp_path):
             bag.write(topic, "sensor_msgs/msg/Image", 5, b"\0\1\0\0" + bytes(12))
     with pytest.raises(InputError, match=f"{RGB_TOPIC} is no sensor_msgs/msg/Image"):
         list(read_frames(tmp_path / "bag"))
+
+
+def unstamped(bag: Path, out: Path, topics: set[str], leave_out: Collection[tuple[str, int]] = ()) -> None:
+    """A copy with zero stamps on these topics, without the messages of some topics' positions."""
+    seen: Counter[str] = Counter()
+    with BagReader(bag) as reader, BagWriter(out) as writer:
+        for message in reader.messages():
+            position = seen[message.topic]
+            seen[message.topic] += 1
+            if (message.topic, position) in leave_out:
+                continue
+            data = with_stamp(message.data, 0) if message.topic in topics else message.data
+            writer.write(*message._replace(data=data))
+
+
+@pytest.mark.parametrize("roles", [{"rgb"}, {"depth"}, {"rgb", "depth"}])
+def test_images_without_stamps_are_paired_by_order_and_said_so(kinect_set, roles):
+    """Depth was recorded half a second late, so only the order says what belongs together."""
+    edit_meta(kinect_set, lambda meta: [entry.update(t_depth=entry["t_rgb"] + 0.5) for entry in meta["frames"]])
+    bag = make(kinect_set)
+    names = {"rgb": f"{RGB_TOPIC}/compressed", "depth": f"{DEPTH_TOPIC}/compressedDepth"}
+    unstamped(bag, kinect_set.parent / "zero", {names[role] for role in roles})
+    lines: list[str] = []
+    frames = list(read_frames(kinect_set.parent / "zero", tell=lines.append))
+    original = [one.frame for one in read_folder(kinect_set)]
+    assert [frame.stamp_ns for frame in frames] == [frame.stamp_ns for frame in original]
+    for frame, expected in zip(frames, original, strict=True):
+        np.testing.assert_allclose(np.nan_to_num(frame.depth), np.nan_to_num(expected.depth), atol=5.1e-4)
+    (line,) = lines
+    assert "order in which they were recorded, 3 of each" in line
+    assert all((names[role] in line) == (role in roles) for role in names)
+
+
+def test_images_without_stamps_of_which_some_are_missing_are_paired_by_when_they_were_recorded(kinect_set):
+    depth = f"{DEPTH_TOPIC}/compressedDepth"
+    unstamped(make(kinect_set), kinect_set.parent / "zero", {depth}, leave_out={(depth, 1)})
+    lines: list[str] = []
+    frames = list(read_frames(kinect_set.parent / "zero", tell=lines.append))
+    stamps = [one.frame.stamp_ns for one in read_folder(kinect_set)]
+    assert [frame.stamp_ns for frame in frames] == [stamps[0], stamps[2]]
+    assert len(lines) == 1 and "3 of colour and 2 of depth" in lines[0]
+
+
+def test_camera_info_is_found_beside_a_topic_that_ends_in_a_transport(kinect_set):
+    bag = make(kinect_set)
+    topics = f"{RGB_TOPIC}/compressed", f"{DEPTH_TOPIC}/compressedDepth"
+    for frame, original in zip(read_frames(bag, *topics), read_folder(kinect_set), strict=True):
+        assert frame.intrinsics == original.frame.intrinsics
+    assert camera_info_topic("camera/color/image_raw/theora") == "/camera/color/camera_info"
+    assert camera_info_topic("/compressed/image") == "/compressed/camera_info"
+
+
+@pytest.mark.parametrize("depth", ["compressed", "16UC1", "32FC1"])
+def test_the_encoding_of_depth_is_that_of_the_images(kinect_set, depth):
+    bag = make(kinect_set, "--depth", depth)
+    assert depth_encoding(bag, DEPTH_TOPIC) == ("16UC1" if depth == "compressed" else depth)
 
 
 def test_stamps_are_read_and_replaced_in_place():

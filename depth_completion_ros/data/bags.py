@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +27,7 @@ from ..conversion import (
 from ..errors import ConfigurationError, InputError
 from ..frame import Intrinsics, RgbdFrame
 from ..geometry import moved, project_points
-from ..synchronizer import Pair, Synchronizer
+from ..synchronizer import Pair, Stream, Synchronizer
 from .bag_scan import ScannedBag, is_finished
 from .messages import (
     CAMERA_INFO,
@@ -47,6 +48,8 @@ STORAGES: tuple[Storage, ...] = ("mcap", "sqlite3")
 RGB_TOPIC = "/rgb/image_rect_color"
 DEPTH_TOPIC = "/depth_registered/image_rect"
 POINTS_TOPIC = "/points"
+# What image_transport puts behind the name of an image topic.
+TRANSPORTS = ("compressed", "compressedDepth", "theora", "zstd", "ffmpeg")
 
 # Metadata of version 9 holds QoS as nested YAML, which the readers of Humble do not understand.
 _METADATA_VERSION: Literal[8] = 8
@@ -249,8 +252,11 @@ def read_frames(
     queue_size: int = 10,
     unit: float = 0.001,
     depth_to_rgb: np.ndarray | None = None,
+    tell: Callable[[str], None] = tell_stderr,
 ) -> Iterator[RgbdFrame]:
     """The pairs of a bag's colour and depth images, or points, as frames, paired as the node pairs them.
+
+    Images without stamps are paired by the order in which they were recorded, which ``tell`` is told.
 
     Topics: raw, or compressed under the same name. slop_ns, queue_size: of the ``Synchronizer``. unit: metres per count
     of 16-bit depth. depth_to_rgb: (4, 4), which points need: their frame's pose in the camera's optical frame.
@@ -258,18 +264,60 @@ def read_frames(
     Raises InputError, cause "bag" for the bag, "extrinsic" or "camera_info" where points lack one, or as ``conversion``
     does for a message.
     """
-    synchronizer = Synchronizer(slop_ns, queue_size)
-    with BagReader(path) as bag:
+    with BagReader(path, tell) as bag:
         rgb, depth = bag.find_image("rgb", rgb_topic), bag.find_image("depth", depth_topic)
-        info_topic = camera_info_topic(rgb_topic)
+        info_topic = camera_info_topic(rgb.name)
         intrinsics: Intrinsics | None = None
+        pairing = _pairing(bag, rgb, depth, Synchronizer(slop_ns, queue_size), tell)
         for message in bag.messages({rgb.name, depth.name, info_topic}):
             if message.topic == info_topic and message.type == CAMERA_INFO:
                 intrinsics = intrinsics_of(bag.deserialize(message))
                 continue
-            role: Literal["rgb", "depth"] = "rgb" if message.topic == rgb.name else "depth"
-            for pair in synchronizer.add(role, stamp_of(message.data), message):
+            for pair in pairing("rgb" if message.topic == rgb.name else "depth", message):
                 yield _frame(bag, pair, intrinsics, unit, depth_to_rgb)
+
+
+def depth_encoding(path: str | Path, depth_topic: str) -> str:
+    """How the depth images of a bag are encoded ("16UC1", …); empty where there are none, or points instead.
+
+    Raises InputError as ``read_frames`` does.
+    """
+    with BagReader(path, tell=lambda line: None) as bag:
+        topic = bag.find_image("depth", depth_topic)
+        message = next(bag.messages({topic.name}), None)
+        if message is None or message.type == POINT_CLOUD:
+            return ""
+        image = bag.deserialize(message)
+    return image.encoding if message.type == IMAGE else image.format.partition(";")[0].strip()
+
+
+def _pairing(
+    bag: BagReader, rgb: Topic, depth: Topic, synchronizer: Synchronizer, tell: Callable[[str], None]
+) -> Callable[[Stream, BagMessage], list[Pair]]:
+    """What takes in the messages of two topics one by one and gives back the pairs that each completes."""
+    unstamped = [topic.name for topic in (rgb, depth) if _first_stamp(bag, topic) == 0]
+    if not unstamped:
+        return lambda role, message: synchronizer.add(role, stamp_of(message.data), message)
+    begin = f"the bag {bag.path} has no stamps on {' and '.join(unstamped)}: its images are paired by "
+    if rgb.count != depth.count:
+        tell(begin + f"when they were recorded, as there are {rgb.count} of colour and {depth.count} of depth")
+        return lambda role, message: synchronizer.add(role, message.log_ns, message)
+    tell(begin + f"the order in which they were recorded, {rgb.count} of each")
+    waiting: dict[Stream, deque[BagMessage]] = {"rgb": deque(), "depth": deque()}
+
+    def add(role: Stream, message: BagMessage) -> list[Pair]:
+        waiting[role].append(message)
+        if not all(waiting.values()):
+            return []
+        first, second = (queue.popleft() for queue in waiting.values())
+        return [Pair(first.log_ns, second.log_ns, first, second)]
+
+    return add
+
+
+def _first_stamp(bag: BagReader, topic: Topic) -> int | None:
+    message = next(bag.messages({topic.name}), None)
+    return None if message is None else stamp_of(message.data)
 
 
 def _frame(
@@ -298,8 +346,10 @@ def _projected(points: np.ndarray, intrinsics: Intrinsics | None, depth_to_rgb: 
 
 
 def camera_info_topic(image_topic: str) -> str:
-    """The camera_info beside an image topic."""
-    namespace, _, _ = ("/" + image_topic.lstrip("/")).rpartition("/")
+    """The camera_info beside an image topic, which may end in the name of a transport."""
+    namespace, _, last = ("/" + image_topic.lstrip("/")).rpartition("/")
+    if last in TRANSPORTS:
+        namespace, _, _ = namespace.rpartition("/")
     return f"{namespace}/camera_info"
 
 
