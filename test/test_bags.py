@@ -353,15 +353,16 @@ def test_a_recording_that_ended_badly_is_read_as_far_as_it_is_whole(written, tmp
         assert (file.name in line) == (share < 1) and ("metadata.yaml" in line) == (metadata != "kept")
 
 
-@settings(max_examples=60, deadline=None)
-@given(share=st.floats(0, 1), zeros=st.integers(0, 10_000))
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(share=st.floats(0, 1), zeros=st.floats(0, 0.99))
 def test_no_message_of_a_cut_file_is_made_up(written, share, zeros):
-    """Cut anywhere, and filled up with zeros as a power cut does it."""
+    """Cut anywhere, and a part of what is missing filled with zeros, as a power cut leaves a file."""
     source, messages = written  # recorded at 10, 11, 12, …
     data = storage_file(source).read_bytes()
+    kept = int(len(data) * share)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / storage_file(source).name
-        file.write_bytes(data[: int(len(data) * share)] + bytes(zeros))
+        file.write_bytes(data[:kept] + bytes(int((len(data) - kept) * zeros)))
         try:
             read, _ = read_all(file)
         except InputError as error:

@@ -152,7 +152,9 @@ def test_files_of_one_number_belong_together(tmp_path, pattern, other):
 
 @pytest.mark.parametrize("seconds", [True, False])
 def test_files_whose_names_are_times_are_paired_with_the_nearest(tmp_path, seconds):
-    """In seconds as TUM RGB-D names them, or in nanoseconds. The second colour image has no depth within 20 ms, the last depth no colour image."""
+    """In seconds as TUM RGB-D names them, or in nanoseconds.
+
+    The second colour image has no depth within 20 ms, the last depth no colour image."""
     offsets = [(0.0, 0.013), (0.033, None), (0.066, 0.08), (0.1, 0.096), (None, 0.4)]
 
     def name(offset: float) -> str:
