@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from importlib.metadata import PackageNotFoundError, distribution, distributions
 from pathlib import Path
 
 import pytest
@@ -128,15 +129,56 @@ def test_the_checkout_is_its_own_share_directory():
     assert share_directory() == ROOT
 
 
+def installed_files() -> dict[str, bytes]:
+    """What pip has put into this environment of the package, by path; empty where pip has not installed it."""
+    try:
+        files = distribution(PACKAGE).files or []
+    except PackageNotFoundError:
+        return {}
+    return {str(file): Path(str(file.locate())).read_bytes() for file in files if file.suffix != ".pyc"}
+
+
+@pytest.mark.skipif(not installed_files(), reason="the package is not installed by pip")
+def test_a_missing_package_is_noticed_whatever_needs_it(tmp_path):
+    """On copies of what pip keeps about the packages that are installed here."""
+    for package in distributions():
+        folder = Path(package._path)
+        if folder.suffix == ".dist-info":
+            shutil.copytree(folder, tmp_path / folder.name, dirs_exist_ok=True)
+    own = next(tmp_path.glob(f"{PACKAGE}-*.dist-info"))
+    (own / "RECORD").unlink()  # its files lie elsewhere
+
+    def lacking(*extras: str) -> set[str]:
+        code = f"import sys; sys.path.append({str(ROOT / 'tools')!r}); from installed import missing; "
+        code += f"print(*missing(set({extras!r}), [{str(tmp_path)!r}]), sep='\\n')"
+        told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+        return set(told.stdout.split("\n")) - {""}
+
+    assert lacking("evaluation") <= {"scipy<2,>=1.8"}
+    for folder in [*tmp_path.glob("ruamel*.dist-info"), *tmp_path.glob("rich-*.dist-info")]:
+        shutil.rmtree(folder)
+    assert {re.match(r"[\w.]+", name).group() for name in lacking("evaluation")} - {"scipy"} == {"ruamel.yaml", "rich"}
+    metadata = next(tmp_path.glob("numpy-*.dist-info")) / "METADATA"
+    metadata.write_text(re.sub(r"^Version: .*", "Version: 0.1", metadata.read_text(), flags=re.MULTILINE))
+    assert "numpy<3,>=1.22.4" in lacking("evaluation")
+    shutil.rmtree(own)
+    assert lacking("evaluation") == {PACKAGE}
+
+
 def test_pip_installs_all_shared_files_and_they_are_found(tmp_path):
-    """A normal installation, from a copy so that no build folder is left in the checkout."""
+    """A normal installation, from a copy so that no build folder is left in the checkout.
+
+    It leaves the environment of this test as it is: pip would uninstall the package from it but for --ignore-installed.
+    """
+    before = installed_files()
     pytest.importorskip("setuptools", minversion="71", reason="building without a network needs setuptools >= 71")
     source = tmp_path / "source"
     leave_out = shutil.ignore_patterns(".*", "build", "install", "log", "demo_out", "*.egg-info", "__pycache__", "test")
     shutil.copytree(ROOT, source, ignore=leave_out)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     prefix = tmp_path / "prefix"
-    subprocess.run([*pip, "--prefix", prefix, source], check=True, timeout=300)
+    subprocess.run([*pip, "--ignore-installed", "--prefix", prefix, source], check=True, timeout=300)
+    assert installed_files() == before
 
     code = next(prefix.rglob(f"{PACKAGE}/__init__.py")).parent.parent
     share = code.parents[2] / "share" / PACKAGE
