@@ -43,7 +43,13 @@ def main(arguments: list[str] | None = None) -> int:
         print(_overview(), file=sys.stdout if asked and arguments else sys.stderr)
         return 0 if asked and arguments else 2
     module_name, summary = COMMANDS[name]
-    module = import_module(f".{module_name}", __package__)
+    try:
+        module = import_module(f".{module_name}", __package__)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "rosbags":
+            raise
+        print(f"depth-completion {name} needs the Python package rosbags: pip install rosbags", file=sys.stderr)
+        return 1
     parser = argparse.ArgumentParser(prog=f"depth-completion {name}", description=f"{summary[0].upper()}{summary[1:]}.")
     module.configure(parser)
     try:

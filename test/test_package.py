@@ -21,12 +21,13 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "depth_completion_ros"
 SHARED_FOLDERS = ("launch", "config", "models", "samples")
 
-# Where an imported module comes from: its rosdep key, and its pip requirement (None: comes with ROS only).
-MODULES = {
+# Where an imported module comes from: its rosdep key, and its pip requirement. None: it comes with ROS only, or has no
+# key that rosdep does not install with pip.
+MODULES: dict[str, tuple[str | None, str | None]] = {
     "cv2": ("python3-opencv", "opencv-contrib-python-headless"),
     "numpy": ("python3-numpy", "numpy"),
     "rich": ("python3-rich", "rich"),
-    "rosbags": ("python3-rosbags-pip", "rosbags"),
+    "rosbags": (None, "rosbags"),
     "yaml": ("python3-yaml", "PyYAML"),
     "tf2_ros": ("tf2_ros_py", None),
 }
@@ -95,6 +96,33 @@ def test_setup_cfg_and_package_xml_say_the_same(setup_cfg, package_xml):
     assert metadata["maintainer"] == maintainer.text
 
 
+def test_no_dependency_is_a_key_that_rosdep_installs_with_pip(package_xml):
+    """A build farm and an offline robot have no pip."""
+    depends = [element.text for element in package_xml.iter() if element.tag.endswith("depend")]
+    assert [name for name in depends if name.endswith("-pip")] == []
+
+
+def test_package_xml_says_under_which_licences_the_recordings_are(package_xml):
+    """Each licence file exists, and each recording's licence is among those that package.xml lists."""
+    licences = {element.text: element.get("file") for element in package_xml.findall("license")}
+    assert all((ROOT / file).is_file() for file in licences.values())
+    notes = sorted((ROOT / "samples").glob("*/LICENSE.md"))
+    assert len(notes) == 3
+    for note in notes:
+        (licence,) = re.findall(r"^- Licence: (\S+)$", note.read_text(), re.MULTILINE)
+        assert licence in licences, note
+
+
+def test_nothing_that_the_node_needs_imports_rosbags():
+    """It has no rosdep key, so a robot may lack it; only bags need it."""
+    code = "import sys; sys.modules['rosbags'] = None; from depth_completion_ros.cli import main; "
+    for command, status in (("node --help", 0), ("complete --help", 0), ("bag info samples/kinect", 1)):
+        call = f"import sys; sys.exit(main({command.split()!r}))"
+        done = subprocess.run([sys.executable, "-c", code + call], cwd=ROOT, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
+    assert "pip install rosbags" in done.stderr
+
+
 def test_the_maintainer_address_is_one_that_colcon_accepts(package_xml):
     """colcon takes a package with another one for plain Python, without a word."""
     address = package_xml.find("maintainer").get("email")
@@ -116,7 +144,7 @@ def test_everything_imported_is_a_declared_dependency(setup_cfg, package_xml):
     install_requires = requirements(setup_cfg["options"]["install_requires"])
     for module in sorted(imported_modules()):
         rosdep_key, requirement = MODULES.get(module, (module, None))
-        assert rosdep_key in exec_depends, f"{module} is imported: package.xml needs <exec_depend>{rosdep_key}"
+        assert rosdep_key in {None, *exec_depends}, f"{module} is imported: package.xml needs <exec_depend>{rosdep_key}"
         assert requirement is None or requirement in install_requires, f"{module}: setup.cfg needs {requirement}"
 
 
