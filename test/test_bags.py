@@ -350,7 +350,10 @@ def test_a_recording_that_ended_badly_is_read_as_far_as_it_is_whole(written, tmp
     else:
         (line,) = lines
         assert f"{len(read)} messages" in line
-        assert (file.name in line) == (share < 1) and ("metadata.yaml" in line) == (metadata != "kept")
+        assert (file.name in line) == (share < 1)
+        assert "metadata.yaml counts 40 messages" in line or metadata in ("missing", "cut") or share == 1
+        words = {"missing": "is missing", "cut": "cannot be read", "without storage_identifier": "is empty"}
+        assert all((text in line) == (metadata == kind) for kind, text in words.items())
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
@@ -398,6 +401,18 @@ def test_what_a_killed_sqlite_recorder_left_in_its_write_ahead_log_is_read(tmp_p
     read, (line,) = read_all(tmp_path / "killed")
     assert read == [*messages, BagMessage(messages[0].topic, "sensor_msgs/msg/Image", 99, bytes(10_000))]
     assert "recorder was killed" in line
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_messages_that_metadata_does_not_count_are_read(tmp_path, storage):
+    """As a recorder leaves it that writes metadata.yaml at its start and is killed."""
+    messages = write_messages(tmp_path / "bag", storage)
+    metadata = yaml.safe_load((tmp_path / "bag" / "metadata.yaml").read_text())
+    metadata["rosbag2_bagfile_information"] |= {"message_count": 0, "topics_with_message_count": []}
+    (tmp_path / "bag" / "metadata.yaml").write_text(yaml.safe_dump(metadata))
+    read, (line,) = read_all(tmp_path / "bag")
+    assert read == messages
+    assert "metadata.yaml counts 0 messages" in line and "40 messages" in line
 
 
 @pytest.mark.parametrize("storage", STORAGES)

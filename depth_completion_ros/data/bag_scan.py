@@ -66,7 +66,7 @@ class ScannedBag:
 
     def __init__(self, path: Path):
         self._stack = ExitStack()
-        files, self.problems = _storage_files(path) if path.is_dir() else ([path], [])
+        files, self.problems, announced = _storage_files(path) if path.is_dir() else ([path], [], None)
         scans = []
         try:
             for file in files:
@@ -80,6 +80,8 @@ class ScannedBag:
         self.problems += [scan.problem for scan in scans if scan.problem]
         self._found = [(place, scan) for scan in scans for place in scan.places if place.channel in scan.channels]
         self._found.sort(key=lambda found: found[0].log_ns)
+        if announced not in (None, len(self._found)):
+            self.problems.append(f"metadata.yaml counts {announced} messages")
         self.topics: dict[str, Topic] = {}
         for scan in scans:
             for number, channel in scan.channels.items():
@@ -365,8 +367,9 @@ def is_latched(qos: str) -> bool:
         return False
 
 
-def _storage_files(folder: Path) -> tuple[list[Path], list[str]]:
-    """The storage files of a recording's folder, those in its metadata.yaml where there is one, and what is amiss."""
+def _storage_files(folder: Path) -> tuple[list[Path], list[str], int | None]:
+    """The storage files of a recording's folder, those in its metadata.yaml where there is one; what is amiss; and how
+    many messages its metadata.yaml counts."""
     there = [
         file
         for file in folder.iterdir()
@@ -376,16 +379,16 @@ def _storage_files(folder: Path) -> tuple[list[Path], list[str]]:
     there.sort(key=lambda file: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", file.name)])
     metadata = folder / "metadata.yaml"
     if not metadata.exists():
-        return there, ["metadata.yaml is missing"]
+        return there, ["metadata.yaml is missing"], None
     try:
         information = yaml.safe_load(metadata.read_text())["rosbag2_bagfile_information"]
         listed = [folder / Path(name).name for name in information["relative_file_paths"]]
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
-        return there, ["metadata.yaml cannot be read"]
+        return there, ["metadata.yaml cannot be read"], None
     problems = [f"{file.name} is missing" for file in listed if not file.exists()]
     if not information.get("storage_identifier"):
         problems.append("storage_identifier in metadata.yaml is empty")
-    return [file for file in listed if file.exists()], problems
+    return [file for file in listed if file.exists()], problems, information.get("message_count")
 
 
 def _beside(file: Path, suffix: str) -> Path:

@@ -165,7 +165,11 @@ class _WholeBag:
         if unfinished := [storage.path.name for storage in storages if not is_finished(storage.path)]:
             self.close()
             raise ValueError(f"{', '.join(unfinished)} was not written to its end")
-        if self._reader.message_count and not all(getattr(storage, "chunks", True) for storage in storages):
+        held = sum(storage.metadata.message_count for storage in storages)
+        if held != self._reader.message_count:  # a recorder that was killed has counted none yet
+            self.close()
+            raise ValueError(f"metadata.yaml counts {self._reader.message_count} messages, its files hold {held}")
+        if held and not all(getattr(storage, "chunks", True) for storage in storages):
             self.close()
             raise _UnindexedError
         self.topics = {
