@@ -10,6 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
+pytest.importorskip("rosbags.rosbag2", reason="bags need rosbags: pip install rosbags")
+
 import yaml
 from frame_sets import edit_meta, write_set
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="needs rclpy: install the extra `ros` or source a ROS installation")
+pytest.importorskip("rosbags.rosbag2", reason="bags need rosbags: pip install rosbags")
 
 from frame_sets import edit_meta, write_set
 from shared_memory import held_by, left_behind, present
