@@ -2,7 +2,10 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 # Not the option `pythonpath`: the pytest of ROS 2 Humble does not know it.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -12,3 +15,19 @@ from depth_completion_ros.node.environment import prepare_ros_environment
 prepare_ros_environment()
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A home directory of this run: networks that you have trained change no test, and nothing is left in yours."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        for name in (
+            "XDG_CACHE_HOME",
+            "ROS_HOME",
+            "ROS_LOG_DIR",
+            "DEPTH_COMPLETION_MODELS",
+            "DEPTH_COMPLETION_ENGINES",
+        ):
+            patch.delenv(name, raising=False)
+        yield
