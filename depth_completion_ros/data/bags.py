@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 from collections import deque
@@ -359,9 +360,9 @@ def camera_info_topic(image_topic: str) -> str:
 
 def _ros1_bag(path: Path) -> Path | None:
     """The bag of ROS 1 that this file is or that this folder holds, if there is one."""
-    files = sorted(path.glob("*.bag")) if path.is_dir() else [path]
+    files = sorted(path.glob("*.bag")) if path.is_dir() and not (path / "metadata.yaml").exists() else [path]
     for file in files:
-        with file.open("rb") as content:
+        with contextlib.suppress(OSError), file.open("rb") as content:
             if content.read(len(_ROS1_MAGIC)) == _ROS1_MAGIC:
                 return file
     return None
