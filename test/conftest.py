@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Not the option `pythonpath`: the pytest of ROS 2 Humble does not know it.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -15,6 +16,11 @@ from depth_completion_ros.node.environment import prepare_ros_environment
 prepare_ros_environment()
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)
+
+# The same examples in every run and on every machine, however slow.
+slow = [HealthCheck.too_slow]
+settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=60, suppress_health_check=slow)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session", autouse=True)

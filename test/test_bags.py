@@ -23,7 +23,7 @@ pytest.importorskip("rosbags.rosbag2", reason="bags need rosbags: pip install ro
 
 import yaml
 from frame_sets import edit_meta, write_set
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
@@ -359,7 +359,6 @@ def test_a_recording_that_ended_badly_is_read_as_far_as_it_is_whole(written, tmp
         assert all((text in line) == (metadata == kind) for kind, text in words.items())
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
 @given(share=st.floats(0, 1), zeros=st.floats(0, 0.99))
 def test_no_message_of_a_cut_file_is_made_up(written, share, zeros):
     """Cut anywhere, and a part of what is missing filled with zeros, as a power cut leaves a file."""
