@@ -9,7 +9,7 @@ import argparse
 import sys
 from importlib import import_module
 
-from .errors import ConfigurationError, InputError
+from .errors import ConfigurationError, InputError, in_options
 from .memory import keep_freed_memory
 
 COMMANDS = {
@@ -44,13 +44,20 @@ def main(arguments: list[str] | None = None) -> int:
         print(_overview(), file=sys.stdout if asked and arguments else sys.stderr)
         return 0 if asked and arguments else 2
     module_name, summary = COMMANDS[name]
-    module = import_module(f".{module_name}", __package__)
+    try:
+        module = import_module(f".{module_name}", __package__)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "rosbags":
+            raise
+        print(f"depth-completion {name} needs the Python package rosbags: pip install rosbags", file=sys.stderr)
+        return 1
     parser = argparse.ArgumentParser(prog=f"depth-completion {name}", description=f"{summary[0].upper()}{summary[1:]}.")
     module.configure(parser)
     try:
         return module.run(parser.parse_args(arguments[len(name.split()) :]))
     except (ConfigurationError, InputError) as error:
-        print(f"depth-completion {name}: {error}", file=sys.stderr)
+        told = in_options(error) if name in ("complete", "evaluate") else error
+        print(f"depth-completion {name}: {told}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

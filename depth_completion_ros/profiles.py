@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,14 @@ class Profile:
         """Standard deviation [m] of a measurement at ``depth`` [m]; same shape, float32."""
         constant, linear, quadratic = (np.float32(value) for value in self.noise)
         return (quadratic * depth + linear) * depth + constant
+
+    def within(self, min_range: float | None, max_range: float | None) -> Profile:
+        """The same sensor with another range [m]; None keeps the profile's. Raises ConfigurationError."""
+        return replace(
+            self,
+            min_range=self.min_range if min_range is None else min_range,
+            max_range=self.max_range if max_range is None else max_range,
+        )
 
     @classmethod
     def from_parameters(cls, parameters: dict[str, Any]) -> Profile:

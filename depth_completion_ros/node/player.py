@@ -21,8 +21,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rosgraph_msgs.msg import Clock
 
-from ..data.bags import BagMessage
-from ..data.messages import has_header, stamp_of
+from ..data.messages import BagMessage, has_header, stamp_of
 from ..data.playback import Recording
 from ..errors import ConfigurationError
 from .message_types import message_class
