@@ -72,11 +72,13 @@ class RosGraph:
     lets a minute pass before it calls an input silent: the time a test spends on other things is no fault of its own.
     """
 
-    def __init__(self, parameters: dict[str, Any] | None = None, listen: tuple[tuple[type, str], ...] = ()):
+    def __init__(
+        self, parameters: dict[str, Any] | None = None, listen: tuple[tuple[type, str], ...] = (), namespace: str = ""
+    ):
         self.context = Context()
         rclpy.init(context=self.context)
         overrides = [Parameter(name, value=value) for name, value in (DEFAULTS | (parameters or {})).items()]
-        self.node = CompletionNode(context=self.context, parameter_overrides=overrides)
+        self.node = CompletionNode(context=self.context, parameter_overrides=overrides, namespace=namespace)
         self.peer = Node("peer", context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)

@@ -70,7 +70,7 @@ class Outputs:
 
     def destroy(self) -> None:
         for publisher in self._publishers.values():
-            self._node.destroy_publisher(publisher)
+            self._node.destroy_lifecycle_publisher(publisher)  # the node would keep one that is only destroyed
 
     def _listened(self, topic: str) -> bool:
         return self._publishers[topic].get_subscription_count() > 0
