@@ -241,6 +241,21 @@ def _projected(points: np.ndarray, intrinsics: Intrinsics | None, depth_to_rgb: 
     return project_points(moved(points, depth_to_rgb), intrinsics)
 
 
+def frames_of(path: str | Path, topics: dict[str, str]) -> dict[str, str]:
+    """The frames of a bag's first colour image and cloud: "rgb" and "points", as far as it holds such.
+
+    topics: "rgb_topic" and "points_topic". Raises InputError, cause "bag".
+    """
+    with BagReader(path) as bag:
+        frames = {}
+        for role, transports in {"rgb": ("", "/compressed"), "points": ("",)}.items():
+            names = {"/" + topics[f"{role}_topic"].lstrip("/") + transport for transport in transports}
+            for message in bag.messages(names & bag.topics.keys()):
+                frames[role] = bag.deserialize(message).header.frame_id.lstrip("/")
+                break
+    return frames
+
+
 def camera_info_topic(image_topic: str) -> str:
     """The camera_info beside an image topic."""
     namespace, _, _ = ("/" + image_topic.lstrip("/")).rpartition("/")

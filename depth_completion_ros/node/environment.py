@@ -1,7 +1,8 @@
-"""The environment variables that ROS reads once, when rclpy starts."""
+"""What a ROS process is started with: its arguments, its parent, and the variables that rclpy reads once at start."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -11,6 +12,24 @@ from ..resources import share_directory
 
 # Kilted and later read the first name, Jazzy and Humble only the second.
 DDS_PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+_PARENT = os.getppid()  # as early as can be: it may end while the rest is imported
+
+
+def add_process_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--exit-with-parent`` and ``--ros-args``, the last one: it takes all that follows."""
+    parser.add_argument(
+        "--exit-with-parent",
+        action="store_true",
+        help="end when the process that started this one has ended, as ros2 launch leaves its own behind on SIGTERM",
+    )
+    parser.add_argument(
+        "--ros-args", dest="ros_arguments", nargs=argparse.REMAINDER, default=[], help="as of every ROS executable"
+    )
+
+
+def parent_has_ended() -> bool:
+    """Whether the process that started this one is gone, however it ended."""
+    return os.getppid() != _PARENT
 
 
 def dds_profile_file() -> Path:
