@@ -132,19 +132,20 @@ def test_compressed_transports(graph):
 
 
 def test_camera_info_and_points_go_with_the_depth(graph):
-    """Each point lies where the depth of its pixel says, with the colour of its pixel."""
+    """Each point lies where the depth of its pixel says, with the colour and the confidence of its pixel."""
     ros = graph(listen=((PointCloud2, "/depth_completion/points"), (CameraInfo, "/depth_completion/camera_info")))
     ros.publish("rgb/camera_info", camera_info(160, 120, 130.0))
     ros.spin(lambda: False, 0.2)
     stamp = ros.send_pair()
     cloud = ros.output(stamp, "/depth_completion/points")
     assert ros.output(stamp, "/depth_completion/camera_info").k[0] == 130.0
-    assert [field.name for field in cloud.fields] == ["x", "y", "z", "rgb"]
-    values = np.frombuffer(cloud.data, np.float32).reshape(cloud.height, cloud.width, 4)
-    expected = DepthCompleter("kinect", "classical").complete(scene_frame()).depth
-    points = back_project(expected, Intrinsics(130.0, 130.0, 79.5, 59.5, 160, 120))
+    assert [field.name for field in cloud.fields] == ["x", "y", "z", "rgb", "confidence"]
+    values = np.frombuffer(cloud.data, np.float32).reshape(cloud.height, cloud.width, 5)
+    expected = DepthCompleter("kinect", "classical").complete(scene_frame())
+    points = back_project(expected.depth, Intrinsics(130.0, 130.0, 79.5, 59.5, 160, 120))
     np.testing.assert_allclose(values[..., :3].reshape(-1, 3), points, rtol=1e-5, atol=1e-5)
-    packed = np.frombuffer(cloud.data, np.uint32).reshape(cloud.height, cloud.width, 4)[..., 3]
+    assert_same(values[..., 4], expected.confidence)
+    packed = np.frombuffer(cloud.data, np.uint32).reshape(cloud.height, cloud.width, 5)[..., 3]
     rgb = scene()[0].astype(np.uint32)
     np.testing.assert_array_equal(packed & 0xFFFFFF, rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2])
 

@@ -21,15 +21,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the node with a profile's parameters and a camera's topics; later ROS arguments override them."""
+    """Run the node with a profile's parameters and a camera's topics; ROS arguments override them."""
+    return _spin(ros_arguments(args), args.exit_with_parent)
+
+
+def ros_arguments(args: argparse.Namespace) -> list[str]:
+    """What the node is started with."""
     chosen = camera(args.camera, args.camera_name) if args.camera else None
     profile = args.profile or (chosen.profile if chosen is not None else "kinect")
     arguments = ["--ros-args", "--params-file", str(profile_file(profile))]
     if chosen is not None:
         arguments += [text for name, value in chosen.parameters.items() for text in ("-p", f"{name}:={value}")]
-    # Of two rules for one topic the first holds.
+    # Of two rules for one topic the first holds, of two values of one parameter the last.
     rules = [text for own, topic in remappings(resolved_topics({}, chosen)) for text in ("-r", f"{own}:={topic}")]
-    return _spin([*arguments, *args.ros_arguments, *rules], args.exit_with_parent)
+    return [*arguments, *args.ros_arguments, *rules]
 
 
 def main() -> int:
@@ -41,7 +46,7 @@ def main() -> int:
     return _spin([*others, "--ros-args", *args.ros_arguments], args.exit_with_parent)
 
 
-def _spin(ros_arguments: list[str], exit_with_parent: bool) -> int:
+def _spin(arguments: list[str], exit_with_parent: bool) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):  # until rclpy takes them over
         signal.signal(number, lambda *_: sys.exit(0))
     prepare_ros_environment()
@@ -49,7 +54,7 @@ def _spin(ros_arguments: list[str], exit_with_parent: bool) -> int:
     from .process import spin
 
     try:
-        spin(CompletionNode, ros_arguments, exit_with_parent)
+        spin(CompletionNode, arguments, exit_with_parent)
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         return 1
