@@ -26,7 +26,7 @@ from .resources import PACKAGE, share_directory
 
 NODE_NAME = "depth_completion"
 _LEVELS = ("debug", "info", "warn", "error", "fatal")
-_WITH_PARENT = "--exit-with-parent"
+_WITH_LAUNCH = ["--exit-with", str(os.getpid())]
 
 # Name, default and description of what every launch file takes.
 _ARGUMENTS = (
@@ -151,7 +151,7 @@ def _start(
             name=NODE_NAME,
             namespace=namespace,
             output="screen",
-            arguments=[_WITH_PARENT],
+            arguments=_WITH_LAUNCH,
             parameters=[
                 str(profile_file(profile)),
                 *_for_all_nodes(chosen.parameters if chosen is not None else {}),
@@ -276,7 +276,7 @@ def _player(bag: str, namespace: str, topics: dict[str, str], options: list[str]
         name="bag_player",
         namespace=namespace,
         output="screen",
-        arguments=["bag", "play", bag, "--raw", *options, _WITH_PARENT],
+        arguments=["bag", "play", bag, "--raw", *options, *_WITH_LAUNCH],
         parameters=[{"use_sim_time": False}],  # it is the clock
         remappings=[(f"/{topic}", topic) for topic in topics.values() if not topic.startswith("/")],
     )

@@ -216,7 +216,7 @@ def test_live_it_starts_the_node_alone_with_the_profile(launch, sensor):
     assert next(iter(node.parameter_files)) == str(profile_file(sensor))
     assert node.own_parameters == {}
     assert node.remappings == {"__node": "depth_completion", "__ns": "/"}
-    assert "depth_completion:=info" in node.arguments and "--exit-with-parent" in node.arguments
+    assert "depth_completion:=info" in node.arguments and "--exit-with" in node.arguments
     assert node.resolved("use_sim_time") is False
 
 
@@ -251,7 +251,7 @@ def test_a_bag_is_played_decoded_on_its_own_clock(launch, bag):
     started = launch("tof", f"bag:={bag}")
     assert set(started) == {"completion_node", "depth-completion"}
     player = started["depth-completion"]
-    assert player.arguments[:5] == ["bag", "play", str(bag), "--raw", "--exit-with-parent"]
+    assert player.arguments[:5] == ["bag", "play", str(bag), "--raw", "--exit-with"]
     assert started["completion_node"].resolved("use_sim_time") is True
     assert player.resolved("use_sim_time") is False
 

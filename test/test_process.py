@@ -80,41 +80,22 @@ def test_a_signal_while_it_starts_ends_it_too(tmp_path, delay):
     assert "Traceback" not in log.read_text() and "terminate called" not in log.read_text()
 
 
-# Starts what follows as its child, writes the child's number down and waits to be killed.
-PARENT = """
-import subprocess, sys, time
-child = subprocess.Popen(sys.argv[2:])
-with open(sys.argv[1], "w") as file:
-    print(child.pid, file=file)
-time.sleep(300)
-"""
-
-
 @pytest.mark.parametrize("delay", [0.0, 3.0])
-def test_it_ends_with_its_parent_where_it_is_told_to(tmp_path, delay):
-    """As ros2 launch ends on SIGTERM: without a word to its children. Also while they still start."""
-    number, log = tmp_path / "number", tmp_path / "log"
-    command = [sys.executable, "-c", PARENT, str(number), *NODE, "--exit-with-parent"]
-    with open(log, "w") as output:
-        parent = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+def test_it_ends_with_the_process_it_is_told_to(tmp_path, delay):
+    """As ros2 launch ends on SIGTERM: without a word to what it has started. Also while that still starts."""
+    log = tmp_path / "log"
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
+    process = started("--exit-with", str(other.pid), log=log)
     try:
-        assert waited_for(lambda: number.exists() and number.read_text().endswith("\n"))
-        child = int(number.read_text())
         time.sleep(delay)
+        assert process.poll() is None
+        other.kill()  # nobody waits for it yet: a zombie has ended too
+        assert process.wait(60) == 0
     finally:
-        parent.kill()
-        parent.wait()
-    try:
-        assert waited_for(lambda: not Path(f"/proc/{child}").exists() or zombie(child), 60), log.read_text()
-    finally:
-        if Path(f"/proc/{child}").exists() and not zombie(child):
-            os.kill(child, signal.SIGKILL)
+        for each in (other, process):
+            each.kill()
+            each.wait()
     assert "Traceback" not in log.read_text()
-
-
-def zombie(number: int) -> bool:
-    """Ended, but whoever has adopted it has not looked."""
-    return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 @pytest.mark.parametrize(

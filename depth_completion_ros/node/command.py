@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the node with a profile's parameters and a camera's topics; ROS arguments override them."""
-    return _spin(ros_arguments(args), args.exit_with_parent)
+    return _spin(ros_arguments(args), args.exit_with)
 
 
 def ros_arguments(args: argparse.Namespace) -> list[str]:
@@ -43,10 +43,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="completion_node", add_help=False)
     add_process_arguments(parser)
     args, others = parser.parse_known_args()
-    return _spin([*others, "--ros-args", *args.ros_arguments], args.exit_with_parent)
+    return _spin([*others, "--ros-args", *args.ros_arguments], args.exit_with)
 
 
-def _spin(arguments: list[str], exit_with_parent: bool) -> int:
+def _spin(arguments: list[str], exit_with: int | None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):  # until rclpy takes them over
         signal.signal(number, lambda *_: sys.exit(0))
     prepare_ros_environment()
@@ -54,7 +54,7 @@ def _spin(arguments: list[str], exit_with_parent: bool) -> int:
     from .process import spin
 
     try:
-        spin(CompletionNode, arguments, exit_with_parent)
+        spin(CompletionNode, arguments, exit_with)
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         return 1

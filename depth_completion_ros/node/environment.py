@@ -12,24 +12,28 @@ from ..resources import share_directory
 
 # Kilted and later read the first name, Jazzy and Humble only the second.
 DDS_PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
-_PARENT = os.getppid()  # as early as can be: it may end while the rest is imported
 
 
 def add_process_arguments(parser: argparse.ArgumentParser) -> None:
-    """``--exit-with-parent`` and ``--ros-args``, the last one: it takes all that follows."""
+    """``--exit-with`` and ``--ros-args``, the last one: it takes all that follows."""
     parser.add_argument(
-        "--exit-with-parent",
-        action="store_true",
-        help="end when the process that started this one has ended, as ros2 launch leaves its own behind on SIGTERM",
+        "--exit-with",
+        type=int,
+        metavar="PID",
+        help="end when this process has ended: ros2 launch leaves its children behind on SIGTERM",
     )
     parser.add_argument(
         "--ros-args", dest="ros_arguments", nargs=argparse.REMAINDER, default=[], help="as of every ROS executable"
     )
 
 
-def parent_has_ended() -> bool:
-    """Whether the process that started this one is gone, however it ended."""
-    return os.getppid() != _PARENT
+def has_ended(process: int) -> bool:
+    """Whether the process of this number is gone, or dead and only not yet seen to by its parent."""
+    try:
+        with open(f"/proc/{process}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 def dds_profile_file() -> Path:

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     ros_arguments = ["--ros-args", *args.ros_arguments]
     names = PlayOptions.__dataclass_fields__
     options, outcome = PlayOptions(**{name: getattr(args, name) for name in names}), PlayOutcome()
-    spin(lambda: PlayerNode(options, outcome), ros_arguments, args.exit_with_parent)
+    spin(lambda: PlayerNode(options, outcome), ros_arguments, args.exit_with)
     if outcome.error is not None:
         raise outcome.error
     print(f"published {outcome.published} messages in {outcome.seconds:.2f} s, {outcome.late} of them late")
