@@ -108,6 +108,7 @@ class RosGraph:
         depth: Image | None = None,
         depth_topic: str = "depth_registered/image_rect",
         offset_ns: int = 0,
+        prefix: str = "",
     ) -> int:
         """Publish the pair (by default of ``scene``) with the next stamp; returns it."""
         self._stamp += PERIOD_NS
@@ -115,9 +116,9 @@ class RosGraph:
             colours, millimetres = scene()
             rgb = rgb or image_message(colours, "rgb8", 0)
             depth = depth or image_message(millimetres, "16UC1", 0)
-        self.publish("rgb/image_rect_color", stamped(rgb, self._stamp, rgb.header.frame_id or FRAME_ID))
+        self.publish(f"{prefix}rgb/image_rect_color", stamped(rgb, self._stamp, rgb.header.frame_id or FRAME_ID))
         depth_frame = depth.header.frame_id or FRAME_ID
-        self.publish(depth_topic, stamped(depth, self._stamp + offset_ns, depth_frame))
+        self.publish(f"{prefix}{depth_topic}", stamped(depth, self._stamp + offset_ns, depth_frame))
         return self._stamp
 
     def spin(self, until: Callable[[], Any], timeout: float = 10.0) -> bool:

@@ -12,6 +12,8 @@ import pytest
 pytest.importorskip("rclpy", reason="needs rclpy: install the extra `ros` or source a ROS installation")
 
 import cv2
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.parameter import Parameter
 from ros_graph import (
     FRAME_ID,
@@ -23,6 +25,7 @@ from ros_graph import (
     scene,
     stamped,
 )
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 
 from depth_completion_ros import DepthCompleter, Intrinsics, RgbdFrame
@@ -236,6 +239,42 @@ def test_message_filters_pairs_too(graph):
     for _ in range(3):
         ros.completed_pair()
     assert ros.problems() == {}
+
+
+def test_the_log_says_what_is_done_once_and_at_each_change(graph, capfd):
+    ros = graph(namespace="/front")
+    ros.listen(Image, "/front/depth_completion/depth")
+    log = capfd.readouterr().err
+    assert "/front/rgb/image_rect_color" in log and "/front/depth_completion/depth" in log
+
+    def complete(times: int) -> str:
+        for _ in range(times):
+            before = ros.node.statistics.counts()["frames_out"]
+            stamp = ros.send_pair(prefix="/front/")
+            ros.output(stamp, "/front/depth_completion/depth")
+            assert ros.spin(lambda before=before: ros.node.statistics.counts()["frames_out"] > before)
+        return capfd.readouterr().err
+
+    assert complete(3).count("completing 160x120 pixels from depth of 160x120 with guided (engine classical)") == 1
+    assert complete(2) == ""
+    ros.node.set_parameters([Parameter("model", value="nearest")])
+    assert ros.spin(lambda: ros.node._worker.loader.state == "ready")
+    assert complete(3).count("with nearest (engine classical)") == 1
+
+
+def test_a_recording_that_has_ended_is_said_once_and_no_fault(graph, capfd):
+    ros = graph({"use_sim_time": True, "watchdog.timeout": 0.2})
+    clock = ros.peer.create_publisher(Clock, "/clock", 10)
+    assert ros.spin(lambda: clock.get_subscription_count() > 0)
+    clock.publish(Clock(clock=Time(sec=5)))
+    assert ros.spin(lambda: ros.node.get_clock().now().nanoseconds > 0)
+    ros.peer.destroy_publisher(clock)
+    assert ros.spin(lambda: ros.node.count_publishers("/clock") == 0)
+    before = ros.problems()
+    for _ in range(3):
+        status, _ = ros.diagnostics()
+    assert capfd.readouterr().err.count("the recording or simulation has ended") == 1
+    assert ros.problems() == before and status.level == DiagnosticStatus.OK
 
 
 def test_lifecycle_goes_all_the_way_round(graph):

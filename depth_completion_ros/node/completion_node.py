@@ -35,6 +35,7 @@ class CompletionNode(LifecycleNode):
         self._outputs: Outputs | None = None
         self._transforms: TfTransforms | None = None
         self._inputs: Inputs | None = None
+        self._ended = False
         # Steady time: diagnostics go on while simulated time stands still.
         self._timer = self.create_timer(1.0, self._each_second, clock=Clock(clock_type=ClockType.STEADY_TIME))
         if self.parameters["autostart"]:
@@ -69,7 +70,12 @@ class CompletionNode(LifecycleNode):
             builder = FrameBuilder(self.parameters, self.statistics, self._transforms)
             clock = self.get_clock()
             self._worker = Worker(
-                self.parameters, self.statistics, builder, self._outputs, lambda: clock.now().nanoseconds
+                self.parameters,
+                self.statistics,
+                builder,
+                self._outputs,
+                lambda: clock.now().nanoseconds,
+                self.get_logger().info,
             )
         except Exception as error:  # of which rclpy says nothing
             return self._failed("configure", error)
@@ -81,6 +87,8 @@ class CompletionNode(LifecycleNode):
             self._inputs = Inputs(self, self.parameters, self.statistics, self._deliver)
         except Exception as error:
             return self._failed("activate", error)
+        topics = ", ".join(self._inputs.topics())
+        self.get_logger().info(f"listening to {topics}; publishing {self.get_fully_qualified_name()}/depth and others")
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -136,8 +144,19 @@ class CompletionNode(LifecycleNode):
             self._worker.request_engine()
         return SetParametersResult(successful=problem is None, reason=problem or "")
 
+    def _recording_has_ended(self) -> bool:
+        """Whether /clock is there no more: then silence is no fault, and one line says so."""
+        simulated = self.get_parameter("use_sim_time").value and self.get_clock().now().nanoseconds > 0
+        ended = bool(simulated) and self.count_publishers("/clock") == 0
+        if ended and not self._ended:
+            self.get_logger().info("/clock has gone: the recording or simulation has ended; waiting for another")
+        self._ended = ended
+        return ended
+
     def _each_second(self) -> None:
         silent = self._inputs.silent() if self._inputs is not None else {}
+        if silent and self._recording_has_ended():
+            silent = {}
         for cause, line in silent.items():
             self.statistics.report(cause, line)
         worker = self._worker if self._inputs is not None else None

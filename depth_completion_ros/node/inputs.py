@@ -81,6 +81,10 @@ class Inputs:
         for one in self._inputs.values():
             self._node.destroy_subscription(one.subscription)
 
+    def topics(self) -> list[str]:
+        """The full names of all that is subscribed to."""
+        return [one.topic for one in self._inputs.values()]
+
     def silent(self) -> dict[str, str]:
         """What keeps pairs from coming: by its cause, a line that names it and the mend. Called once a second."""
         timeout, now = self._parameters["watchdog.timeout"], time.monotonic()
