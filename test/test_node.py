@@ -239,6 +239,12 @@ def test_message_filters_pairs_too(graph):
     for _ in range(3):
         ros.completed_pair()
     assert ros.problems() == {}
+    late_ns = 30_000_000
+    ros.send_pair(offset_ns=late_ns)  # beyond the slop of 20 ms
+    assert ros.spin(lambda: ros.node.statistics.counts()["depth"] == 4)
+    ros.node.set_parameters([Parameter("sync.slop", value=0.032)])
+    ros.completed_pair(offset_ns=late_ns)
+    assert ros.node.statistics.counts()["pairs"] == 4
 
 
 def test_the_log_says_what_is_done_once_and_at_each_change(graph, capfd):
