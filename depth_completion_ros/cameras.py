@@ -24,6 +24,9 @@ TOPICS = {
     "points_topic": "points",
 }
 
+# What an entry of a file for cameras.launch.py may say.
+ENTRY_KEYS = ("camera", "camera_name", "profile", "engine", "model", *TOPICS, "params_file", "threads")
+
 
 @dataclass(frozen=True)
 class Camera:
@@ -83,6 +86,25 @@ def resolved_topics(given: dict[str, str], chosen: Camera | None) -> dict[str, s
 def remappings(topics: dict[str, str]) -> list[tuple[str, str]]:
     """What the node is to be told: (its own name, the topic), where they differ."""
     return [(own, topics[name]) for name, own in TOPICS.items() if topics[name] != own]
+
+
+def read_entries(config: str) -> dict[str, dict[str, str]]:
+    """The entries of a file for cameras.launch.py, by namespace. Raises ConfigurationError, saying what is wrong."""
+    if not config:
+        raise ConfigurationError("config:= is missing: give a YAML file with an entry for each camera")
+    try:
+        entries = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigurationError(f"config:={config} cannot be read: {error}") from error
+    if not (isinstance(entries, dict) and entries and all(isinstance(entry, dict) for entry in entries.values())):
+        raise ConfigurationError(f"config:={config} must hold for each namespace what its node is to be given")
+    for name, entry in entries.items():
+        for key in entry:
+            if key not in ENTRY_KEYS:
+                raise ConfigurationError(
+                    f"config:={config}: {name} has an unknown key {key!r}: choose of {', '.join(ENTRY_KEYS)}"
+                )
+    return {str(name): {key: str(value) for key, value in entry.items()} for name, entry in entries.items()}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

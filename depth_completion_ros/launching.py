@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch import Action, LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable
@@ -16,7 +15,17 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import Parameter
 from launch_ros.utilities import make_namespace_absolute, prefix_namespace
 
-from .cameras import DEFAULT_FRAME, TOPICS, Camera, camera, camera_names, remappings, resolved_topics
+from .cameras import (
+    DEFAULT_FRAME,
+    ENTRY_KEYS,
+    TOPICS,
+    Camera,
+    camera,
+    camera_names,
+    read_entries,
+    remappings,
+    resolved_topics,
+)
 from .displays import write_displays
 from .engines import ENGINES, check_model
 from .errors import ConfigurationError
@@ -42,8 +51,6 @@ _ARGUMENTS = (
     ("log_level", "info", f"Of the node: {', '.join(_LEVELS)}"),
     ("rviz", "false", "Show images and clouds in rviz2: true, false"),
 )
-# What one entry of a file for cameras.launch.py may say, beside "threads".
-_ENTRY_KEYS = ("camera", "camera_name", "profile", "engine", "model", *TOPICS, "params_file", "threads")
 
 
 def sensor_launch(profile: str) -> LaunchDescription:
@@ -83,27 +90,8 @@ def cameras_launch() -> LaunchDescription:
         return actions
 
     shared = [argument for argument in _ARGUMENTS if argument[0] in ("namespace", "use_sim_time", "log_level")]
-    config = ("config", "", f"YAML file: for each namespace any of {', '.join(_ENTRY_KEYS)}")
+    config = ("config", "", f"YAML file: for each namespace any of {', '.join(ENTRY_KEYS)}")
     return _launch([*shared, config], start)
-
-
-def read_entries(config: str) -> dict[str, dict[str, str]]:
-    """The entries of a file for cameras.launch.py. Raises ConfigurationError, saying what is wrong."""
-    if not config:
-        raise ConfigurationError("config:= is missing: give a YAML file with an entry for each camera")
-    try:
-        entries = yaml.safe_load(Path(config).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigurationError(f"config:={config} cannot be read: {error}") from error
-    if not (isinstance(entries, dict) and entries and all(isinstance(entry, dict) for entry in entries.values())):
-        raise ConfigurationError(f"config:={config} must hold for each namespace what its node is to be given")
-    for name, entry in entries.items():
-        for key in entry:
-            if key not in _ENTRY_KEYS:
-                raise ConfigurationError(
-                    f"config:={config}: {name} has an unknown key {key!r}: choose of {', '.join(_ENTRY_KEYS)}"
-                )
-    return {str(name): {key: str(value) for key, value in entry.items()} for name, entry in entries.items()}
 
 
 def _launch(

@@ -13,6 +13,7 @@ from depth_completion_ros.cameras import (
     camera,
     camera_names,
     markdown_table,
+    read_entries,
     remappings,
     resolved_topics,
 )
@@ -81,6 +82,33 @@ def test_what_is_given_goes_before_the_camera_and_the_camera_before_the_nodes_ow
 def test_an_unknown_camera_is_refused_with_the_list():
     with pytest.raises(ConfigurationError, match="realsense, orbbec"):
         camera("webcam")
+
+
+def test_a_robots_cameras_are_read_as_launch_arguments(tmp_path):
+    path = tmp_path / "my_cameras.yaml"
+    path.write_text("front: {camera: realsense, threads: 2}\nrear: {}\n")
+    assert read_entries(str(path)) == {"front": {"camera": "realsense", "threads": "2"}, "rear": {}}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", "must hold"),
+        ("front: zed", "must hold"),
+        ("[zed]", "must hold"),
+        ("front: {camra: zed}", "front has an unknown key 'camra'"),
+        ("a: [", "cannot be read"),
+        (None, "cannot be read"),
+    ],
+)
+def test_what_is_wrong_with_a_robots_cameras_is_said(tmp_path, content, words):
+    path = tmp_path / "my_cameras.yaml"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ConfigurationError, match=words):
+        read_entries(str(path))
+    with pytest.raises(ConfigurationError, match="config:= is missing"):
+        read_entries("")
 
 
 def test_the_readme_shows_the_table(capsys):

@@ -366,23 +366,6 @@ def test_each_camera_of_a_robot_gets_a_node_and_its_share_of_the_cores(launch, t
 
 
 @pytest.mark.ros
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ("", "must hold"),
-        ("front: realsense", "must hold"),
-        ("front: {camra: zed}", "camra"),
-        ("a: [", "cannot be read"),
-    ],
-)
-def test_what_is_wrong_with_a_file_of_cameras_is_said(launch, tmp_path, content, words):
-    config = tmp_path / "my_cameras.yaml"
-    config.write_text(content)
-    with pytest.raises(AssertionError, match=words):
-        launch("cameras", f"config:={config}")
-
-
-@pytest.mark.ros
 def test_the_later_parameter_file_wins(launch, bag, tmp_path):
     """Profile, then what belongs to the recording (its extrinsic), then the user's own file."""
     of_bag, of_user = bag / "parameters.yaml", tmp_path / "mine.yaml"
