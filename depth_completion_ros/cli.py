@@ -15,6 +15,7 @@ from .memory import keep_freed_memory
 COMMANDS = {
     "node": ("node.command", "run the completion node (ROS arguments after --ros-args)"),
     "parameters": ("node.parameter_table", "print the node's parameters as a table"),
+    "cameras": ("cameras", "print the camera drivers whose topics are known"),
     "complete": ("files", "complete depth image files or folders"),
     "evaluate": ("evaluation.command", "score completion methods on recorded frames"),
     "bag make": ("data.make_bag", "write a rosbag2 from a folder of frames"),

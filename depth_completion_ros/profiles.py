@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from .cameras import FILE_NAME as CAMERAS
 from .errors import ConfigurationError
 from .resources import share_directory
 
@@ -62,13 +63,13 @@ class Profile:
 
 def profile_names() -> list[str]:
     """Names of the profiles that are installed, sorted."""
-    return sorted(path.stem for path in (share_directory() / "config").glob("*.yaml"))
+    return sorted(path.stem for path in (share_directory() / "config").glob("*.yaml") if path.name != CAMERAS)
 
 
 def profile_file(name: str) -> Path:
     """The ROS parameter file of a profile. Raises ConfigurationError for a name that is not installed."""
     path = share_directory() / "config" / f"{name}.yaml"
-    if not path.is_file():
+    if name not in profile_names():
         raise ConfigurationError(f"no profile {name!r}: choose one of {', '.join(profile_names())}")
     return path
 

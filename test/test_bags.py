@@ -29,6 +29,7 @@ from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
+from depth_completion_ros.cameras import TOPICS
 from depth_completion_ros.cli import main
 from depth_completion_ros.conversion import decode_points, intrinsics_of
 from depth_completion_ros.data.bag_info import summarize
@@ -42,6 +43,7 @@ from depth_completion_ros.data.bags import (
     Storage,
     camera_info_topic,
     depth_encoding,
+    frames_of,
     read_frames,
 )
 from depth_completion_ros.data.folders import read_folder
@@ -693,3 +695,11 @@ def test_the_samples_carry_their_licence():
         if folder.is_dir():
             note = (folder / "LICENSE.md").read_text()
             assert "Licence: " in note and "Source: " in note
+
+
+def test_the_frames_of_a_recording_are_those_of_its_messages():
+    """Under the names the launch files know its topics by; what it does not hold is left out."""
+    samples = Path(__file__).resolve().parent.parent / "samples"
+    assert frames_of(samples / "lidar", TOPICS) == {"rgb": "camera_color_optical_frame", "points": "lidar"}
+    assert frames_of(samples / "kinect", TOPICS) == {"rgb": "camera_color_optical_frame"}
+    assert frames_of(samples / "kinect", TOPICS | {"rgb_topic": "/camera/color/image_raw"}) == {}

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from depth_completion_ros.synchronizer import JUMP_BACK_NS, Synchronizer, best_matching, why_unpaired
+from depth_completion_ros.synchronizer import JUMP_BACK_NS, Pair, Synchronizer, best_matching, why_unpaired
 
 MS = 1_000_000
 S = 1000 * MS
@@ -350,3 +350,40 @@ def test_clocks_hours_apart_are_said_to_differ_without_an_offset_that_would_be_r
 
 def test_one_message_of_each_is_enough_to_say_something():
     assert "0.100 s apart" in why_unpaired([START], [START + 100 * MS], SLOP)
+
+
+# message_filters behind the same interface
+
+
+@pytest.fixture
+def message_filters():
+    pytest.importorskip("message_filters", reason="message_filters comes with ROS; there is no wheel of it")
+    from depth_completion_ros.node.message_filters_synchronizer import MessageFiltersSynchronizer
+
+    return MessageFiltersSynchronizer
+
+
+@pytest.mark.ros
+def test_message_filters_takes_a_changed_slop(message_filters):
+    synchronizer = message_filters(20 * MS, 10)
+    assert synchronizer.add("rgb", 1000 * MS, "a") == [] and synchronizer.add("depth", 1030 * MS, "b") == []
+    synchronizer.slop_ns = 40 * MS
+    assert synchronizer.slop_ns == 40 * MS
+    assert synchronizer.add("rgb", 1031 * MS, "c") == [Pair(1031 * MS, 1030 * MS, "c", "b")]
+
+
+@pytest.mark.ros
+def test_what_message_filters_lets_go_is_counted(message_filters):
+    """Every message is paired, held, or dropped under a cause."""
+    synchronizer = message_filters(20 * MS, 5)
+    pairs = []
+    stamps = [*range(0, 1000, 33), 990, 990, *range(100, 800, 33)]
+    for number, stamp in enumerate(stamps):
+        pairs += synchronizer.add("rgb", (10_000 + stamp) * MS, number)
+        if number % 3 == 0:
+            pairs += synchronizer.add("depth", (10_000 + stamp) * MS, number)
+    given = len(stamps) + len(range(0, len(stamps), 3))
+    dropped = synchronizer.dropped
+    assert given == 2 * len(pairs) + sum(dropped.values()) + synchronizer._held()
+    assert dropped["unpaired"] > 10 and dropped["duplicate_stamp"] >= 1 and synchronizer.jumps == 1
+    assert pairs[-1].rgb_ns > 10_600 * MS, "pairing goes on after the jump"

@@ -17,6 +17,7 @@ from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.rosbag2.storage_mcap import McapWriter
 from rosbags.rosbag2.storage_sqlite3 import Sqlite3Writer
 
+from ..cameras import beside
 from ..conversion import (
     decode_compressed_depth,
     decode_compressed_rgb,
@@ -50,8 +51,6 @@ STORAGES: tuple[Storage, ...] = ("mcap", "sqlite3")
 RGB_TOPIC = "/rgb/image_rect_color"
 DEPTH_TOPIC = "/depth_registered/image_rect"
 POINTS_TOPIC = "/points"
-# What image_transport puts behind the name of an image topic.
-TRANSPORTS = ("compressed", "compressedDepth", "theora", "zstd", "ffmpeg")
 
 # Metadata of version 9 holds QoS as nested YAML, which the readers of Humble do not understand.
 _METADATA_VERSION: Literal[8] = 8
@@ -354,12 +353,24 @@ def _projected(points: np.ndarray, intrinsics: Intrinsics | None, depth_to_rgb: 
     return projected(points, depth_to_rgb, intrinsics)
 
 
+def frames_of(path: str | Path, topics: dict[str, str]) -> dict[str, str]:
+    """The frames of a bag's first colour image and cloud: "rgb" and "points", as far as it holds such.
+
+    topics: "rgb_topic" and "points_topic". Raises InputError, cause "bag".
+    """
+    with BagReader(path) as bag:
+        frames = {}
+        for role, transports in {"rgb": ("", "/compressed"), "points": ("",)}.items():
+            names = {"/" + topics[f"{role}_topic"].lstrip("/") + transport for transport in transports}
+            for message in bag.messages(names & bag.topics.keys()):
+                frames[role] = bag.deserialize(message).header.frame_id.lstrip("/")
+                break
+    return frames
+
+
 def camera_info_topic(image_topic: str) -> str:
     """The camera_info beside an image topic, which may end in the name of a transport."""
-    namespace, _, last = ("/" + image_topic.lstrip("/")).rpartition("/")
-    if last in TRANSPORTS:
-        namespace, _, _ = namespace.rpartition("/")
-    return f"{namespace}/camera_info"
+    return beside("/" + image_topic.lstrip("/"))
 
 
 def _ros1_bag(path: Path) -> Path | None:

@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--protocol", default="raw,sparse5", help=f"of {', '.join(PROTOCOLS)}, with commas (default raw,sparse5)")
     add("--models", default="", help="with commas (default all classical ones and every trained network)")
     add("--profile", help="of the sensor (default told by the name of each set)")
-    add("--depth-unit", type=float, metavar="M", help="metres per count of a bag's depth (default as the encoding says)")
+    add("--depth-unit", type=float, metavar="M", help="of bags: metres per count of depth (default as encoded)")
     add("--min-range", type=float, metavar="M", help="nearer depth counts as missing (default the profile's)")
     add("--max-range", type=float, metavar="M", help="farther depth counts as missing (default the profile's)")
     add("--frames", type=int, default=10, help="of each set, evenly spread (default 10)")

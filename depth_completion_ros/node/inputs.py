@@ -107,6 +107,10 @@ class Inputs:
             for subscription in one.subscriptions:
                 self._node.destroy_subscription(subscription)
 
+    def topics(self) -> list[str]:
+        """The full names of all that is subscribed to."""
+        return [one.wanted.topic for one in self._inputs.values()]
+
     def look(self) -> dict[str, str]:
         """What keeps pairs from coming: by its cause, a line that says why and how to fix it. Called once a second."""
         self._hear_latched()

@@ -29,7 +29,11 @@ _WAIT_S = 0.02  # between looks for the first frame
 
 
 class Worker:
-    """Owns the completer and its thread. now_ns: the node's clock, for the age of frames [ns]."""
+    """Owns the completer and its thread.
+
+    now_ns: the node's clock, for the age of frames [ns]. inform: called with a line at the first frame, and whenever
+    the size of the frames or what completes them changes.
+    """
 
     def __init__(
         self,
@@ -38,6 +42,7 @@ class Worker:
         builder: FrameBuilder,
         outputs: Outputs,
         now_ns: Callable[[], int],
+        inform: Callable[[str], object],
     ):
         self.mailbox: Mailbox[MessagePair] = Mailbox()
         self._parameters = parameters
@@ -45,6 +50,8 @@ class Worker:
         self._builder = builder
         self._outputs = outputs
         self._now_ns = now_ns
+        self._inform = inform
+        self._told = ""
         self._last_failure = -_REOPEN_AFTER_S
         self._frame_size: tuple[int, int] | None = None  # height, width of the last one
         self._completer = DepthCompleter(self._profile(), self._classical())
@@ -88,6 +95,8 @@ class Worker:
     def _process(self, pair: MessagePair) -> None:
         if not self._outputs.wanted():
             self._statistics.drop("no_listener")
+            if not self._told:
+                self._tell("pairs arrive; depth is completed once somebody subscribes to an output")
             return
         age = (self._now_ns() - pair.stamp_ns) * 1e-9
         if 0 < self._parameters["max_age"] < age:
@@ -107,6 +116,10 @@ class Worker:
         published = time.monotonic()
 
         self._statistics.count("frames_out")
+        self._tell(
+            f"completing {_size(frame.rgb)} pixels from depth of {_size(frame.depth)} with {self.engine.model} "
+            f"(engine {self.engine.engine})"
+        )
         for stage, milliseconds in completed.timings_ms.items():
             self._statistics.time(stage, milliseconds)
         for stage, seconds in {
@@ -117,6 +130,12 @@ class Worker:
             "age": (self._now_ns() - pair.stamp_ns) * 1e-9,
         }.items():
             self._statistics.time(stage, seconds * 1e3)
+
+    def _tell(self, line: str) -> None:
+        """Once, until there is something else to tell."""
+        if line != self._told:
+            self._told = line
+            self._inform(line)
 
     def _complete(self, frame: RgbdFrame) -> CompletedDepth:
         self._completer.profile = self._profile()
@@ -180,6 +199,10 @@ class Worker:
 
     def _profile(self) -> Profile:
         return Profile.from_parameters(self._parameters.as_dict())
+
+
+def _size(pixels: np.ndarray) -> str:
+    return f"{pixels.shape[1]}x{pixels.shape[0]}"
 
 
 def _warm_up(completer: DepthCompleter, out: CompletedDepth) -> None:
