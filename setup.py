@@ -11,6 +11,8 @@ def data_files() -> list[tuple[str, list[str]]]:
     files = [
         ("share/ament_index/resource_index/packages", ["resource/depth_completion_ros"]),
         (SHARE, ["package.xml"]),
+        # ros2 run and ros2 launch look there; what a terminal finds, setup.cfg's entry points put into bin.
+        ("lib/depth_completion_ros", ["scripts/completion_node", "scripts/depth-completion"]),
     ]
     for folder in ("launch", "config", "models", "samples"):
         for path in sorted(Path(folder).rglob("*")):

@@ -9,12 +9,13 @@ import argparse
 import sys
 from importlib import import_module
 
-from .errors import ConfigurationError, InputError
+from .errors import ConfigurationError, InputError, in_options
 from .memory import keep_freed_memory
 
 COMMANDS = {
     "node": ("node.command", "run the completion node (ROS arguments after --ros-args)"),
     "parameters": ("node.parameter_table", "print the node's parameters as a table"),
+    "cameras": ("cameras", "print the camera drivers whose topics are known"),
     "complete": ("files", "complete depth image files or folders"),
     "evaluate": ("evaluation.command", "score completion methods on recorded frames"),
     "bag make": ("data.make_bag", "write a rosbag2 from a folder of frames"),
@@ -29,6 +30,7 @@ COMMANDS = {
     "build-engine": ("engines.build_command", "build a network's TensorRT engine ahead of time"),
     "bench engines": ("bench.engines", "time every engine and model side by side"),
     "bench node": ("bench.node", "time the node against a bare relay, process to process"),
+    "bench endurance": ("bench.endurance", "run for an hour while the camera crashes, time jumps and an engine fails"),
     "demo": ("bench.demo", "play a sample recording through the node and report"),
 }
 
@@ -43,13 +45,20 @@ def main(arguments: list[str] | None = None) -> int:
         print(_overview(), file=sys.stdout if asked and arguments else sys.stderr)
         return 0 if asked and arguments else 2
     module_name, summary = COMMANDS[name]
-    module = import_module(f".{module_name}", __package__)
+    try:
+        module = import_module(f".{module_name}", __package__)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "rosbags":
+            raise
+        print(f"depth-completion {name} needs the Python package rosbags: pip install rosbags", file=sys.stderr)
+        return 1
     parser = argparse.ArgumentParser(prog=f"depth-completion {name}", description=f"{summary[0].upper()}{summary[1:]}.")
     module.configure(parser)
     try:
         return module.run(parser.parse_args(arguments[len(name.split()) :]))
     except (ConfigurationError, InputError) as error:
-        print(f"depth-completion {name}: {error}", file=sys.stderr)
+        told = in_options(error) if name in ("complete", "evaluate") else error
+        print(f"depth-completion {name}: {told}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
@@ -62,7 +71,7 @@ def _command_name(arguments: list[str]) -> str | None:
 
 def _overview() -> str:
     lines = ["usage: depth-completion COMMAND [-h] …", "", "commands:"]
-    lines += [f"  {name:<15}{summary}" for name, (_, summary) in COMMANDS.items()]
+    lines += [f"  {name:<17}{summary}" for name, (_, summary) in COMMANDS.items()]
     return "\n".join(lines)
 
 

@@ -93,6 +93,8 @@ class DepthCompleter:
             np.greater_equal(depth, max(self.profile.min_range, 1e-3), out=measured)
             # A value at the very end of the range is where a sensor or a filter clips: nothing was measured there.
             measured &= depth < self.profile.max_range * (1 - _CLIPPED)
+        if not measured.any():
+            raise InputError("empty_depth", _why_empty(depth, self.profile))
         return np.where(measured, depth, np.float32(0))
 
     def _median(self, depth: np.ndarray, measured: np.ndarray) -> float:
@@ -100,12 +102,6 @@ class DepthCompleter:
         sample = depth[::4, ::4][measured[::4, ::4]]
         if sample.size < 200:
             sample = depth[measured]
-        if sample.size == 0:
-            raise InputError(
-                "empty_depth",
-                f"no depth between {self.profile.min_range} and {self.profile.max_range} m in this frame: is the "
-                "sensor covered or too close, or its unit (depth.unit) or profile another one?",
-            )
         return float(np.median(sample))
 
     def _run(self, rgb: np.ndarray, depth: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
@@ -119,6 +115,21 @@ class DepthCompleter:
         except Exception as error:  # each engine's library throws its own
             raise EngineError(f"engine {self.engine.engine}, model {self.engine.model}, failed: {error!r}") from error
         return dense[:height, :width], sigma[:height, :width]
+
+
+def _why_empty(depth: np.ndarray, profile: Profile) -> str:
+    """What is said of depth [m] of which nothing lies within the profile's range."""
+    with np.errstate(invalid="ignore"):
+        values = depth[(depth > 0) & (depth < np.inf)]
+    text = f"no depth between {profile.min_range:g} and {profile.max_range:g} m in this frame: "
+    if values.size == 0:
+        return text + "no pixel holds a measurement: is the sensor covered, too close, or switched off?"
+    low, high = values.min(), values.max()
+    return text + (
+        f"all {values.size} measurements lie between {low:.4g} and {high:.4g} m: if the scene lies elsewhere, set "
+        "depth.unit to the length of one count (0.001 for millimetres); if it is, set depth.min_range and "
+        "depth.max_range to what the sensor can measure"
+    )
 
 
 def confidence_of(depth: np.ndarray, sigma: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:

@@ -89,16 +89,17 @@ def decode_rgb(message: Any) -> np.ndarray:
         ) from error
 
 
-def decode_depth(message: Any, unit: float = 0.001) -> np.ndarray:
-    """sensor_msgs/Image to (h, w) float32 metres, missing = NaN (REP 118). unit: metres per count of a 16-bit image.
+def decode_depth(message: Any, unit: float = 0.0) -> np.ndarray:
+    """sensor_msgs/Image to (h, w) float32 metres, missing = NaN (REP 118); what is not positive may stay as it is.
 
-    32FC1 values are passed on as they are. Causes: "encoding", "size", "truncated".
+    unit: metres per count; 0: as REP 118 has it, 0.001 for 16 bits and 1 for 32FC1. Causes: "encoding", "size",
+    "truncated".
     """
     if message.encoding not in _DEPTH_ENCODINGS:
         depth = _by_cv_bridge("depth", message, "passthrough", _DEPTH_ENCODINGS, _RGB_ENCODINGS)
     else:
         depth = _pixels(message, "depth", _DEPTH_ENCODINGS[message.encoding], 1)
-    return _metres(depth, unit) if depth.dtype == np.uint16 else depth
+    return _metres(depth, unit)
 
 
 def decode_compressed_rgb(message: Any) -> np.ndarray:
@@ -120,20 +121,19 @@ def decode_compressed_rgb(message: Any) -> np.ndarray:
     return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB if grey else cv2.COLOR_BGR2RGB)
 
 
-def decode_compressed_depth(message: Any, unit: float = 0.001) -> np.ndarray:
+def decode_compressed_depth(message: Any, unit: float = 0.0) -> np.ndarray:
     """sensor_msgs/CompressedImage of depth to (h, w) float32 metres, missing = NaN.
 
     compressedDepth as image_transport writes it, PNG or RVL (16UC1, or 32FC1 quantised by inverse depth), or a plain
     image: 16-bit PNG or TIFF, or TIFF of float metres.
-    unit: metres per count of a 16-bit image. Causes: "encoding", "truncated".
+    unit: as of ``decode_depth``. Causes: "encoding", "truncated".
     """
     _check_no_video("depth", message)
     data = np.frombuffer(message.data, np.uint8)
     if "compressedDepth" not in message.format:
         image = decode_image("depth", data, cv2.IMREAD_UNCHANGED)
-        if image.ndim == 2 and image.dtype == np.float32:
-            return image
-        return _metres(_sixteen_bit(message.format, image), unit)
+        is_float = image.ndim == 2 and image.dtype == np.float32
+        return _metres(image if is_float else _sixteen_bit(message.format, image), unit)
     size = _COMPRESSED_DEPTH_HEADER.size
     if data.size <= size:
         raise InputError("truncated", f"compressedDepth holds {data.size} bytes, not even its header and an image")
@@ -145,7 +145,8 @@ def decode_compressed_depth(message: Any, unit: float = 0.001) -> np.ndarray:
     if message.format.startswith("32FC1"):
         with np.errstate(divide="ignore", invalid="ignore"):
             depth = np.float32(a) / (counts - np.float32(b))
-        return np.where(counts > 0, depth, np.float32(np.nan)).astype(np.float32, copy=False)
+        depth = np.where(counts > 0, depth, np.float32(np.nan)).astype(np.float32, copy=False)
+        return _metres(depth, unit)
     return _metres(counts, unit)
 
 
@@ -359,10 +360,13 @@ def _by_cv_bridge(role: str, message: Any, wanted: str, known: dict, other: dict
     raise _wrong_encoding(role, message.encoding, known, other)
 
 
-def _metres(counts: np.ndarray, unit: float) -> np.ndarray:
-    depth = counts * np.float32(unit)
-    depth[(counts == 0) | (counts == _NOTHING)] = np.nan
-    return depth
+def _metres(depth: np.ndarray, unit: float) -> np.ndarray:
+    """uint16 counts or float32 values in metres; unit 0: in millimetres and metres as they come."""
+    if depth.dtype != np.uint16:
+        return depth * np.float32(unit) if unit not in (0.0, 1.0) else depth
+    metres = depth * np.float32(unit or 0.001)
+    metres[(depth == 0) | (depth == _NOTHING)] = np.nan
+    return metres
 
 
 def _check_no_video(role: str, message: Any) -> None:

@@ -1,4 +1,4 @@
-"""Completion of image files: a pair, or two folders matched by file name."""
+"""Completion of image files: a pair, or two folders."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import re
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,13 +16,15 @@ from rich.console import Console
 from rich.progress import track
 
 from .completer import DepthCompleter
-from .errors import ConfigurationError, InputError
+from .errors import ConfigurationError, InputError, in_options
 from .frame import CompletedDepth, Intrinsics, RgbdFrame
 from .geometry import back_project
 from .preview import colour_range, panel, save_picture
+from .profiles import load_profile
 
 RGB_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm"}
 DEPTH_SUFFIXES = {".png", ".tif", ".tiff", ".exr", ".pgm", ".npy", ".npz"}  # .exr, to say that it is not read
+_SLOP_NS = 20_000_000  # between the times of a pair
 _FARTHEST_M = 65.535  # of a 16-bit image in millimetres
 
 
@@ -33,14 +36,22 @@ class FilePair(NamedTuple):
     depth: Path
 
 
+class Pairing(NamedTuple):
+    """The pairs in natural order, the files left over, and by what they were matched: empty where by their names."""
+
+    pairs: list[FilePair]
+    left_over: list[Path]
+    rule: str
+
+
 def read_rgb(path: Path) -> np.ndarray:
     """(H, W, 3) uint8, red first, as stored: an EXIF rotation would part it from the depth. Raises InputError."""
     image = _read_image(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     return np.ascontiguousarray(image[..., ::-1])
 
 
-def read_depth(path: Path, scale: float) -> np.ndarray:
-    """(h, w) float32 metres, NaN where missing. Whole numbers are multiplied by ``scale``, others are metres already.
+def read_depth(path: Path, unit: float | None = None) -> np.ndarray:
+    """(h, w) float32 metres, NaN where missing. unit: metres that 1 stands for; None: 0.001 for whole numbers, else 1.
 
     Reads 16-bit PNG, TIFF and PGM, float32 TIFF, .npy, and .npz with one array or one named "depth". The largest count
     of 16 bits says, as zero does, that nothing was measured. Raises InputError.
@@ -55,17 +66,20 @@ def read_depth(path: Path, scale: float) -> np.ndarray:
         raise InputError(
             "file", f"{path} holds {kind}, which is no depth: give one channel of 16-bit numbers or of float metres"
         )
-    depth = stored.astype(np.float32) * np.float32(1 if stored.dtype.kind == "f" else scale)
+    if unit is None:
+        unit = 1 if stored.dtype.kind == "f" else 0.001
+    depth = stored.astype(np.float32) * np.float32(unit)
     depth[~(depth > 0)] = np.nan
     if stored.dtype == np.uint16:
         depth[stored == 65535] = np.nan
     return depth
 
 
-def find_pairs(rgb: Path, depth: Path) -> tuple[list[FilePair], list[Path]]:
-    """Pairs in natural order, and the files left over.
+def find_pairs(rgb: Path, depth: Path) -> Pairing:
+    """What belongs together: two files, or the files of two folders.
 
-    Two files are one pair; in two folders the files of one name belong together, whatever their suffix.
+    Files of one name do, whatever their suffix; else those of one number (rgb_0007, depth_0007), else those whose
+    names are times no more than 20 ms apart, whichever pairs most; else, where there are as many of both, by order.
     Raises ConfigurationError where a path is absent, one is a file and one a folder, or nothing matches.
     """
     for path in (rgb, depth):
@@ -74,24 +88,34 @@ def find_pairs(rgb: Path, depth: Path) -> tuple[list[FilePair], list[Path]]:
     if rgb.is_dir() != depth.is_dir():
         raise ConfigurationError(f"{rgb} and {depth} must be two files or two folders")
     if rgb.is_file():
-        return [FilePair(rgb.stem, rgb, depth)], []
+        return Pairing([FilePair(rgb.stem, rgb, depth)], [], "")
     images, depths = _by_stem(rgb, RGB_SUFFIXES), _by_stem(depth, DEPTH_SUFFIXES)
-    names = sorted(images.keys() & depths.keys(), key=_natural_order)
+    rules: list[tuple[str, list[tuple[str, str]]]] = [
+        ("", [(name, name) for name in images if name in depths]),
+        ("the numbers in their names", _of_one_number(images, depths)),
+        (f"the times in their names, up to {_SLOP_NS / 1e6:.0f} ms apart", _of_one_time(images, depths)),
+        ("their order, as no names fit", list(zip(images, depths, strict=True)) if len(images) == len(depths) else []),
+    ]
+    rule, names = max(rules[:3], key=lambda tried: len(tried[1]))
+    if not names:
+        rule, names = rules[3]
     if not names:
         raise ConfigurationError(
-            f"{rgb} ({min(images, default='no image')}, …) and {depth} ({min(depths, default='no image')}, …) "
-            "have no file name in common: rename the files so that a pair differs only in its suffix"
+            f"{rgb} ({len(images)} files, {next(iter(images), 'no image')}, …) and {depth} ({len(depths)} files, "
+            f"{next(iter(depths), 'no image')}, …) have no file name, number or time in common: rename the files so "
+            "that a pair differs only in its suffix"
         )
-    left_over = [path for files in (images, depths) for name, path in files.items() if name not in names]
-    return [FilePair(name, images[name], depths[name]) for name in names], left_over
+    paired = {name for pair in names for name in (images[pair[0]], depths[pair[1]])}
+    left_over = [path for path in (*images.values(), *depths.values()) if path not in paired]
+    return Pairing([FilePair(one, images[one], depths[other]) for one, other in names], left_over, rule)
 
 
-def read_pair(pair: FilePair, scale: float, intrinsics: tuple[float, float, float, float] | None) -> RgbdFrame:
-    """The frame of a pair. scale: as in ``read_depth``; intrinsics: fx, fy, cx, cy [pixels]. Raises InputError."""
+def read_pair(pair: FilePair, unit: float | None, intrinsics: tuple[float, float, float, float] | None) -> RgbdFrame:
+    """The frame of a pair. unit: as in ``read_depth``; intrinsics: fx, fy, cx, cy [pixels]. Raises InputError."""
     rgb = read_rgb(pair.rgb)
     height, width = rgb.shape[:2]
     camera = Intrinsics(*intrinsics, width, height) if intrinsics else None
-    return RgbdFrame(rgb, read_depth(pair.depth, scale), camera)
+    return RgbdFrame(rgb, read_depth(pair.depth, unit), camera)
 
 
 def write_results(folder: Path, name: str, frame: RgbdFrame, completed: CompletedDepth) -> bool:
@@ -129,8 +153,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``depth-completion complete``."""
     add = parser.add_argument
     add("--rgb", type=Path, required=True, help="colour image, or a folder of them")
-    add("--depth", type=Path, required=True, help="depth of the same view, or a folder with the same names")
-    add("--depth-scale", type=float, default=0.001, help="metres per unit of whole-number depth (default 0.001)")
+    add("--depth", type=Path, required=True, help="depth of the same view, or a folder of as many")
+    unit = "metres that 1 stands for in depth (default 0.001 for whole numbers, 1 for others)"
+    add("--depth-unit", "--depth-scale", type=float, metavar="M", help=unit)
+    add("--min-range", type=float, metavar="M", help="nearer depth counts as missing (default the profile's)")
+    add("--max-range", type=float, metavar="M", help="farther depth counts as missing (default the profile's)")
     add("--intrinsics", type=_intrinsics, help="fx,fy,cx,cy of the colour image [pixels]: adds point clouds (PLY)")
     add("--profile", default="kinect", help="kind of depth sensor: kinect, tof or lidar (default kinect)")
     add("--engine", default="", help="what runs the model (default as the profile says, auto for a --model)")
@@ -142,27 +169,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Complete every pair; 1 if any failed."""
-    if not args.depth_scale > 0:
-        raise ConfigurationError(f"--depth-scale {args.depth_scale} must be above zero: 0.001 for millimetres")
+    if args.depth_unit is not None and not args.depth_unit > 0:
+        raise ConfigurationError(f"--depth-unit {args.depth_unit} must be above zero: 0.001 for millimetres")
     if not 0 <= args.min_confidence <= 1:
         raise ConfigurationError(f"--min-confidence {args.min_confidence} must lie between 0 and 1")
-    pairs, left_over = find_pairs(args.rgb, args.depth)
+    pairs, left_over, rule = find_pairs(args.rgb, args.depth)
     console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+    if rule:
+        first = f"{pairs[0].rgb.name} with {pairs[0].depth.name}"
+        console.print(f"{len(pairs)} pairs are matched by {rule}: {first}, and so on")
     if left_over:
-        console.print(f"{len(left_over)} files have no partner of the same name: {left_over[0]} and so on are left out")
+        console.print(f"{len(left_over)} files have no partner and are left out: {left_over[0]} and so on")
+    profile = load_profile(args.profile).within(args.min_range, args.max_range)
     completer = DepthCompleter(
-        args.profile, args.engine, args.model, fill_only=args.fill_only, min_confidence=args.min_confidence
+        profile, args.engine, args.model, fill_only=args.fill_only, min_confidence=args.min_confidence
     )
     milliseconds, too_far = [], 0
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         for pair in track(pairs, "Completing", console=console, disable=not sys.stderr.isatty()):
             try:
-                frame = read_pair(pair, args.depth_scale, args.intrinsics)
+                frame = read_pair(pair, args.depth_unit, args.intrinsics)
                 started = time.perf_counter()
                 completed = completer.complete(frame)
             except InputError as error:
-                console.print(f"{pair.name}: {error}")
+                console.print(f"{pair.name}: {in_options(error)}")
                 continue
             milliseconds.append((time.perf_counter() - started) * 1e3)
             too_far += write_results(args.out, pair.name, frame, completed)
@@ -213,13 +244,59 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _by_stem(folder: Path, suffixes: set[str]) -> dict[str, Path]:
+    """The files of a folder by their names without the suffix, in natural order."""
     files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.iterdir(), key=lambda path: _natural_order(path.name)):
         if path.suffix.lower() in suffixes and path.is_file():
             if path.stem in files:
                 raise ConfigurationError(f"{files[path.stem]} and {path.name} have one name: leave one of them there")
             files[path.stem] = path
     return files
+
+
+def _of_one_number(images: Iterable[str], depths: Iterable[str]) -> list[tuple[str, str]]:
+    """Names of one number, the longest in each; none where a number is there twice."""
+
+    def numbered(names: Iterable[str]) -> dict[int, str]:
+        digits = {name: re.findall(r"\d+", name) for name in names}
+        numbers = {name: int(max(reversed(found), key=len)) for name, found in digits.items() if found}
+        return {number: name for name, number in numbers.items()} if len(set(numbers.values())) == len(numbers) else {}
+
+    first, second = numbered(images), numbered(depths)
+    return [(name, second[number]) for number, name in first.items() if number in second]
+
+
+def _of_one_time(images: Iterable[str], depths: Iterable[str]) -> list[tuple[str, str]]:
+    """Names whose times are each other's nearest; none where a name holds no time since 1970."""
+    names = list(images), list(depths)
+    times = [[_time_ns(name) for name in side] for side in names]
+    if not all(times) or not all(time for side in times for time in side):
+        return []
+    first, second = (np.array(side) for side in times)
+    there, back = _nearest(first, second), _nearest(second, first)
+    return [
+        (names[0][i], names[1][j])
+        for i, j in enumerate(there.tolist())
+        if back[j] == i and abs(first[i] - second[j]) <= _SLOP_NS
+    ]
+
+
+def _nearest(times: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """For each time the index of the nearest of the others."""
+    order = np.argsort(others, kind="stable")
+    ascending = others[order]
+    after = np.searchsorted(ascending, times).clip(1, max(1, len(others) - 1))
+    after = np.minimum(after, len(others) - 1)
+    before = np.maximum(after - 1, 0)
+    return order[np.where(times - ascending[before] <= ascending[after] - times, before, after)]
+
+
+def _time_ns(name: str) -> int:
+    """The time [ns] in a name: seconds with a fraction, or a whole number of ms, µs or ns since 1970; 0: none."""
+    if found := re.search(r"(?<!\d)(\d{9,10})\.(\d{1,9})(?!\d)", name):
+        return int(found[1]) * 1_000_000_000 + int(found[2].ljust(9, "0"))
+    found = re.search(r"(?<!\d)(\d{13}|\d{16}|\d{19})(?!\d)", name)
+    return int(found[1].ljust(19, "0")) if found else 0
 
 
 def _natural_order(name: str) -> list[tuple[int, str]]:

@@ -154,6 +154,25 @@ def _rotation(distortion: Distortion) -> np.ndarray:
     return np.array(distortion.rotation).reshape(3, 3)
 
 
+def projected(points: np.ndarray, transform: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
+    """Sparse depth (H, W) float32 [m] of points (N, 3) [m] in another frame, whose pose in the camera's is transform.
+
+    Raises InputError (cause "outside") where there are points and none of them falls into the image.
+    """
+    points = moved(points, transform)
+    depth = project_points(points, intrinsics)
+    if len(points) and np.isnan(depth).all():
+        with np.errstate(invalid="ignore"):
+            behind = np.mean(points[:, 2] <= 0)
+        raise InputError(
+            "outside",
+            f"none of {len(points)} points falls into the image, {behind:.0%} of them lie behind the camera: check the "
+            "pose of the depth sensor in the optical frame of the camera (x right, y down, z forward), which the "
+            "parameter extrinsic or tf gives",
+        )
+    return depth
+
+
 def back_project(depth: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
     """Points (N, 3) float32 [m] in the optical frame, one for each finite pixel of depth (H, W) [m], row by row."""
     rows, columns = np.nonzero(np.isfinite(depth))
@@ -237,7 +256,7 @@ def depth_on_rgb_grid(frame: RgbdFrame) -> np.ndarray:
     if frame.depth_to_rgb is not None:
         assert frame.intrinsics is not None and frame.depth_intrinsics is not None  # RgbdFrame has checked
         points = back_project(_valid_or_nan(frame.depth), frame.depth_intrinsics)
-        return project_points(moved(points, frame.depth_to_rgb), frame.intrinsics)
+        return projected(points, frame.depth_to_rgb, frame.intrinsics)
     if frame.depth.shape == (height, width):
         return frame.depth
     _check_same_field_of_view(frame.depth.shape, (height, width))

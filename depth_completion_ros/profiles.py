@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
+from .cameras import FILE_NAME as CAMERAS
 from .errors import ConfigurationError
 from .resources import share_directory
 
@@ -40,6 +41,14 @@ class Profile:
         constant, linear, quadratic = (np.float32(value) for value in self.noise)
         return (quadratic * depth + linear) * depth + constant
 
+    def within(self, min_range: float | None, max_range: float | None) -> Profile:
+        """The same sensor with another range [m]; None keeps the profile's. Raises ConfigurationError."""
+        return replace(
+            self,
+            min_range=self.min_range if min_range is None else min_range,
+            max_range=self.max_range if max_range is None else max_range,
+        )
+
     @classmethod
     def from_parameters(cls, parameters: dict[str, Any]) -> Profile:
         """From the node's parameters, flat names as in ``config/<name>.yaml``."""
@@ -54,13 +63,13 @@ class Profile:
 
 def profile_names() -> list[str]:
     """Names of the profiles that are installed, sorted."""
-    return sorted(path.stem for path in (share_directory() / "config").glob("*.yaml"))
+    return sorted(path.stem for path in (share_directory() / "config").glob("*.yaml") if path.name != CAMERAS)
 
 
 def profile_file(name: str) -> Path:
     """The ROS parameter file of a profile. Raises ConfigurationError for a name that is not installed."""
     path = share_directory() / "config" / f"{name}.yaml"
-    if not path.is_file():
+    if name not in profile_names():
         raise ConfigurationError(f"no profile {name!r}: choose one of {', '.join(profile_names())}")
     return path
 

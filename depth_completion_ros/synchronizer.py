@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import Counter, deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Literal, NamedTuple
@@ -19,6 +20,8 @@ Stream = Literal["rgb", "depth"]
 # A stamp this far behind the newest of its stream is a clock set back or a recording begun again; less is a message
 # that was overtaken.
 JUMP_BACK_NS = 200_000_000
+# Clocks farther apart than this are set anew, and no offset is added to their stamps.
+LARGEST_OFFSET_S = 10.0
 _WAIT_NS = 1_000_000_000
 _PERIODS_REMEMBERED = 9
 _PERIODS_OF_LAG = 2  # a stream may arrive this far behind the other and is still waited for
@@ -142,6 +145,39 @@ def _expected(queue: _Queue, other: _Queue) -> list[int]:
     # Where the other stream has run ahead, messages of this one are on their way or lost: wait for the last few only.
     steps = max(1, round((other.newest - queue.newest) / period))
     return [queue.newest + step * period for step in range(max(1, steps - _PERIODS_OF_LAG), steps + 1)]
+
+
+def why_unpaired(rgb: Iterable[int], depth: Iterable[int], slop: int) -> str:
+    """Why streams that come do not pair, and how to fix it, from the stamps [ns] seen of each, at least one.
+
+    Told apart are stamps that would pair if both came in time, streams with the stamps of one between those of the
+    other, and clocks far apart.
+    """
+    stamps = {"rgb": sorted(rgb), "depth": sorted(depth)}
+    apart = min(
+        abs(stamp - other)
+        for stamp in stamps["rgb"]
+        for at in [bisect_left(stamps["depth"], stamp)]
+        for other in stamps["depth"][max(at - 1, 0) : at + 1]
+    )
+    behind, ahead = sorted(stamps, key=lambda name: stamps[name][-1])
+    lag_s = (stamps[ahead][-1] - stamps[behind][-1]) * 1e-9
+    offset = lag_s if behind == "depth" else -lag_s
+    clocks = "their clocks differ: use one clock for both"
+    if abs(offset) <= LARGEST_OFFSET_S:
+        clocks += f", or set sync.depth_offset to {offset:.3f}"
+    if apart <= slop:
+        waiting = sum(stamp > stamps[behind][-1] for stamp in stamps[ahead])
+        return (
+            f"{behind} comes {lag_s:.3f} s after the {ahead} of the same stamp, which no longer waits by then. Either "
+            f"{behind} is delayed: start this node with sync.queue_size set to {2 * waiting + 1} or more; or {clocks}"
+        )
+    if max(stamps["rgb"][0], stamps["depth"][0]) <= min(stamps["rgb"][-1], stamps["depth"][-1]):
+        return (
+            f"their nearest stamps are {apart * 1e-9:.3f} s apart, but sync.slop is {slop * 1e-9:g} s: trigger both "
+            f"sensors together; only where nothing moves, set sync.slop to {apart * 1.2e-9:.3f}"
+        )
+    return f"their newest stamps are {lag_s:.3f} s apart, {ahead} ahead, so that {clocks}"
 
 
 def best_matching(rgb: list[int], depth: list[int], slop: int) -> list[tuple[int, int]]:

@@ -1,9 +1,39 @@
-"""The environment that ROS reads at its start: tests talk on this machine only, on a domain of their own."""
+"""The tests run on the checkout they lie in, and talk to each other on this machine only, on a domain of their own."""
 
 import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Not the option `pythonpath`: the pytest of ROS 2 Humble does not know it.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from depth_completion_ros.node.environment import prepare_ros_environment
 
 prepare_ros_environment()
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)
+
+# The same examples in every run and on every machine, however slow.
+slow = [HealthCheck.too_slow]
+settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=60, suppress_health_check=slow)
+settings.load_profile("repeatable")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A home directory of this run: networks that you have trained change no test, and nothing is left in yours."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        for name in (
+            "XDG_CACHE_HOME",
+            "ROS_HOME",
+            "ROS_LOG_DIR",
+            "DEPTH_COMPLETION_MODELS",
+            "DEPTH_COMPLETION_ENGINES",
+        ):
+            patch.delenv(name, raising=False)
+        yield

@@ -9,14 +9,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 
 from depth_completion_ros.errors import InputError
-
-# The same examples in every run.
-settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=60)
-settings.load_profile("repeatable")
 
 CONTAINERS = {
     "bytes": bytes,

@@ -72,11 +72,23 @@ class RosGraph:
     lets a minute pass before it calls an input silent: the time a test spends on other things is no fault of its own.
     """
 
-    def __init__(self, parameters: dict[str, Any] | None = None, listen: tuple[tuple[type, str], ...] = ()):
+    def __init__(
+        self,
+        parameters: dict[str, Any] | None = None,
+        listen: tuple[tuple[type, str], ...] = (),
+        remappings: dict[str, str] | None = None,
+        namespace: str = "",
+    ):
         self.context = Context()
         rclpy.init(context=self.context)
         overrides = [Parameter(name, value=value) for name, value in (DEFAULTS | (parameters or {})).items()]
-        self.node = CompletionNode(context=self.context, parameter_overrides=overrides)
+        rules = [word for name, topic in (remappings or {}).items() for word in ("-r", f"{name}:={topic}")]
+        self.node = CompletionNode(
+            context=self.context,
+            parameter_overrides=overrides,
+            cli_args=["--ros-args", *rules] if rules else None,
+            namespace=namespace,
+        )
         self.peer = Node("peer", context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
@@ -106,6 +118,7 @@ class RosGraph:
         depth: Image | None = None,
         depth_topic: str = "depth_registered/image_rect",
         offset_ns: int = 0,
+        prefix: str = "",
     ) -> int:
         """Publish the pair (by default of ``scene``) with the next stamp; returns it."""
         self._stamp += PERIOD_NS
@@ -113,9 +126,9 @@ class RosGraph:
             colours, millimetres = scene()
             rgb = rgb or image_message(colours, "rgb8", 0)
             depth = depth or image_message(millimetres, "16UC1", 0)
-        self.publish("rgb/image_rect_color", stamped(rgb, self._stamp, rgb.header.frame_id or FRAME_ID))
+        self.publish(f"{prefix}rgb/image_rect_color", stamped(rgb, self._stamp, rgb.header.frame_id or FRAME_ID))
         depth_frame = depth.header.frame_id or FRAME_ID
-        self.publish(depth_topic, stamped(depth, self._stamp + offset_ns, depth_frame))
+        self.publish(f"{prefix}{depth_topic}", stamped(depth, self._stamp + offset_ns, depth_frame))
         return self._stamp
 
     def spin(self, until: Callable[[], Any], timeout: float = 10.0) -> bool:

@@ -13,9 +13,8 @@ import pytest
 pytest.importorskip("rclpy", reason="needs rclpy: install the extra `ros` or source a ROS installation")
 
 from rclpy.parameter import Parameter
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from ros_graph import PERIOD_NS, START_NS, RosGraph, camera_info, image_message, pixels_of, scene, stamped
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import Image
 
 pytestmark = pytest.mark.ros
 
@@ -69,7 +68,24 @@ BAD_PAIRS = {
         "size",
         "100x120",
     ),
-    "depth all missing": (rgb_image, lambda: depth_image(np.zeros((120, 160), np.uint16)), "empty_depth", "depth.unit"),
+    "depth all missing": (
+        rgb_image,
+        lambda: depth_image(np.zeros((120, 160), np.uint16)),
+        "empty_depth",
+        "no pixel holds a measurement",
+    ),
+    "depth of another unit": (
+        rgb_image,
+        lambda: depth_image(np.full((120, 160), 65000, np.uint16)),
+        "empty_depth",
+        "lie between 65 and 65 m: if the scene lies elsewhere, set depth.unit",
+    ),
+    "float depth in millimetres": (
+        rgb_image,
+        lambda: depth_image(np.full((120, 160), 543.1, np.float32), "32FC1"),
+        "unit",
+        "beyond 543.1 m, so it seems to hold millimetres: set depth.unit to 0.001",
+    ),
     "depth all NaN": (
         rgb_image,
         lambda: depth_image(np.full((120, 160), np.nan, np.float32), "32FC1"),
@@ -115,6 +131,17 @@ def test_a_storm_of_bad_frames_does_not_flood_the_log(graph, capfd):
     assert sum("rgb9" in line for line in capfd.readouterr().err.splitlines()) == 1
 
 
+def test_float_depth_in_millimetres_is_completed_with_the_unit_that_the_line_names(graph):
+    """Also while the node runs; and a depth beyond the range is not taken for millimetres where the unit is given."""
+    ros = graph()
+    millimetres = depth_image(np.full((120, 160), 543.1, np.float32), "32FC1")
+    ros.node.set_parameters([Parameter("depth.unit", value=0.001)])
+    np.testing.assert_allclose(pixels_of(ros.completed_pair(depth=millimetres)), 0.5431, rtol=1e-4)
+    ros.node.set_parameters([Parameter("depth.unit", value=1.0)])
+    ros.send_pair(depth=millimetres)
+    assert ros.spin(lambda: ros.drops() == {"empty_depth": 1})
+
+
 def test_nan_negative_and_infinite_pixels_are_taken_as_missing(graph):
     ros = graph()
     depth = np.full((120, 160), 2.0, np.float32)
@@ -141,38 +168,6 @@ def test_the_watchdog_names_the_input_that_stopped(graph, stops):
     ros.completed_pair()
 
 
-def test_the_watchdog_says_when_nobody_publishes(graph):
-    ros = graph(watchdog__timeout=0.2)
-    assert ros.spin(lambda: "nobody publishes it" in ros.diagnostics()[0].message)
-
-
-@pytest.mark.parametrize(
-    ("input_name", "topic", "message_type", "transport"),
-    [
-        ("rgb", "rgb/image_rect_color/compressed", CompressedImage, "compressed"),
-        ("depth", "depth_registered/image_rect", Image, "raw"),
-    ],
-)
-def test_images_that_come_by_another_transport_are_pointed_out(graph, input_name, topic, message_type, transport):
-    ros = graph(watchdog__timeout=0.2, depth__transport="compressedDepth")
-
-    def named() -> bool:
-        ros.publish(topic, message_type())
-        return f"images come as /{topic}: set {input_name}.transport to {transport}" in ros.diagnostics()[0].message
-
-    assert ros.spin(named, 8.0)
-
-
-def test_an_incompatible_qos_is_named(graph):
-    """A subscription overridden to reliable never hears a best-effort camera: the topic and the policy are said."""
-    reliable = {"qos_overrides./rgb/image_rect_color.subscription.reliability": "reliable"}
-    ros = graph(watchdog__timeout=0.2, **reliable)
-    best_effort = QoSProfile(depth=2, reliability=ReliabilityPolicy.BEST_EFFORT)
-    ros.publish("rgb/image_rect_color", stamped(rgb_image(), START_NS), best_effort)
-    assert ros.spin(lambda: ros.problems().get("qos") == 1)
-    assert ros.spin(lambda: "RELIABILITY" in ros.diagnostics()[0].message, 6.0)
-
-
 def test_messages_without_stamps_are_paired_as_they_arrive(graph):
     ros = graph(sync__slop=0.5)
     for _ in range(3):
@@ -181,6 +176,18 @@ def test_messages_without_stamps_are_paired_as_they_arrive(graph):
         ros.spin(lambda: False, 0.1)
     assert ros.spin(lambda: ros.received["/depth_completion/depth"])
     assert ros.problems()["zero_stamp"] >= 2
+
+
+def test_messages_that_newer_ones_replaced_before_they_were_taken_are_counted(graph, capfd):
+    """Seven images while the node does nothing: its queue holds two."""
+    ros = graph()
+    ros.completed_pair()
+    for _ in range(7):
+        ros._stamp += PERIOD_NS
+        ros.publish("rgb/image_rect_color", stamped(rgb_image(), ros._stamp))
+    assert ros.spin(lambda: ros.node.statistics.counts()["rgb"] == 3)
+    assert ros.spin(lambda: ros.drops().get("overrun") == 5), ros.drops()
+    assert "5 messages on /rgb/image_rect_color were replaced by newer ones" in capfd.readouterr().err
 
 
 def test_equal_stamps_are_dropped_and_named(graph, capfd):

@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import re
+import shutil
+import sqlite3
+import struct
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from frame_sets import edit_meta, write_set
 
+pytest.importorskip("rosbags.rosbag2", reason="bags need rosbags: pip install rosbags")
+
+import yaml
+from frame_sets import edit_meta, write_set
+from hypothesis import given
+from hypothesis import strategies as st
+from rosbags.rosbag1 import Writer as Writer1
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
+from depth_completion_ros.cameras import TOPICS
 from depth_completion_ros.cli import main
 from depth_completion_ros.conversion import decode_points, intrinsics_of
 from depth_completion_ros.data.bag_info import summarize
@@ -20,11 +40,24 @@ from depth_completion_ros.data.bags import (
     STORAGES,
     BagReader,
     BagWriter,
+    Storage,
+    camera_info_topic,
+    depth_encoding,
+    frames_of,
     read_frames,
 )
 from depth_completion_ros.data.folders import read_folder
 from depth_completion_ros.data.make_bag import gap_shifts
-from depth_completion_ros.data.messages import has_header, header, image, serialize, stamp_of, with_stamp
+from depth_completion_ros.data.messages import (
+    TYPESTORE,
+    BagMessage,
+    has_header,
+    header,
+    image,
+    serialize,
+    stamp_of,
+    with_stamp,
+)
 from depth_completion_ros.data.playback import Recording
 from depth_completion_ros.errors import ConfigurationError, InputError
 from depth_completion_ros.geometry import transform_from_pose
@@ -242,19 +275,248 @@ def test_a_bag_that_cannot_be_used_says_why(kinect_set, tmp_path):
     cut.mkdir()
     (cut / "metadata.yaml").write_bytes((whole / "metadata.yaml").read_bytes())
     data = (whole / f"{whole.name}.mcap").read_bytes()
-    (cut / f"{whole.name}.mcap").write_bytes(data[: len(data) // 2])
+    (cut / f"{whole.name}.mcap").write_bytes(data[:1000])
     cut_db = make(kinect_set, "--storage", "sqlite3")
     db_file = cut_db / f"{cut_db.name}.db3"
     db_file.write_bytes(db_file.read_bytes()[:5000])
     (tmp_path / "empty.mcap").write_bytes(b"")
     (tmp_path / "text.db3").write_text("no data base")
+    (tmp_path / "zeros.mcap").write_bytes(bytes(10_000))
     (tmp_path / "folder").mkdir()
     (tmp_path / "image.png").write_bytes(b"x")
-    for name in ("nowhere", "cut", cut_db.name, "empty.mcap", "text.db3", "folder", "image.png"):
+    for name in ("nowhere", "cut", cut_db.name, "empty.mcap", "text.db3", "zeros.mcap", "folder", "image.png"):
         with pytest.raises(InputError, match=name) as caught:
             list(read_frames(tmp_path / name))
         assert caught.value.cause == "bag"
         assert "Give a rosbag2 folder" in str(caught.value)
+
+
+def write_messages(folder: Path, storage: Storage, count: int = 40) -> list[BagMessage]:
+    """A bag of messages from few bytes to several pages; what was written."""
+    rng = np.random.default_rng(5)
+    messages = [
+        BagMessage(
+            "/a" if index % 3 else "/b",
+            "sensor_msgs/msg/Image",
+            10 + index,
+            bytes(4) + rng.bytes(rng.integers(1, 12_000)),
+        )
+        for index in range(count)
+    ]
+    with BagWriter(folder, storage) as bag:
+        for message in messages:
+            bag.write(*message)
+    return messages
+
+
+def storage_file(folder: Path) -> Path:
+    return next(file for file in folder.iterdir() if file.suffix in (".mcap", ".db3"))
+
+
+def read_all(path: Path) -> tuple[list[BagMessage], list[str]]:
+    """The messages of a bag and what its reader said of it."""
+    lines: list[str] = []
+    with BagReader(path, tell=lines.append) as bag:
+        assert {name: topic.count for name, topic in bag.topics.items() if topic.count} == Counter(
+            message.topic for message in bag.messages()
+        )
+        return list(bag.messages()), lines
+
+
+@pytest.fixture(scope="module", params=STORAGES)
+def written(request, tmp_path_factory) -> tuple[Path, list[BagMessage]]:
+    folder = tmp_path_factory.mktemp("written") / "bag"
+    return folder, write_messages(folder, request.param)
+
+
+@pytest.mark.parametrize("metadata", ["kept", "missing", "cut", "without storage_identifier"])
+@pytest.mark.parametrize("share", [0.5, 0.9, 1.0])
+def test_a_recording_that_ended_badly_is_read_as_far_as_it_is_whole(written, tmp_path, metadata, share):
+    source, messages = written
+    bag = tmp_path / "bag"
+    shutil.copytree(source, bag)
+    file = storage_file(bag)
+    data = file.read_bytes()
+    file.write_bytes(data[: int(len(data) * share)])
+    text = (bag / "metadata.yaml").read_text()
+    if metadata == "missing":
+        (bag / "metadata.yaml").unlink()
+    elif metadata == "cut":
+        (bag / "metadata.yaml").write_text(text[: len(text) // 3])
+    elif metadata != "kept":
+        identifier = "mcap" if file.suffix == ".mcap" else "sqlite3"
+        (bag / "metadata.yaml").write_text(text.replace(f"storage_identifier: {identifier}", "storage_identifier: ''"))
+    read, lines = read_all(bag)
+    assert read == messages[: len(read)]
+    assert len(read) >= (share - 0.15) * len(messages)
+    assert (len(read) == len(messages)) == (share == 1)
+    if share == 1 and metadata == "kept":
+        assert lines == []
+    else:
+        (line,) = lines
+        assert f"{len(read)} messages" in line
+        assert (file.name in line) == (share < 1)
+        assert "metadata.yaml counts 40 messages" in line or metadata in ("missing", "cut") or share == 1
+        words = {"missing": "is missing", "cut": "cannot be read", "without storage_identifier": "is empty"}
+        assert all((text in line) == (metadata == kind) for kind, text in words.items())
+
+
+@given(share=st.floats(0, 1), zeros=st.floats(0, 0.99))
+def test_no_message_of_a_cut_file_is_made_up(written, share, zeros):
+    """Cut anywhere, and a part of what is missing filled with zeros, as a power cut leaves a file."""
+    source, messages = written  # recorded at 10, 11, 12, …
+    data = storage_file(source).read_bytes()
+    kept = int(len(data) * share)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / storage_file(source).name
+        file.write_bytes(data[:kept] + bytes(int((len(data) - kept) * zeros)))
+        try:
+            read, _ = read_all(file)
+        except InputError as error:
+            assert error.cause == "bag"
+            read = []
+    made_up = [message.log_ns for message in read if message != messages[message.log_ns - 10]]
+    assert made_up == []
+    times = [message.log_ns for message in read]
+    assert times == sorted(set(times))
+
+
+def test_tables_of_many_pages_are_found_without_the_tree_above_them(tmp_path):
+    """3000 rows: the pages that lead to their pages come late in the file, and are cut off with its end."""
+    messages = write_messages(tmp_path / "bag", "sqlite3", count=3000)
+    file = storage_file(tmp_path / "bag")
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) * 3 // 4])
+    read, _ = read_all(tmp_path / "bag")
+    assert 2000 < len(read) < 3000 and read == messages[: len(read)]
+
+
+def test_what_a_killed_sqlite_recorder_left_in_its_write_ahead_log_is_read(tmp_path):
+    messages = write_messages(tmp_path / "bag", "sqlite3")
+    file = storage_file(tmp_path / "bag")
+    (tmp_path / "killed").mkdir()
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        connection.execute("INSERT INTO messages (topic_id, timestamp, data) VALUES (1, 99, ?)", (bytes(10_000),))
+        connection.commit()
+        for path in (file, file.with_name(f"{file.name}-wal")):
+            shutil.copy(path, tmp_path / "killed" / path.name)
+    read, (line,) = read_all(tmp_path / "killed")
+    assert read == [*messages, BagMessage(messages[0].topic, "sensor_msgs/msg/Image", 99, bytes(10_000))]
+    assert "recorder was killed" in line
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_messages_that_metadata_does_not_count_are_read(tmp_path, storage):
+    """As a recorder leaves it that writes metadata.yaml at its start and is killed."""
+    messages = write_messages(tmp_path / "bag", storage)
+    metadata = yaml.safe_load((tmp_path / "bag" / "metadata.yaml").read_text())
+    metadata["rosbag2_bagfile_information"] |= {"message_count": 0, "topics_with_message_count": []}
+    (tmp_path / "bag" / "metadata.yaml").write_text(yaml.safe_dump(metadata))
+    read, (line,) = read_all(tmp_path / "bag")
+    assert read == messages
+    assert "metadata.yaml counts 0 messages" in line and "40 messages" in line
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_of_several_files_those_that_are_there_are_read(tmp_path, storage):
+    bag, other = tmp_path / "bag", tmp_path / "other"
+    messages = write_messages(bag, storage)
+    moved = [message._replace(log_ns=message.log_ns + 1000) for message in messages]
+    with BagWriter(other, storage) as writer:
+        for message in moved:
+            writer.write(*message)
+    second = bag / f"bag_1{storage_file(other).suffix}"
+    shutil.move(storage_file(other), second)
+    metadata = yaml.safe_load((bag / "metadata.yaml").read_text())
+    information = metadata["rosbag2_bagfile_information"]
+    information["relative_file_paths"].append(second.name)
+    information["message_count"] *= 2
+    for topic in information["topics_with_message_count"]:
+        topic["message_count"] *= 2
+    (bag / "metadata.yaml").write_text(yaml.safe_dump(metadata))
+    assert read_all(bag) == ([*messages, *moved], [])
+    kept = shutil.copy(second, tmp_path)
+    second.unlink()
+    read, (line,) = read_all(bag)
+    assert read == messages and f"{second.name} is missing" in line
+    shutil.move(kept, second)
+    (bag / "metadata.yaml").unlink()
+    read, (line,) = read_all(bag)
+    assert read == [*messages, *moved] and "metadata.yaml is missing" in line
+
+
+@pytest.mark.parametrize("mode", [CompressionMode.FILE, CompressionMode.MESSAGE, CompressionMode.STORAGE])
+def test_compressed_recordings_are_read_without_their_metadata_too(tmp_path, mode):
+    messages = write_messages(tmp_path / "plain", "mcap")
+    writer = Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP)
+    writer.set_compression(mode, CompressionFormat.ZSTD)
+    with writer:
+        connections = {
+            topic: writer.add_connection(topic, "sensor_msgs/msg/Image", typestore=TYPESTORE) for topic in ("/a", "/b")
+        }
+        for message in messages:
+            writer.write(connections[message.topic], message.log_ns, message.data)
+    assert read_all(tmp_path / "bag") == (messages, [])
+    (tmp_path / "bag" / "metadata.yaml").unlink()
+    assert read_all(tmp_path / "bag")[0] == messages
+
+
+def test_an_mcap_file_without_an_index_is_read_in_the_order_of_time(tmp_path):
+    """As the preset fastwrite of rosbag2 leaves it: messages outside of chunks, in the order in which they came."""
+
+    def record(opcode: int, content: bytes) -> bytes:
+        return struct.pack("<BQ", opcode, len(content)) + content
+
+    def string(text: str) -> bytes:
+        return struct.pack("<I", len(text)) + text.encode()
+
+    magic = b"\x89MCAP0\r\n"
+    content = magic + record(1, string("ros2") + string("test"))
+    content += record(3, struct.pack("<H", 1) + string("std_msgs/msg/Empty") + string("ros2msg") + string(""))
+    content += record(4, struct.pack("<HH", 1, 1) + string("/a") + string("cdr") + struct.pack("<I", 0))
+    for log_ns in (5, 3, 4):
+        content += record(5, struct.pack("<HIQQ", 1, 0, log_ns, log_ns) + bytes([0, 1, 0, 0, log_ns]))
+    content += record(15, bytes(4)) + record(2, bytes(20)) + magic
+    (tmp_path / "fast.mcap").write_bytes(content)
+    read, lines = read_all(tmp_path / "fast.mcap")
+    assert [(message.log_ns, message.data[4]) for message in read] == [(3, 3), (4, 4), (5, 5)]
+    assert lines == []
+
+
+def test_a_damaged_chunk_ends_the_reading_and_is_told_of(tmp_path):
+    messages = write_messages(tmp_path / "bag", "mcap", count=500)
+    file = storage_file(tmp_path / "bag")
+    data = bytearray(file.read_bytes())
+    position, chunks = 8, []
+    while position < len(data) - 8:
+        opcode, length = struct.unpack_from("<BQ", data, position)
+        chunks += [position] if opcode == 6 else []
+        position += 9 + length
+    struct.pack_into("<I", data, chunks[1] + 9 + 24, 1)  # its checksum
+    file.write_bytes(data)
+    lines: list[str] = []
+    with BagReader(tmp_path / "bag", tell=lines.append) as bag:
+        read = list(bag.messages())
+    assert read == messages[: len(read)] and 100 < len(read) < 400
+    assert len(lines) == 1 and "is damaged" in lines[0]
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_bag_of_ros_1_is_named_with_a_converter_that_works(tmp_path, inside):
+    (tmp_path / "old").mkdir()
+    old = tmp_path / "old" / "old.bag"
+    store = get_typestore(Stores.ROS1_NOETIC)
+    with Writer1(old) as writer:
+        connection = writer.add_connection("/chatter", "std_msgs/msg/String", typestore=store)
+        text = store.types["std_msgs/msg/String"](data="x")
+        writer.write(connection, 1, store.serialize_ros1(text, "std_msgs/msg/String"))
+    with pytest.raises(InputError, match="ROS 1") as caught:
+        BagReader(old.parent if inside else old)
+    command = re.search(r"`(.*)`", str(caught.value)).group(1).split()
+    subprocess.run([Path(sys.executable).with_name(command[0]), *command[1:]], check=True, timeout=60)
+    assert [message.topic for message in read_all(old.with_suffix(""))[0]] == ["/chatter"]
 
 
 def test_missing_topics_are_named_with_those_that_are_there(kinect_set):
@@ -270,6 +532,62 @@ def test_a_message_that_is_not_of_its_type_is_named(tmp_path):
             bag.write(topic, "sensor_msgs/msg/Image", 5, b"\0\1\0\0" + bytes(12))
     with pytest.raises(InputError, match=f"{RGB_TOPIC} is no sensor_msgs/msg/Image"):
         list(read_frames(tmp_path / "bag"))
+
+
+def unstamped(bag: Path, out: Path, topics: set[str], leave_out: Collection[tuple[str, int]] = ()) -> None:
+    """A copy with zero stamps on these topics, without the messages of some topics' positions."""
+    seen: Counter[str] = Counter()
+    with BagReader(bag) as reader, BagWriter(out) as writer:
+        for message in reader.messages():
+            position = seen[message.topic]
+            seen[message.topic] += 1
+            if (message.topic, position) in leave_out:
+                continue
+            data = with_stamp(message.data, 0) if message.topic in topics else message.data
+            writer.write(*message._replace(data=data))
+
+
+@pytest.mark.parametrize("roles", [{"rgb"}, {"depth"}, {"rgb", "depth"}])
+def test_images_without_stamps_are_paired_by_order_and_said_so(kinect_set, roles):
+    """Depth was recorded half a second late, so only the order says what belongs together."""
+    edit_meta(kinect_set, lambda meta: [entry.update(t_depth=entry["t_rgb"] + 0.5) for entry in meta["frames"]])
+    bag = make(kinect_set)
+    names = {"rgb": f"{RGB_TOPIC}/compressed", "depth": f"{DEPTH_TOPIC}/compressedDepth"}
+    unstamped(bag, kinect_set.parent / "zero", {names[role] for role in roles})
+    lines: list[str] = []
+    frames = list(read_frames(kinect_set.parent / "zero", tell=lines.append))
+    original = [one.frame for one in read_folder(kinect_set)]
+    assert [frame.stamp_ns for frame in frames] == [frame.stamp_ns for frame in original]
+    for frame, expected in zip(frames, original, strict=True):
+        np.testing.assert_allclose(np.nan_to_num(frame.depth), np.nan_to_num(expected.depth), atol=5.1e-4)
+    (line,) = lines
+    assert "order in which they were recorded, 3 of each" in line
+    assert all((names[role] in line) == (role in roles) for role in names)
+
+
+def test_images_without_stamps_of_which_some_are_missing_are_paired_by_when_they_were_recorded(kinect_set):
+    depth = f"{DEPTH_TOPIC}/compressedDepth"
+    unstamped(make(kinect_set), kinect_set.parent / "zero", {depth}, leave_out={(depth, 1)})
+    lines: list[str] = []
+    frames = list(read_frames(kinect_set.parent / "zero", tell=lines.append))
+    stamps = [one.frame.stamp_ns for one in read_folder(kinect_set)]
+    assert [frame.stamp_ns for frame in frames] == [stamps[0], stamps[2]]
+    assert len(lines) == 1 and "3 of colour and 2 of depth" in lines[0]
+
+
+def test_camera_info_is_found_beside_a_topic_that_ends_in_a_transport(kinect_set):
+    bag = make(kinect_set)
+    topics = f"{RGB_TOPIC}/compressed", f"{DEPTH_TOPIC}/compressedDepth"
+    for frame, original in zip(read_frames(bag, *topics), read_folder(kinect_set), strict=True):
+        assert frame.intrinsics == original.frame.intrinsics
+    assert camera_info_topic("camera/color/image_raw/theora") == "/camera/color/camera_info"
+    assert camera_info_topic("/compressed/image") == "/compressed/camera_info"
+
+
+@pytest.mark.parametrize("depth", ["compressed", "16UC1", "32FC1"])
+def test_the_encoding_of_depth_is_that_of_the_images(kinect_set, depth):
+    bag = make(kinect_set, "--depth", depth)
+    assert depth_encoding(bag, DEPTH_TOPIC) == ("16UC1" if depth == "compressed" else depth)
 
 
 def test_stamps_are_read_and_replaced_in_place():
@@ -377,3 +695,11 @@ def test_the_samples_carry_their_licence():
         if folder.is_dir():
             note = (folder / "LICENSE.md").read_text()
             assert "Licence: " in note and "Source: " in note
+
+
+def test_the_frames_of_a_recording_are_those_of_its_messages():
+    """Under the names the launch files know its topics by; what it does not hold is left out."""
+    samples = Path(__file__).resolve().parent.parent / "samples"
+    assert frames_of(samples / "lidar", TOPICS) == {"rgb": "camera_color_optical_frame", "points": "lidar"}
+    assert frames_of(samples / "kinect", TOPICS) == {"rgb": "camera_color_optical_frame"}
+    assert frames_of(samples / "kinect", TOPICS | {"rgb_topic": "/camera/color/image_raw"}) == {}

@@ -14,7 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from messages import CONTAINERS, containers, png16, refusal, sizes, unchanged
-from rosbags.typesys import Stores, get_typestore
 
 from depth_completion_ros.conversion import (
     decode_compressed_depth,
@@ -232,6 +231,13 @@ def test_float_depth_passes_through_bit_for_bit(height, width, pad, container, b
     assert decoded.dtype == np.float32
     assert decoded.dtype.isnative
     np.testing.assert_array_equal(decoded, values.astype(np.float32))
+
+
+@given(st.sampled_from([0.001, 0.01, 1.0]), st.integers(0, 99))
+def test_float_depth_is_in_the_unit_that_is_given(unit, seed):
+    values = np.random.default_rng(seed).choice([0.0, -1.0, 543.1, np.nan, np.inf], (3, 4)).astype(np.float32)
+    decoded = unchanged(decode_depth, image("32FC1", [row.astype("<f4").tobytes() for row in values], 4), unit)
+    np.testing.assert_allclose(decoded, values * np.float32(unit), rtol=1e-6)
 
 
 def test_an_unknown_encoding_is_named():
@@ -523,7 +529,8 @@ def test_the_name_of_a_topic_says_whether_its_images_are_rectified(topic, rectif
 
 
 def test_messages_of_a_recording_are_read_by_the_same_path():
-    store = get_typestore(Stores.ROS2_HUMBLE)
+    typesys = pytest.importorskip("rosbags.typesys", reason="the messages are those of rosbags: pip install rosbags")
+    store = typesys.get_typestore(typesys.Stores.ROS2_HUMBLE)
     types = store.types
     header = types["std_msgs/msg/Header"](types["builtin_interfaces/msg/Time"](1, 2), "camera")
 

@@ -14,6 +14,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+
+pytest.importorskip("rosbags.rosbag2", reason="bags need rosbags: pip install rosbags")
+
 from shared_memory import held_by, left_behind, present
 
 from depth_completion_ros import ConfigurationError

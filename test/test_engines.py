@@ -30,10 +30,11 @@ from depth_completion_ros.networks.weights import WeightedNetwork, load_weights,
 from depth_completion_ros.profiles import load_profile  # noqa: E402
 
 PROFILE = load_profile("kinect")
-# Relative RMSE of depth against PyTorch in float32, for networks far from their start. OpenVINO runs fp16 files in
-# bfloat16, which has 8 bits where float16 has 11.
-TOLERANCES = {"fp32": 1e-5, "fp16": 1.5e-2, "int8": 4e-2}
-SIGMA_TOLERANCES = {"fp32": 3e-5, "fp16": 3e-2, "int8": 0.5}  # sigma is exponential in what is rounded
+# Relative RMSE of depth against PyTorch in float32, for networks far from their start: some steps of each format, as
+# kernels of other processors round elsewhere. OpenVINO runs fp16 files in bfloat16, which has 8 bits where float16 has
+# 11, where the processor can, else in float32.
+TOLERANCES = {"fp32": 100 * 2**-23, "fp16": 5 * 2**-8, "int8": 6 / 127}
+SIGMA_TOLERANCES = {"fp32": 1000 * 2**-23, "fp16": 10 * 2**-8, "int8": 0.5}  # sigma is exponential in what is rounded
 FRAMES = {"random": random_frame(), "real": real_frames()[1]}
 
 

@@ -7,8 +7,12 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+
+pytest.importorskip("rosbags.rosbag2", reason="bags need rosbags: pip install rosbags")
+
 import yaml
 from frame_sets import edit_meta, write_set
 
@@ -48,6 +52,40 @@ def test_a_bag_of_points_is_scored_by_its_rings_once_their_pose_is_told(tmp_path
     assert row["protocol"] == "lidar-rings" and 0 < float(row["rmse"]) < 50
     assert main([*arguments, "--extrinsic", *"0000000"]) == 1
     assert "quaternion" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("unit", [None, 0.0001])
+def test_a_bag_is_scored_in_the_unit_of_its_depth(tmp_path, capsys, unit):
+    """Counts of 0.1 mm, as a RealSense D405 gives them, show a wall 0.2 m away; taken for millimetres, 2 m."""
+    folder = tmp_path / "near"
+    write_set(folder, depth={"scale_to_m": 0.001})
+    counts = np.full((24, 32), 2000, np.uint16)
+    counts[::3, ::3] = 2400
+    edit_meta(folder, lambda meta: [entry.pop("points") for entry in meta["frames"]])
+    for index in range(3):
+        cv2.imwrite(str(folder / f"depth/{index}.png"), counts)
+    make_bag(read_folder(folder), tmp_path / "bag", [0, 1, 2], BagOptions())
+    options = ["--protocol", "sparse5", "--models", "nearest", "--out", str(tmp_path / "out")]
+    if unit is not None:
+        options += ["--depth-unit", str(unit), "--min-range", "0.1", "--max-range", "1"]
+    assert main(["evaluate", str(tmp_path / "bag"), *options]) == 0
+    assert ("--depth-unit" in capsys.readouterr().err) == (unit is None)
+    (row,) = [row for row in read_csv(tmp_path / "out" / "evaluation.csv") if row["stratum"] == "all"]
+    # what is wrong is wrong by the whole step of 400 counts
+    errors = float(row["rmse"]) ** 2 / float(row["mae"])
+    assert errors == pytest.approx(400 * (unit or 0.001), rel=0.01)
+
+
+def test_errors_of_evaluate_name_its_options(tmp_path, capsys):
+    write_set(tmp_path / "set")
+    edit_meta(tmp_path / "set", lambda meta: [entry.pop("points") for entry in meta["frames"]])
+    make_bag(read_folder(tmp_path / "set"), tmp_path / "bag", [0], BagOptions())
+    assert main(["evaluate", str(tmp_path / "bag"), "--depth-topic", "/elsewhere"]) == 1
+    assert "with --rgb-topic and --depth-topic" in capsys.readouterr().err
+    assert main(["evaluate", str(tmp_path / "bag"), "--min-range", "20"]) == 1
+    assert "--min-range 20.0 m must lie below --max-range 10.0 m" in capsys.readouterr().err
+    assert main(["evaluate", str(tmp_path / "bag"), "--depth-unit", "0"]) == 1
+    assert "--depth-unit 0.0 must be above zero" in capsys.readouterr().err
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -180,8 +218,8 @@ def test_each_set_has_its_own_profile(tmp_path):
 
 
 def test_an_interrupted_run_prints_and_writes_what_there_is(two_sets, tmp_path, monkeypatch, capsys):
-    def interrupted(folder, profile):
-        samples = open_folder(folder, profile)
+    def interrupted(folder, profile, limits):
+        samples = open_folder(folder, profile, limits)
 
         def read(index: int) -> Sample:
             if index == 2:

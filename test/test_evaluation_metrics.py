@@ -8,6 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
+pytest.importorskip("rosbags.rosbag2", reason="bags need rosbags: pip install rosbags")
+
+
 from depth_completion_ros.evaluation.metrics import FIGURES, Metric
 from depth_completion_ros.evaluation.rank_statistics import ause, spearman
 from depth_completion_ros.evaluation.runs import Key

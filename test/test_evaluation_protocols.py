@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
+pytest.importorskip("rosbags.rosbag2", reason="bags need rosbags: pip install rosbags")
+
 from frame_sets import edit_meta, write_set
 
 from depth_completion_ros.data.bags import DEPTH_TOPIC, RGB_TOPIC, BagWriter

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
-from depth_completion_ros import ConfigurationError, DepthCompleter, InputError, RgbdFrame
+from depth_completion_ros import ConfigurationError, DepthCompleter, InputError, RgbdFrame, load_profile
 from depth_completion_ros.cli import main
 from depth_completion_ros.files import find_pairs, read_depth, read_rgb
 
@@ -77,13 +79,13 @@ def test_depth_scale_and_depth_of_another_size(tmp_path):
     for role, image in (("rgb", rgb[..., ::-1]), ("depth", half * 4)):
         (tmp_path / role).mkdir()
         cv2.imwrite(str(tmp_path / role / "a.png"), image)
-    assert complete(tmp_path, "--depth-scale", "0.00025", "--profile", "tof") == 0
+    assert complete(tmp_path, "--depth-unit", "0.00025", "--profile", "tof") == 0
     expected = DepthCompleter("tof", "classical").complete(RgbdFrame(rgb, metres(half))).depth
     np.testing.assert_allclose(np.load(tmp_path / "out/a_depth.npy"), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("suffix", ["npy", "npz", "tiff"])
-def test_floating_point_depth_is_metres_whatever_the_scale(tmp_path, suffix):
+def test_floating_point_depth_is_metres_unless_a_unit_is_given(tmp_path, suffix):
     depth = metres(scene(3)[1])
     path = tmp_path / f"a.{suffix}"
     if suffix == "npy":
@@ -92,15 +94,14 @@ def test_floating_point_depth_is_metres_whatever_the_scale(tmp_path, suffix):
         np.savez(path, depth=depth, other=np.zeros(3))
     else:
         cv2.imwrite(str(path), depth)
-    np.testing.assert_array_equal(read_depth(path, scale=7.0), depth)
+    np.testing.assert_array_equal(read_depth(path), depth)
+    np.testing.assert_array_equal(read_depth(path, unit=0.5), depth * np.float32(0.5))
 
 
 def test_zero_negative_and_infinite_depth(tmp_path):
     """Zero and negative values are missing; infinity is left for the completer, which takes it as missing."""
     np.save(tmp_path / "a.npy", np.float64([[0, -1, np.nan, np.inf, 2.5]]))
-    np.testing.assert_array_equal(
-        read_depth(tmp_path / "a.npy", 1), np.float32([[np.nan, np.nan, np.nan, np.inf, 2.5]])
-    )
+    np.testing.assert_array_equal(read_depth(tmp_path / "a.npy"), np.float32([[np.nan, np.nan, np.nan, np.inf, 2.5]]))
 
 
 def test_an_exif_rotation_does_not_part_colour_from_depth(tmp_path):
@@ -117,9 +118,79 @@ def test_folders_are_matched_by_name_in_natural_order(tmp_path):
         write_scene(tmp_path, name, 1)
     (tmp_path / "rgb/f3.png").write_bytes(b"")
     (tmp_path / "depth/notes.txt").write_text("no image")
-    pairs, left_over = find_pairs(tmp_path / "rgb", tmp_path / "depth")
+    pairs, left_over, rule = find_pairs(tmp_path / "rgb", tmp_path / "depth")
     assert [pair.name for pair in pairs] == ["f1", "f2", "f10"]
-    assert left_over == [tmp_path / "rgb/f3.png"]
+    assert left_over == [tmp_path / "rgb/f3.png"] and rule == ""
+
+
+def matched(folder, rgb: list[str], depth: list[str]) -> tuple[list[tuple[str, str]], str]:
+    """Which of these files are paired, and by what."""
+    for role, names in (("rgb", rgb), ("depth", depth)):
+        (folder / role).mkdir()
+        for name in names:
+            (folder / role / name).write_bytes(b"")
+    pairs, left_over, rule = find_pairs(folder / "rgb", folder / "depth")
+    assert len(left_over) == len(rgb) + len(depth) - 2 * len(pairs)
+    return [(pair.rgb.name, pair.depth.name) for pair in pairs], rule
+
+
+@pytest.mark.parametrize(
+    ("pattern", "other"),
+    [
+        ("rgb_{:04}.png", "depth_{:04}.png"),
+        ("frame-{:06}.color.jpg", "frame-{:06}.depth.png"),
+        ("{}.jpg", "d16_{:03}.png"),
+    ],
+)
+def test_files_of_one_number_belong_together(tmp_path, pattern, other):
+    numbers = [3, 20, 100]
+    names = [pattern.format(n) for n in numbers], [other.format(n) for n in (*numbers, 7)]
+    pairs, rule = matched(tmp_path, *names)
+    assert pairs == [(pattern.format(n), other.format(n)) for n in numbers]
+    assert "numbers" in rule
+
+
+@pytest.mark.parametrize("seconds", [True, False])
+def test_files_whose_names_are_times_are_paired_with_the_nearest(tmp_path, seconds):
+    """In seconds as TUM RGB-D names them, or in nanoseconds.
+
+    The second colour image has no depth within 20 ms, the last depth no colour image."""
+    offsets = [(0.0, 0.013), (0.033, None), (0.066, 0.08), (0.1, 0.096), (None, 0.4)]
+
+    def name(offset: float) -> str:
+        time = 1305031102.175 + offset
+        return (f"{time:.6f}" if seconds else str(round(time * 1e9))) + ".png"
+
+    pairs, rule = matched(
+        tmp_path, [name(r) for r, _ in offsets if r is not None], [name(d) for _, d in offsets if d is not None]
+    )
+    assert pairs == [(name(r), name(d)) for r, d in offsets if r is not None and d is not None]
+    assert "times" in rule and "20 ms" in rule
+
+
+def test_files_without_anything_in_common_are_paired_by_order_and_said_so(tmp_path, capsys):
+    write_scene(tmp_path, "a", 1)
+    write_scene(tmp_path, "b", 2)
+    for old, new in (("a", "first"), ("b", "second")):
+        (tmp_path / "depth" / f"{old}.png").rename(tmp_path / "depth" / f"{new}.png")
+    assert complete(tmp_path) == 0
+    assert "matched by their order, as no names fit: a.png with first.png" in capsys.readouterr().err
+    alone = DepthCompleter("kinect", "classical").complete(RgbdFrame(scene(2)[0], metres(scene(2)[1])))
+    np.testing.assert_array_equal(np.load(tmp_path / "out/b_depth.npy"), alone.depth)
+
+
+def test_depth_nearer_than_the_profile_counts_where_the_range_says_so(tmp_path, capsys):
+    """Counts of 0.1 mm: all depth lies between 0.1 and 0.2 m."""
+    rgb, depth = write_scene(tmp_path, "a", 1)
+    arguments = ["--depth-unit", "0.0001"]
+    assert complete(tmp_path, *arguments) == 1
+    told = capsys.readouterr().err
+    assert "no depth between 0.3 and 10" in told and "--depth-unit" in told and "depth.unit" not in told
+    assert complete(tmp_path, *arguments, "--min-range", "0.05", "--max-range", "0.5") == 0
+    profile = replace(load_profile("kinect"), min_range=0.05, max_range=0.5)
+    near = np.where(depth > 0, depth * np.float32(0.0001), np.float32(np.nan))
+    expected = DepthCompleter(profile, "classical").complete(RgbdFrame(rgb, near)).depth
+    np.testing.assert_array_equal(np.load(tmp_path / "out/a_depth.npy"), expected)
 
 
 def break_by_cutting(path):
@@ -154,7 +225,7 @@ def test_a_bad_file_in_the_middle_is_named_and_the_others_are_done(tmp_path, cap
 def test_depth_beyond_sixteen_bits_is_zero_in_the_png_with_one_warning(tmp_path, capsys):
     for name in ("a", "b"):
         write_scene(tmp_path, name, 1)
-    assert complete(tmp_path, "--depth-scale", "0.05", "--profile", "lidar") == 0
+    assert complete(tmp_path, "--depth-unit", "0.05", "--profile", "lidar") == 0
     dense = np.load(tmp_path / "out/a_depth.npy")
     assert dense.min() < 65.535 < dense.max()
     np.testing.assert_array_equal(stored(tmp_path, "a_depth.png") == 0, dense > 65.535)
@@ -178,8 +249,9 @@ def test_intrinsics_add_a_point_cloud_that_reads_back(tmp_path):
 @pytest.mark.parametrize(
     ("options", "named"),
     [
-        (["--depth-scale", "0"], "--depth-scale"),
+        (["--depth-unit", "0"], "--depth-unit"),
         (["--min-confidence", "1.5"], "--min-confidence"),
+        (["--min-range", "3", "--max-range", "2"], "--min-range 3.0 m must lie below --max-range 2.0 m"),
         (["--profile", "sonar"], "sonar"),
         (["--model", "nothing"], "nothing"),
     ],
@@ -198,7 +270,8 @@ def test_paths_that_do_not_fit_together_are_told_apart(tmp_path):
     with pytest.raises(ConfigurationError, match="two files or two folders"):
         find_pairs(tmp_path / "rgb/a.png", tmp_path / "depth")
     (tmp_path / "depth/a.png").rename(tmp_path / "depth/b.png")
-    with pytest.raises(ConfigurationError, match="no file name in common"):
+    (tmp_path / "depth/c.png").write_bytes(b"")
+    with pytest.raises(ConfigurationError, match="no file name, number or time in common"):
         find_pairs(tmp_path / "rgb", tmp_path / "depth")
     (tmp_path / "rgb/a.jpg").write_bytes(b"")
     with pytest.raises(ConfigurationError, match="one name"):

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from depth_completion_ros.cameras import DEFAULT_FRAME, TOPICS, camera, resolved_topics
+from depth_completion_ros.displays import displays
 from depth_completion_ros.node.environment import DDS_PROFILE_VARIABLES, dds_profile_file
 from depth_completion_ros.profiles import profile_file
 
@@ -31,18 +33,21 @@ record = {{
     "parameter_files": {{file: Path(file).read_text() for file in files}},
     "environment": {{name: os.environ.get(name) for name in {variables}}},
 }}
-Path({folder!r}, Path(sys.argv[0]).name + ".json").write_text(json.dumps(record))
+Path({folder!r}, f"{{Path(sys.argv[0]).name}}-{{os.getpid()}}.json").write_text(json.dumps(record))
 """
 
+# Its first argument is the launch file, its second is what a parent file does before it includes that one.
 RUN_LAUNCH_FILE = """
 import sys
-from launch import LaunchService
-from launch.actions import IncludeLaunchDescription
+from launch import LaunchDescription, LaunchService
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-arguments = [argument.split(":=") for argument in sys.argv[2:]]
+from launch_ros.actions import PushRosNamespace, SetParameter
+arguments = [argument.split(":=") for argument in sys.argv[3:]]
 service = LaunchService()
 source = PythonLaunchDescriptionSource(sys.argv[1])
-service.include_launch_description(IncludeLaunchDescription(source, launch_arguments=arguments))
+include = IncludeLaunchDescription(source, launch_arguments=arguments)
+service.include_launch_description(LaunchDescription([*eval(sys.argv[2]), include]))
 sys.exit(service.run())
 """
 
@@ -68,8 +73,35 @@ class Started:
 
     @property
     def own_parameters(self) -> dict:
-        """Those that launch wrote into a file of its own, the last one."""
-        return next(iter(yaml.safe_load([*self.parameter_files.values()][-1]).values()))["ros__parameters"]
+        """Those that launch wrote into a file of its own, the last one, where it did."""
+        ((name, section),) = yaml.safe_load([*self.parameter_files.values()][-1]).items()
+        return section["ros__parameters"] if name != "/**" else {}
+
+    def resolved(self, name: str) -> object:
+        """What rclpy makes of all the parameters that this program was given."""
+        rclpy = pytest.importorskip("rclpy")
+        context = rclpy.Context()
+        rclpy.init(context=context)
+        node = rclpy.create_node(
+            "completion",
+            context=context,
+            cli_args=self.arguments,
+            use_global_arguments=False,
+            automatically_declare_parameters_from_overrides=True,
+        )
+        try:
+            return node.get_parameter_or(name, rclpy.Parameter(name, value=None)).value
+        finally:
+            node.destroy_node()
+            rclpy.shutdown(context=context)
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.remappings.get('__ns', '/').rstrip('/')}/{self.remappings['__node']}"
+
+
+def all_started(tmp_path: Path) -> list[Started]:
+    return [Started(json.loads(path.read_text())) for path in (tmp_path / "records").iterdir()]
 
 
 @pytest.fixture
@@ -89,7 +121,7 @@ def launch(tmp_path):
             path.write_text(stand_in)
             path.chmod(0o755)
 
-    def run(name: str, *arguments: str, **environment: str) -> dict[str, Started]:
+    def run(name: str, *arguments: str, parent: str = "[]", **environment: str) -> dict[str, Started]:
         others = {key: value for key, value in os.environ.items() if key not in DDS_PROFILE_VARIABLES}
         others |= {
             "AMENT_PREFIX_PATH": os.pathsep.join([str(prefix), others.get("AMENT_PREFIX_PATH", sys.prefix)]),
@@ -97,7 +129,7 @@ def launch(tmp_path):
             "ROS_LOG_DIR": str(tmp_path),
         }
         result = subprocess.run(
-            [sys.executable, "-c", RUN_LAUNCH_FILE, str(ROOT / "launch" / f"{name}.launch.py"), *arguments],
+            [sys.executable, "-c", RUN_LAUNCH_FILE, str(ROOT / "launch" / f"{name}.launch.py"), parent, *arguments],
             env=others | environment,
             cwd=tmp_path,
             capture_output=True,
@@ -105,7 +137,7 @@ def launch(tmp_path):
             timeout=60,
         )
         assert result.returncode == 0, result.stdout + result.stderr
-        return {path.stem: Started(json.loads(path.read_text())) for path in records.glob("*.json")}
+        return {path.stem.rpartition("-")[0]: Started(json.loads(path.read_text())) for path in records.glob("*.json")}
 
     return run
 
@@ -123,7 +155,27 @@ def test_launch_files_compile(path):
 
 
 def test_there_is_a_launch_file_for_each_sensor_and_for_replays():
-    assert [path.name.split(".")[0] for path in LAUNCH_FILES] == ["kinect", "lidar", "replay", "tof"]
+    assert [path.name.split(".")[0] for path in LAUNCH_FILES] == ["cameras", "kinect", "lidar", "replay", "tof"]
+
+
+@pytest.mark.parametrize("sensor", SENSORS)
+def test_displays_follow_the_camera_and_the_namespace(sensor):
+    topics = resolved_topics({"points_topic": "/velodyne_points"}, camera("realsense"))
+    config = yaml.safe_load(displays(sensor, "/robot/front", topics, "camera_color_frame"))["Visualization Manager"]
+    assert config["Global Options"]["Fixed Frame"] == "camera_color_frame"
+    shown = {display["Topic"]["Value"] for display in config["Displays"] if "Topic" in display}
+    for display in config["Displays"]:
+        shown |= {display[key] for key in ("Depth Map Topic", "Color Image Topic") if key in display}
+    ours = {"/robot/front/depth_completion/" + name for name in ("depth", "confidence", "points")}
+    assert ours <= shown
+    assert shown - ours <= {*topics.values()}
+    assert topics["rgb_topic"] in shown
+
+
+@pytest.mark.parametrize("sensor", SENSORS)
+def test_without_anything_else_displays_are_as_they_stand(sensor):
+    text = (ROOT / "config" / "rviz" / f"{sensor}.rviz").read_text()
+    assert displays(sensor, "/", TOPICS, DEFAULT_FRAME) == text
 
 
 @pytest.mark.parametrize("sensor", SENSORS)
@@ -137,10 +189,14 @@ def test_rviz_shows_what_the_node_publishes(sensor):
     assert "/depth_completion/depth" in clouds
 
 
-def test_the_dds_profile_replaces_the_small_shared_memory_segment():
+@pytest.mark.parametrize(
+    ("name", "holds"),
+    [("fastdds.xml", 3 * 1280 * 720 * 20), ("fastdds_small.xml", 1280 * 720 * (3 + 4))],  # clouds, or a pair of images
+)
+def test_the_dds_profile_replaces_the_small_shared_memory_segment(name, holds):
     """Fast DDS ignores what it does not know, so a misspelt element would go unseen."""
     namespace = {"dds": "http://www.eprosima.com"}
-    root = ET.parse(dds_profile_file()).getroot()
+    root = ET.parse(dds_profile_file().with_name(name)).getroot()
     transports = {
         descriptor.findtext("dds:transport_id", namespaces=namespace): descriptor
         for descriptor in root.iterfind(".//dds:transport_descriptor", namespace)
@@ -148,8 +204,7 @@ def test_the_dds_profile_replaces_the_small_shared_memory_segment():
     used = [element.text for element in root.iterfind(".//dds:userTransports/dds:transport_id", namespace)]
     assert {transports[name].findtext("dds:type", namespaces=namespace) for name in used} == {"SHM", "UDPv4"}
     segments = [int(element.text) for element in root.iterfind(".//dds:segment_size", namespace)]
-    cloud_720p = 1280 * 720 * 16
-    assert min(segments) > 3 * cloud_720p
+    assert min(segments) > holds
     participant = root.find(".//dds:participant", namespace)
     assert participant.get("is_default_profile") == "true"
     assert participant.findtext("dds:rtps/dds:useBuiltinTransports", namespaces=namespace) == "false"
@@ -162,9 +217,10 @@ def test_live_it_starts_the_node_alone_with_the_profile(launch, sensor):
     assert set(started) == {"completion_node"}
     node = started["completion_node"]
     assert next(iter(node.parameter_files)) == str(profile_file(sensor))
-    assert node.own_parameters == {"use_sim_time": False}
-    assert node.remappings == {"__node": "depth_completion"}
-    assert "depth_completion:=info" in node.arguments
+    assert node.own_parameters == {}
+    assert node.remappings == {"__node": "depth_completion", "__ns": "/"}
+    assert "depth_completion:=info" in node.arguments and "--exit-with" in node.arguments
+    assert node.resolved("use_sim_time") is False
 
 
 @pytest.mark.ros
@@ -180,9 +236,10 @@ def test_arguments_reach_the_node(launch):
         "points_topic:=/velodyne_points",
         "log_level:=debug",
     )["completion_node"]
-    assert node.own_parameters == {"use_sim_time": False, "engine": "classical", "model": "nearest"}
+    assert node.own_parameters == {"engine": "classical", "model": "nearest"}
     assert node.remappings == {
         "__node": "depth_completion",
+        "__ns": "/",
         "rgb/image_rect_color": "/camera/color/image_raw",
         "rgb/camera_info": "/camera/color/camera_info",
         "depth_registered/image_rect": "/camera/depth/image_raw",
@@ -196,15 +253,119 @@ def test_arguments_reach_the_node(launch):
 def test_a_bag_is_played_decoded_on_its_own_clock(launch, bag):
     started = launch("tof", f"bag:={bag}")
     assert set(started) == {"completion_node", "depth-completion"}
-    assert started["depth-completion"].arguments == ["bag", "play", str(bag), "--raw"]
-    assert started["completion_node"].own_parameters == {"use_sim_time": True}
+    player = started["depth-completion"]
+    assert player.arguments[:5] == ["bag", "play", str(bag), "--raw", "--exit-with"]
+    assert started["completion_node"].resolved("use_sim_time") is True
+    assert player.resolved("use_sim_time") is False
 
 
 @pytest.mark.ros
 def test_a_replay_loops_at_the_given_rate(launch, bag):
     started = launch("replay", f"bag:={bag}", "profile:=lidar", "rate:=2.0")
-    assert started["depth-completion"].arguments == ["bag", "play", str(bag), "--raw", "--rate", "2.0", "--loop"]
+    arguments = ["bag", "play", str(bag), "--raw", "--rate", "2.0", "--loop"]
+    assert started["depth-completion"].arguments[: len(arguments)] == arguments
     assert str(profile_file("lidar")) in started["completion_node"].parameter_files
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize(
+    ("with_bag", "parent", "in_file", "argument", "expected"),
+    [
+        (False, None, None, None, False),
+        (False, True, None, None, True),
+        (False, None, True, None, True),
+        (False, None, None, "true", True),
+        (False, True, None, "False", False),
+        (True, None, None, None, True),
+        (True, False, None, None, False),
+        (True, None, False, None, False),
+        (True, None, True, "false", False),
+    ],
+)
+def test_simulated_time_follows_what_is_set(launch, bag, tmp_path, with_bag, parent, in_file, argument, expected):
+    """SetParameter, then the parameter file, then the argument; only a recording brings it by itself."""
+    arguments = [f"bag:={bag}"] if with_bag else []
+    if in_file is not None:
+        path = tmp_path / "mine.yaml"
+        path.write_text(f"/**:\n  ros__parameters:\n    use_sim_time: {str(in_file).lower()}\n")
+        arguments.append(f"params_file:={path}")
+    if argument is not None:
+        arguments.append(f"use_sim_time:={argument}")
+    before = "[]" if parent is None else f"[SetParameter('use_sim_time', {parent})]"
+    started = launch("kinect", *arguments, parent=before)
+    assert started["completion_node"].resolved("use_sim_time") is expected
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize(
+    ("parent", "argument", "namespace"),
+    [
+        ("[PushRosNamespace('front')]", None, "/front"),
+        ("[]", "front", "/front"),
+        ("[PushRosNamespace('robot')]", "front", "/robot/front"),
+        ("[PushRosNamespace('robot')]", "/front", "/front"),
+        # As nav2's launch files have it: what is pushed is handed down as an argument too.
+        ("[DeclareLaunchArgument('namespace', default_value='front'), PushRosNamespace('front')]", None, "/front"),
+    ],
+)
+def test_all_that_is_started_is_in_the_namespace(launch, bag, parent, argument, namespace):
+    arguments = [f"namespace:={argument}"] if argument else []
+    started = launch("replay", f"bag:={bag}", "log_level:=DEBUG", *arguments, parent=parent)
+    node, player = started["completion_node"], started["depth-completion"]
+    assert node.full_name == f"{namespace}/depth_completion"
+    assert player.full_name == f"{namespace}/bag_player"
+    assert f"{namespace.strip('/').replace('/', '.')}.depth_completion:=debug" in node.arguments
+    # The recording's topics move to where the node looks for them.
+    assert player.remappings["/rgb/image_rect_color"] == "rgb/image_rect_color"
+
+
+@pytest.mark.ros
+def test_topics_with_a_full_name_stay_where_they_are(launch, bag):
+    started = launch("replay", f"bag:={bag}", "namespace:=front", "rgb_topic:=/camera/color/image_raw")
+    assert "/camera/color/image_raw" not in started["depth-completion"].remappings
+    remappings = started["completion_node"].remappings
+    assert remappings["rgb/image_rect_color"] == "/camera/color/image_raw"
+    assert remappings["rgb/camera_info"] == "/camera/color/camera_info"
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize("name", ["kinect", "replay"])
+def test_arguments_of_a_parent_file_that_mean_something_else_are_left_out(launch, name):
+    """Their values come down to every file that it includes."""
+    others = {"model": "robot.urdf", "engine": "ogre2", "robot": "r2d2", "headless": "maybe"}
+    declared = ", ".join(f"DeclareLaunchArgument({key!r}, default_value={value!r})" for key, value in others.items())
+    node = launch(name, parent=f"[{declared}]")["completion_node"]
+    assert not node.own_parameters
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize("name", ["realsense", "azure_kinect", "zed"])
+def test_a_camera_brings_its_topics_and_its_profile(launch, name):
+    node = launch("kinect", f"camera:={name}", "camera_name:=left", "depth_topic:=/other/depth")["completion_node"]
+    expected = camera(name, "left")
+    assert next(iter(node.parameter_files)) == str(profile_file(expected.profile))
+    assert node.remappings["rgb/image_rect_color"] == expected.topics["rgb_topic"]
+    assert node.remappings["rgb/camera_info"] == expected.topics["rgb_info_topic"]
+    assert node.remappings["depth_registered/image_rect"] == "/other/depth"
+    for parameter, value in expected.parameters.items():
+        assert node.resolved(parameter) == value
+
+
+@pytest.mark.ros
+def test_each_camera_of_a_robot_gets_a_node_and_its_share_of_the_cores(launch, tmp_path):
+    config = tmp_path / "my_cameras.yaml"
+    config.write_text(
+        "front: {camera: realsense, camera_name: front}\n"
+        "rear: {camera: azure_kinect, camera_name: /rear, engine: classical, threads: 3}\n"
+    )
+    launch("cameras", f"config:={config}", "namespace:=robot")
+    nodes = {node.full_name: node for node in all_started(tmp_path)}
+    front, rear = nodes["/robot/front/depth_completion"], nodes["/robot/rear/depth_completion"]
+    assert front.remappings["rgb/image_rect_color"] == "/camera/front/color/image_raw"
+    assert rear.remappings["rgb/image_rect_color"] == "/rear/rgb/image_raw"
+    assert rear.own_parameters == {"engine": "classical", "threads": 3}
+    assert front.own_parameters == {"threads": max(1, len(os.sched_getaffinity(0)) // 2)}
+    assert str(profile_file("tof")) in rear.parameter_files and str(profile_file("kinect")) in front.parameter_files
 
 
 @pytest.mark.ros
@@ -218,17 +379,26 @@ def test_the_later_parameter_file_wins(launch, bag, tmp_path):
 
 
 @pytest.mark.ros
-def test_rviz_gets_its_displays_the_topics_and_a_frame_to_show_them_in(launch, bag):
-    started = launch("kinect", f"bag:={bag}", "rviz:=true", "rgb_topic:=/camera/color/image_raw")
-    assert str(ROOT / "config" / "rviz" / "kinect.rviz") in started["rviz2"].arguments
-    assert started["rviz2"].remappings["rgb/image_rect_color"] == "/camera/color/image_raw"
-    assert started["rviz2"].own_parameters == {"use_sim_time": True}
-    assert "camera_color_optical_frame" in started["static_transform_publisher"].arguments
+def test_rviz_gets_displays_for_its_topics_and_a_frame_to_show_them_in(launch, tmp_path):
+    """Of the recording: where its LiDAR sits comes from its parameters, the frames' names from its messages."""
+    started = launch("replay", "profile:=lidar", "rviz:=True", "namespace:=front")
+    assert started["rviz2"].resolved("use_sim_time") is True
+    config = Path(started["rviz2"].arguments[started["rviz2"].arguments.index("-d") + 1])
+    assert "/front/depth_completion/depth" in config.read_text() and " /front/points" in config.read_text()
+    config.unlink()
+    content = yaml.safe_load((ROOT / "samples" / "lidar" / "parameters.yaml").read_text())
+    x, y, z, *_ = content["/**"]["ros__parameters"]["extrinsic"]
+    programs = [each for each in all_started(tmp_path) if "--child-frame-id" in each.arguments]
+    transforms = [" ".join(program.arguments) for program in programs]
+    assert len(transforms) == 2
+    assert any(f"--frame-id camera_link --child-frame-id {DEFAULT_FRAME}" in transform for transform in transforms)
+    assert any(f"--x {x} --y {y} --z {z} --qx" in transform for transform in transforms)
 
 
 @pytest.mark.ros
-def test_all_that_is_started_gets_the_dds_profile(launch, bag):
-    started = launch("kinect", f"bag:={bag}", "rviz:=true")
+def test_all_that_is_started_gets_the_dds_profile(launch):
+    started = launch("replay", "rviz:=true")
+    assert set(started) == {"completion_node", "depth-completion", "rviz2", "static_transform_publisher"}
     for program in started.values():
         assert program.environment == dict.fromkeys(DDS_PROFILE_VARIABLES, str(dds_profile_file()))
 
@@ -241,7 +411,19 @@ def test_the_users_own_dds_profile_stays(launch):
 
 
 @pytest.mark.ros
-@pytest.mark.parametrize("argument", ["bag:=/no/such/bag", "params_file:=/no/such/file.yaml"])
-def test_a_path_that_does_not_exist_is_named(launch, argument):
-    with pytest.raises(AssertionError, match=argument):
+@pytest.mark.parametrize(
+    "argument",
+    ["bag:=/no/such/bag", "params_file:=/no/such/file.yaml", "camera:=webcam", "log_level:=loud", "rviz:=perhaps"],
+)
+def test_what_cannot_be_done_is_named_before_anything_starts(launch, tmp_path, argument):
+    with pytest.raises(AssertionError, match=argument.rpartition(":=")[2]):
         launch("kinect", argument)
+    assert not list((tmp_path / "records").iterdir())
+
+
+@pytest.mark.ros
+def test_rviz_that_is_not_installed_is_named_before_anything_starts(launch, tmp_path):
+    (tmp_path / "prefix" / "share" / "ament_index" / "resource_index" / "packages" / "rviz2").unlink()
+    with pytest.raises(AssertionError, match="rviz2, which is not installed"):
+        launch("replay", "rviz:=true")
+    assert not list((tmp_path / "records").iterdir())

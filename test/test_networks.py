@@ -23,6 +23,8 @@ BEHIND_FILLED_HOLES = [name for name in names() if not method(name).halved]
 # Parameters in millions, from the papers (reference sizes; within 5 %), else the most that may ship.
 # Ours mixes a little of the surroundings into the prefill from the start, or no gradient would reach what it mixes.
 START_TOLERANCE = {"planes": 0.05}
+# The relative step from one bfloat16 number to the next. Kernels differ in where they round: limits are several steps.
+BFLOAT16_STEP = 2**-8
 PAPER_MILLIONS = {"nlspn": 25.84, "unet": 29.0, "magaconv": 48.0}
 
 
@@ -121,7 +123,7 @@ def test_mixed_precision_trains_and_stays_close(name):
         completed, sigma = network(image, depth, scale)
     assert completed.dtype == sigma.dtype == torch.float32
     ratio = torch.log(completed / exact)
-    assert ratio.abs().median() < 0.03
+    assert ratio.abs().median() < 8 * BFLOAT16_STEP
     (completed.mean() + sigma.mean()).backward()
     assert all(torch.isfinite(p.grad).all() for p in network.parameters())
 

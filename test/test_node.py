@@ -12,6 +12,8 @@ import pytest
 pytest.importorskip("rclpy", reason="needs rclpy: install the extra `ros` or source a ROS installation")
 
 import cv2
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.parameter import Parameter
 from ros_graph import (
     FRAME_ID,
@@ -23,6 +25,7 @@ from ros_graph import (
     scene,
     stamped,
 )
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 
 from depth_completion_ros import DepthCompleter, Intrinsics, RgbdFrame
@@ -132,19 +135,20 @@ def test_compressed_transports(graph):
 
 
 def test_camera_info_and_points_go_with_the_depth(graph):
-    """Each point lies where the depth of its pixel says, with the colour of its pixel."""
+    """Each point lies where the depth of its pixel says, with the colour and the confidence of its pixel."""
     ros = graph(listen=((PointCloud2, "/depth_completion/points"), (CameraInfo, "/depth_completion/camera_info")))
     ros.publish("rgb/camera_info", camera_info(160, 120, 130.0))
     ros.spin(lambda: False, 0.2)
     stamp = ros.send_pair()
     cloud = ros.output(stamp, "/depth_completion/points")
     assert ros.output(stamp, "/depth_completion/camera_info").k[0] == 130.0
-    assert [field.name for field in cloud.fields] == ["x", "y", "z", "rgb"]
-    values = np.frombuffer(cloud.data, np.float32).reshape(cloud.height, cloud.width, 4)
-    expected = DepthCompleter("kinect", "classical").complete(scene_frame()).depth
-    points = back_project(expected, Intrinsics(130.0, 130.0, 79.5, 59.5, 160, 120))
+    assert [field.name for field in cloud.fields] == ["x", "y", "z", "rgb", "confidence"]
+    values = np.frombuffer(cloud.data, np.float32).reshape(cloud.height, cloud.width, 5)
+    expected = DepthCompleter("kinect", "classical").complete(scene_frame())
+    points = back_project(expected.depth, Intrinsics(130.0, 130.0, 79.5, 59.5, 160, 120))
     np.testing.assert_allclose(values[..., :3].reshape(-1, 3), points, rtol=1e-5, atol=1e-5)
-    packed = np.frombuffer(cloud.data, np.uint32).reshape(cloud.height, cloud.width, 4)[..., 3]
+    assert_same(values[..., 4], expected.confidence)
+    packed = np.frombuffer(cloud.data, np.uint32).reshape(cloud.height, cloud.width, 5)[..., 3]
     rgb = scene()[0].astype(np.uint32)
     np.testing.assert_array_equal(packed & 0xFFFFFF, rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2])
 
@@ -199,14 +203,15 @@ def test_model_changes_while_running_without_losing_a_frame(graph):
     assert ros.drops() == {}
 
 
-def test_a_model_that_does_not_exist_is_refused_and_the_present_one_serves_on(graph):
-    ros = graph()
+def test_a_model_that_cannot_be_opened_leaves_the_present_one_to_serve(graph):
+    """engine and model are set one after the other: between them they may not fit."""
+    ros = graph({"model": "nearest"})
     ros.completed_pair()
-    ros.node.set_parameters([Parameter("model", value="no_such_model")])
+    ros.node.set_parameters([Parameter("engine", value="torch")])
     assert ros.spin(lambda: ros.problems().get("engine") == 1)
     ros.completed_pair()
     status, values = ros.diagnostics()
-    assert "no_such_model" in values["engine.state"] and "no_such_model" in status.message
+    assert "nearest" in values["engine.state"] and "nearest" in status.message
 
 
 class FailingEngine(Engine):
@@ -234,6 +239,48 @@ def test_message_filters_pairs_too(graph):
     for _ in range(3):
         ros.completed_pair()
     assert ros.problems() == {}
+    late_ns = 30_000_000
+    ros.send_pair(offset_ns=late_ns)  # beyond the slop of 20 ms
+    assert ros.spin(lambda: ros.node.statistics.counts()["depth"] == 4)
+    ros.node.set_parameters([Parameter("sync.slop", value=0.032)])
+    ros.completed_pair(offset_ns=late_ns)
+    assert ros.node.statistics.counts()["pairs"] == 4
+
+
+def test_the_log_says_what_is_done_once_and_at_each_change(graph, capfd):
+    ros = graph(namespace="/front")
+    ros.listen(Image, "/front/depth_completion/depth")
+    log = capfd.readouterr().err
+    assert "/front/rgb/image_rect_color" in log and "/front/depth_completion/depth" in log
+
+    def complete(times: int) -> str:
+        for _ in range(times):
+            before = ros.node.statistics.counts()["frames_out"]
+            stamp = ros.send_pair(prefix="/front/")
+            ros.output(stamp, "/front/depth_completion/depth")
+            assert ros.spin(lambda before=before: ros.node.statistics.counts()["frames_out"] > before)
+        return capfd.readouterr().err
+
+    assert complete(3).count("completing 160x120 pixels from depth of 160x120 with guided (engine classical)") == 1
+    assert complete(2) == ""
+    ros.node.set_parameters([Parameter("model", value="nearest")])
+    assert ros.spin(lambda: ros.node._worker.loader.state == "ready")
+    assert complete(3).count("with nearest (engine classical)") == 1
+
+
+def test_a_recording_that_has_ended_is_said_once_and_no_fault(graph, capfd):
+    ros = graph({"use_sim_time": True, "watchdog.timeout": 0.2})
+    clock = ros.peer.create_publisher(Clock, "/clock", 10)
+    assert ros.spin(lambda: clock.get_subscription_count() > 0)
+    clock.publish(Clock(clock=Time(sec=5)))
+    assert ros.spin(lambda: ros.node.get_clock().now().nanoseconds > 0)
+    ros.peer.destroy_publisher(clock)
+    assert ros.spin(lambda: ros.node.count_publishers("/clock") == 0)
+    before = ros.problems()
+    for _ in range(3):
+        status, _ = ros.diagnostics()
+    assert capfd.readouterr().err.count("the recording or simulation has ended") == 1
+    assert ros.problems() == before and status.level == DiagnosticStatus.OK
 
 
 def test_lifecycle_goes_all_the_way_round(graph):
@@ -249,6 +296,45 @@ def test_lifecycle_goes_all_the_way_round(graph):
         assert ros.diagnostics()[0].message == "not active"
         node.trigger_cleanup()
     node.trigger_shutdown()
+
+
+def test_rounds_of_configure_and_cleanup_leave_nothing_behind(graph):
+    """Three rounds hold what one does: publishers, subscriptions and what is managed with the lifecycle."""
+    node = graph({"autostart": False}).node
+
+    def held() -> tuple[int, ...]:
+        return len(list(node.publishers)), len(list(node.subscriptions)), len(node._managed_entities)
+
+    before, during = held(), set()
+    for _ in range(3):
+        node.trigger_configure()
+        node.trigger_activate()
+        during.add(held())
+        node.trigger_deactivate()
+        node.trigger_cleanup()
+        assert held() == before
+    assert len(during) == 1
+
+
+def test_a_transition_that_fails_is_said_and_can_be_asked_for_again(graph, capfd):
+    ros = graph({"autostart": False})
+    override = "qos_overrides./depth_completion/depth.publisher.reliability"
+    ros.node.declare_parameter(override, "now_and_then")  # past the check at the start
+    ros.node.trigger_configure()
+    assert ros.problems() == {"lifecycle": 1} and "cannot configure" in capfd.readouterr().err
+    ros.node.undeclare_parameter(override)
+    ros.node.trigger_configure()
+    ros.node.trigger_activate()
+    ros.completed_pair()
+
+
+def test_two_nodes_are_told_apart_on_diagnostics(graph):
+    names = set()
+    for namespace in ("/front", "/rear"):
+        status, values = graph(namespace=namespace).diagnostics()
+        assert status.hardware_id == f"{namespace}/depth_completion" and values["profile"] == "kinect"
+        names.add(status.name)
+    assert names == {"/front/depth_completion: completion", "/rear/depth_completion: completion"}
 
 
 def test_overload_drops_old_frames_and_keeps_the_newest(graph):

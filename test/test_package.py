@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from importlib.metadata import PackageNotFoundError, distribution, distributions
 from pathlib import Path
 
 import pytest
@@ -20,12 +21,13 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "depth_completion_ros"
 SHARED_FOLDERS = ("launch", "config", "models", "samples")
 
-# Where an imported module comes from: its rosdep key, and its pip requirement (None: comes with ROS only).
-MODULES = {
+# Where an imported module comes from: its rosdep key, and its pip requirement. None: it comes with ROS only, or has no
+# key that rosdep does not install with pip.
+MODULES: dict[str, tuple[str | None, str | None]] = {
     "cv2": ("python3-opencv", "opencv-contrib-python-headless"),
     "numpy": ("python3-numpy", "numpy"),
     "rich": ("python3-rich", "rich"),
-    "rosbags": ("python3-rosbags-pip", "rosbags"),
+    "rosbags": (None, "rosbags"),
     "yaml": ("python3-yaml", "PyYAML"),
     "tf2_ros": ("tf2_ros_py", None),
 }
@@ -94,6 +96,33 @@ def test_setup_cfg_and_package_xml_say_the_same(setup_cfg, package_xml):
     assert metadata["maintainer"] == maintainer.text
 
 
+def test_no_dependency_is_a_key_that_rosdep_installs_with_pip(package_xml):
+    """A build farm and an offline robot have no pip."""
+    depends = [element.text for element in package_xml.iter() if element.tag.endswith("depend")]
+    assert [name for name in depends if name.endswith("-pip")] == []
+
+
+def test_package_xml_says_under_which_licences_the_recordings_are(package_xml):
+    """Each licence file exists, and each recording's licence is among those that package.xml lists."""
+    licences = {element.text: element.get("file") for element in package_xml.findall("license")}
+    assert all((ROOT / file).is_file() for file in licences.values())
+    notes = sorted((ROOT / "samples").glob("*/LICENSE.md"))
+    assert len(notes) == 3
+    for note in notes:
+        (licence,) = re.findall(r"^- Licence: (\S+)$", note.read_text(), re.MULTILINE)
+        assert licence in licences, note
+
+
+def test_nothing_that_the_node_needs_imports_rosbags():
+    """It has no rosdep key, so a robot may lack it; only bags need it."""
+    code = "import sys; sys.modules['rosbags'] = None; from depth_completion_ros.cli import main; "
+    for command, status in (("node --help", 0), ("complete --help", 0), ("bag info samples/kinect", 1)):
+        call = f"import sys; sys.exit(main({command.split()!r}))"
+        done = subprocess.run([sys.executable, "-c", code + call], cwd=ROOT, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
+    assert "pip install rosbags" in done.stderr
+
+
 def test_the_maintainer_address_is_one_that_colcon_accepts(package_xml):
     """colcon takes a package with another one for plain Python, without a word."""
     address = package_xml.find("maintainer").get("email")
@@ -115,7 +144,7 @@ def test_everything_imported_is_a_declared_dependency(setup_cfg, package_xml):
     install_requires = requirements(setup_cfg["options"]["install_requires"])
     for module in sorted(imported_modules()):
         rosdep_key, requirement = MODULES.get(module, (module, None))
-        assert rosdep_key in exec_depends, f"{module} is imported: package.xml needs <exec_depend>{rosdep_key}"
+        assert rosdep_key in {None, *exec_depends}, f"{module} is imported: package.xml needs <exec_depend>{rosdep_key}"
         assert requirement is None or requirement in install_requires, f"{module}: setup.cfg needs {requirement}"
 
 
@@ -128,15 +157,56 @@ def test_the_checkout_is_its_own_share_directory():
     assert share_directory() == ROOT
 
 
+def installed_files() -> dict[str, bytes]:
+    """What pip has put into this environment of the package, by path; empty where pip has not installed it."""
+    try:
+        files = distribution(PACKAGE).files or []
+    except PackageNotFoundError:
+        return {}
+    return {str(file): Path(str(file.locate())).read_bytes() for file in files if file.suffix != ".pyc"}
+
+
+@pytest.mark.skipif(not installed_files(), reason="the package is not installed by pip")
+def test_a_missing_package_is_noticed_whatever_needs_it(tmp_path):
+    """On copies of what pip keeps about the packages that are installed here."""
+    for package in distributions():
+        folder = Path(package._path)
+        if folder.suffix == ".dist-info":
+            shutil.copytree(folder, tmp_path / folder.name, dirs_exist_ok=True)
+    own = next(tmp_path.glob(f"{PACKAGE}-*.dist-info"))
+    (own / "RECORD").unlink()  # its files lie elsewhere
+
+    def lacking(*extras: str) -> set[str]:
+        code = f"import sys; sys.path.append({str(ROOT / 'tools')!r}); from installed import missing; "
+        code += f"print(*missing(set({extras!r}), [{str(tmp_path)!r}]), sep='\\n')"
+        told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+        return set(told.stdout.split("\n")) - {""}
+
+    assert lacking("evaluation") <= {"scipy<2,>=1.8"}
+    for folder in [*tmp_path.glob("ruamel*.dist-info"), *tmp_path.glob("rich-*.dist-info")]:
+        shutil.rmtree(folder)
+    assert {re.match(r"[\w.]+", name).group() for name in lacking("evaluation")} - {"scipy"} == {"ruamel.yaml", "rich"}
+    metadata = next(tmp_path.glob("numpy-*.dist-info")) / "METADATA"
+    metadata.write_text(re.sub(r"^Version: .*", "Version: 0.1", metadata.read_text(), flags=re.MULTILINE))
+    assert "numpy<3,>=1.22.4" in lacking("evaluation")
+    shutil.rmtree(own)
+    assert lacking("evaluation") == {PACKAGE}
+
+
 def test_pip_installs_all_shared_files_and_they_are_found(tmp_path):
-    """A normal installation, from a copy so that no build folder is left in the checkout."""
+    """A normal installation, from a copy so that no build folder is left in the checkout.
+
+    It leaves the environment of this test as it is: pip would uninstall the package from it but for --ignore-installed.
+    """
+    before = installed_files()
     pytest.importorskip("setuptools", minversion="71", reason="building without a network needs setuptools >= 71")
     source = tmp_path / "source"
     leave_out = shutil.ignore_patterns(".*", "build", "install", "log", "demo_out", "*.egg-info", "__pycache__", "test")
     shutil.copytree(ROOT, source, ignore=leave_out)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     prefix = tmp_path / "prefix"
-    subprocess.run([*pip, "--prefix", prefix, source], check=True, timeout=300)
+    subprocess.run([*pip, "--ignore-installed", "--prefix", prefix, source], check=True, timeout=300)
+    assert installed_files() == before
 
     code = next(prefix.rglob(f"{PACKAGE}/__init__.py")).parent.parent
     share = code.parents[2] / "share" / PACKAGE
@@ -155,3 +225,6 @@ def test_pip_installs_all_shared_files_and_they_are_found(tmp_path):
     marker = share.parent / "ament_index" / "resource_index" / "packages" / PACKAGE
     assert marker.is_file(), "ros2 finds a package by this file"
     assert {path.name for path in code.parents[2].glob("bin/*")} == {"completion_node", "depth-completion"}
+    programs = list((code.parents[2] / "lib" / PACKAGE).iterdir())
+    assert {path.name for path in programs} == {"completion_node", "depth-completion"}, "ros2 run looks there"
+    assert all(os.access(path, os.X_OK) for path in programs)

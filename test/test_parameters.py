@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from depth_completion_ros.cameras import FILE_NAME as CAMERAS
 from depth_completion_ros.node.parameters import PARAMETERS, NodeParameters, markdown_table
 
 ROOT = Path(__file__).resolve().parent.parent
+PROFILES = [path for path in sorted((ROOT / "config").glob("*.yaml")) if path.name != CAMERAS]
 NAN, INF = float("nan"), float("inf")
 POSE = [0.1, 0.2, 0.3, 0.0, 0.0, 0.0, 1.0]
 
@@ -104,7 +106,7 @@ def test_every_limit_holds_the_value_at_it_and_nothing_beyond():
                     parameter.checked(beyond)
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", PROFILES, ids=lambda path: path.name)
 def test_the_shipped_profiles_set_only_what_is_declared_and_fits(path):
     """Read with the YAML library alone: what ROS would hand to the node."""
 
@@ -219,6 +221,155 @@ def test_a_change_is_taken_as_a_whole_or_not_at_all(declared):
     assert parameters.change([good, Parameter("extrinsic", value=POSE)]) is None
     assert parameters["fill_only"] is True
     assert parameters["extrinsic"] == POSE
+
+
+@pytest.fixture
+def started():
+    """Makes a completion node from ROS arguments, as its process does, and not yet configured."""
+    rclpy = pytest.importorskip("rclpy")
+    from depth_completion_ros.node.completion_node import CompletionNode
+
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    nodes = []
+
+    def start(*arguments):
+        given = ["--ros-args", "-p", "autostart:=false", *arguments]
+        nodes.append(CompletionNode(context=context, cli_args=given, use_global_arguments=False))
+        return nodes[-1]
+
+    yield start
+    for node in nodes:
+        node.close()
+        node.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+def dumped(node) -> str:
+    """The text that ``ros2 param dump`` writes."""
+    tree: dict = {}
+    for name, parameter in node.get_parameters_by_prefix("").items():
+        *groups, last = name.split(".")
+        branch = tree
+        for group in groups:
+            branch = branch.setdefault(group, {})
+        branch[last] = list(parameter.value) if isinstance(parameter.value, array) else parameter.value
+    return yaml.safe_dump({node.get_fully_qualified_name(): {"ros__parameters": tree}})
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize(("name", "problems"), [("extrinsic", 0), ("fill_only", 1), ("sync.slop", 1), ("no_such", 1)])
+def test_an_empty_list_is_no_reason_to_end(started, name, problems):
+    """It has no type: the extrinsic takes it as its default, of the others it is refused."""
+    node = started("-p", f"{name}:=[]")
+    assert node.statistics.problems()["parameter"] == problems
+    assert node.parameters.as_dict() == {each: PARAMETERS[each].default for each in PARAMETERS} | {"autostart": False}
+    assert node.has_parameter(name) == (name in PARAMETERS)
+    agree(node, node.parameters)
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize("extrinsic", [[], POSE])
+def test_what_ros2_param_dump_writes_can_be_given_back(started, tmp_path, extrinsic):
+    first = started("-p", "sync.slop:=0.03", *(["-p", f"extrinsic:={extrinsic}"] if extrinsic else []))
+    first.trigger_configure()  # declares the QoS of the outputs
+    path = tmp_path / "dump.yaml"
+    path.write_text(dumped(first))
+    assert f"extrinsic: {[]}" in path.read_text() or extrinsic
+    second = started("--params-file", str(path))
+    second.trigger_configure()
+    assert second.statistics.problems() == {}
+    assert second.parameters.as_dict() == first.parameters.as_dict()
+    assert second.parameters["extrinsic"] == extrinsic
+    assert dumped(second) == path.read_text()
+
+
+@pytest.mark.ros
+def test_every_parameter_has_its_type_and_its_range(started):
+    """Tools show them: rqt_reconfigure makes sliders of ranges."""
+    from rclpy.parameter import Parameter
+
+    types = {bool: "BOOL", int: "INTEGER", float: "DOUBLE", str: "STRING", list: "DOUBLE_ARRAY"}
+    node = started()
+    for name, parameter in PARAMETERS.items():
+        descriptor = node.describe_parameter(name)
+        assert Parameter.Type(descriptor.type).name == types[type(parameter.default)], name
+        assert not descriptor.dynamic_typing
+        assert descriptor.read_only != parameter.dynamic
+        ranges = [(each.from_value, each.to_value) for each in descriptor.integer_range]
+        ranges += [(each.from_value, each.to_value) for each in descriptor.floating_point_range]
+        assert ranges == ([] if parameter.limits is None else [parameter.limits])
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize(
+    ("name", "value", "taken"),
+    [
+        ("use_sim_time", "1", False),
+        ("start_type_description_service", "perhaps", True),
+        ("qos_overrides./depth_completion/depth.publisher.reliability", "now_and_then", "reliable"),
+        ("qos_overrides./depth_completion/depth.publisher.depth", "0", 2),
+        ("qos_overrides./depth_completion/sigma.publisher.history", "3", "keep_last"),
+        ("qos_overrides./rgb/image_rect_color.subscription.reliability", "x", "best_effort"),
+        ("qos_overrides./rgb/camera_info.subscription.depth", "many", 2),
+    ],
+)
+def test_a_wrong_value_of_what_rclpy_declares_is_refused_and_the_node_starts(started, name, value, taken):
+    node = started("-p", f"{name}:={value}")
+    assert node.statistics.problems() == {"parameter": 1}
+    assert node.get_parameter(name).value == taken
+    node.trigger_configure()
+    node.trigger_activate()
+    assert node.get_subscriptions_info_by_topic("/rgb/image_rect_color")
+    assert node.get_publishers_info_by_topic("/depth_completion/depth")
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize("value", [[], [0, 0, 0, 0, 0, 0, 1]])
+def test_a_list_is_taken_whatever_type_a_tool_gives_it(started, value):
+    """``ros2 param set`` sends [] as booleans and whole numbers as integers."""
+    from rclpy.parameter import Parameter
+
+    node = started("-p", f"extrinsic:={POSE}")
+    kind = Parameter.Type.INTEGER_ARRAY if value else Parameter.Type.BOOL_ARRAY
+    assert node.set_parameters([Parameter("extrinsic", kind, value)])[0].successful
+    assert node.parameters["extrinsic"] == [float(number) for number in value]
+    assert node.get_parameter("extrinsic").type_ == Parameter.Type.DOUBLE_ARRAY
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize(
+    ("engine", "model", "listed"),
+    [
+        ("classical", "no_such_model", ["guided", "nearest"]),
+        ("auto", "no_such_model", ["guided", "lite-small-int8-dynamic"]),
+        ("openvino", "guided", ["lite-small-int8-dynamic"]),
+        ("torch", "lite-enormous", ["lite", "nlspn"]),
+    ],
+)
+def test_a_model_that_does_not_exist_is_refused_with_the_list(started, engine, model, listed):
+    from rclpy.parameter import Parameter
+
+    node = started("-p", f"engine:={engine}")
+    (result,) = node.set_parameters([Parameter("model", value=model)])
+    assert not result.successful
+    assert all(word in result.reason for word in [repr(model), "auto", *listed])
+    assert node.parameters["model"] == node.get_parameter("model").value == "auto"
+    assert node.statistics.problems() == {"parameter": 1}
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize(
+    ("engine", "model"),
+    [("classical", "nearest"), ("auto", "lite"), ("openvino", "lite-small-int8"), ("torch", "nlspn-small")],
+)
+def test_models_that_exist_are_taken(started, engine, model):
+    from rclpy.parameter import Parameter
+
+    node = started()
+    both = [Parameter("engine", value=engine), Parameter("model", value=model)]
+    assert node.set_parameters_atomically(both).successful
+    assert (node.parameters["engine"], node.parameters["model"]) == (engine, model)
 
 
 def test_the_readme_shows_the_table():

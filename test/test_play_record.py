@@ -15,16 +15,17 @@ import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="needs rclpy: install the extra `ros` or source a ROS installation")
+pytest.importorskip("rosbags.rosbag2", reason="bags need rosbags: pip install rosbags")
 
 from frame_sets import edit_meta, write_set
 from shared_memory import held_by, left_behind, present
 
 from depth_completion_ros.cli import main
-from depth_completion_ros.data.bags import BagMessage, BagReader, read_frames
-from depth_completion_ros.data.messages import has_header, stamp_of
+from depth_completion_ros.data.bags import STORAGES, BagReader, read_frames
+from depth_completion_ros.data.messages import BagMessage, has_header, stamp_of
 from depth_completion_ros.data.playback import Recording
 from depth_completion_ros.node.message_types import message_class
-from depth_completion_ros.node.recorder import MessageStore
+from depth_completion_ros.node.recorder import FLUSH_PERIOD_S, BagRecording
 
 pytestmark = pytest.mark.ros
 
@@ -192,23 +193,42 @@ def test_what_cannot_be_done_is_said_in_one_line(start, arguments, words):
     assert words in errors and "Traceback" not in errors
 
 
-def test_a_full_memory_counts_what_it_turns_away(tmp_path):
-    store = MessageStore(every=1, memory_bytes=100)
-    for index in range(5):
-        store.add(BagMessage("/a", "sensor_msgs/msg/Image", index, bytes(40)))
-    store.save(tmp_path / "bag", "mcap")
-    assert store.over_memory == 3
-    assert "2 of 5 messages on 1 topics; 3 did not fit" in store.summary()
-    assert [message.log_ns for message in messages_of(tmp_path / "bag")["/a"]] == [0, 1]
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_killed_recorder_leaves_what_came_until_a_moment_before(start, bag, tmp_path, storage, capsys):
+    log = tmp_path / "received.csv"
+    topics = Recording(bag).topics
+    recorder = start("record", *topics, "--out", tmp_path / "out", "--storage", storage, "--log", log)
+    player = start("play", bag, "--rate", "4", "--wait", "30")
+    finish(player)
+    wait_for_log(log, rows=FRAMES * len(topics) + 1)
+    time.sleep(3 * FLUSH_PERIOD_S)
+    recorder.kill()
+    recorder.wait()
+    assert {topic: len(messages) for topic, messages in messages_of(tmp_path / "out").items()} == dict.fromkeys(
+        topics, FRAMES
+    )
+    assert "metadata.yaml is missing" in capsys.readouterr().err
+    assert len(list(read_frames(tmp_path / "out"))) == FRAMES
+
+
+def test_a_recording_that_cannot_be_written_any_more_says_so_once_and_goes_on_counting(tmp_path):
+    with BagRecording(tmp_path / "bag", "sqlite3", every=1) as recording:
+        recording.add(BagMessage("/a", "sensor_msgs/msg/Image", 0, b"first"))
+        recording.flush()
+        # What SQLite says of a full disk; the limit is in pages.
+        recording._bag._writer.storage.conn.execute("PRAGMA max_page_count = 1")
+        for index in range(1, 4):
+            recording.add(BagMessage("/a", "sensor_msgs/msg/Image", index, bytes(10**6)))
+    assert "full" in str(recording.error) and "1 messages are in it" in str(recording.error)
+    assert recording.summary() == "1 of 4 messages on 1 topics"
 
 
 def test_every_nth_is_counted_for_each_topic(tmp_path):
-    store = MessageStore(every=3, memory_bytes=10**6)
-    for index in range(8):
-        store.add(BagMessage("/a", "sensor_msgs/msg/Image", index, b"a"))
-        if index % 2:
-            store.add(BagMessage("/b", "sensor_msgs/msg/Image", index, b"b"))
-    store.save(tmp_path / "bag", "mcap")
+    with BagRecording(tmp_path / "bag", "mcap", every=3) as recording:
+        for index in range(8):
+            recording.add(BagMessage("/a", "sensor_msgs/msg/Image", index, b"a"))
+            if index % 2:
+                recording.add(BagMessage("/b", "sensor_msgs/msg/Image", index, b"b"))
     kept = {
         topic: [message.log_ns for message in messages] for topic, messages in messages_of(tmp_path / "bag").items()
     }

@@ -80,6 +80,24 @@ def test_a_signal_while_it_starts_ends_it_too(tmp_path, delay):
     assert "Traceback" not in log.read_text() and "terminate called" not in log.read_text()
 
 
+@pytest.mark.parametrize("delay", [0.0, 3.0])
+def test_it_ends_with_the_process_it_is_told_to(tmp_path, delay):
+    """As ros2 launch ends on SIGTERM: without a word to what it has started. Also while that still starts."""
+    log = tmp_path / "log"
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
+    process = started("--exit-with", str(other.pid), log=log)
+    try:
+        time.sleep(delay)
+        assert process.poll() is None
+        other.kill()  # nobody waits for it yet: a zombie has ended too
+        assert process.wait(60) == 0
+    finally:
+        for each in (other, process):
+            each.kill()
+            each.wait()
+    assert "Traceback" not in log.read_text()
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [(None, "absent.yaml"), ("/**:\n  ros__parameters: [", "parameters.yaml"), ("\0\1\2", "parameters.yaml")],

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from depth_completion_ros.synchronizer import JUMP_BACK_NS, Synchronizer, best_matching
+from depth_completion_ros.synchronizer import JUMP_BACK_NS, Pair, Synchronizer, best_matching, why_unpaired
 
 MS = 1_000_000
 S = 1000 * MS
@@ -305,3 +305,85 @@ def test_large_slop_does_not_pair_other_moments_where_the_right_one_is_there():
     late = shifted(stream(rng, "depth", 60), 500 * MS, 0)
     played = Played(stream(rng, "rgb", 60) + late, queue_size=0, slop=600 * MS)
     assert [rgb - depth for rgb, depth in played.stamps()] == [0] * 60
+
+
+# What is said where nothing pairs
+
+
+def steady(count=60, period=PERIOD, phase=0):
+    return [START + phase + i * period for i in range(count)]
+
+
+@pytest.mark.parametrize("late", ["rgb", "depth"])
+def test_stamps_that_would_pair_are_laid_to_the_queue_and_it_helps(late):
+    """Half a second late: the queue is too short, and one of the length that is named pairs every message."""
+    streams = {name: stream(random.Random(0), name, 60, lag=S // 2 if name == late else 0) for name in ("rgb", "depth")}
+    schedule = sorted(streams["rgb"] + streams["depth"])
+    arrived = [event for event in schedule if event[0] <= START + 60 * PERIOD]
+    assert Played(arrived).pairs == []
+    why = why_unpaired(*([at for _, name, at in arrived if name == role] for role in ("rgb", "depth")), SLOP)
+    assert f"{late} comes 0.500 s after" in why and "slop" not in why
+    assert f"sync.depth_offset to {'' if late == 'depth' else '-'}0.500" in why
+    length = int(why.partition("sync.queue_size set to ")[2].split()[0])
+    assert len(Played(schedule, queue_size=length).pairs) >= 59
+
+
+def test_streams_between_each_other_are_said_to_be_so_and_the_slop_named_helps():
+    rgb, depth = steady(period=100 * MS), steady(period=100 * MS, phase=45 * MS)
+    why = why_unpaired(rgb, depth, SLOP)
+    assert "nearest stamps are 0.045 s apart, but sync.slop is 0.02 s" in why
+    slop = int(float(why.rpartition("sync.slop to ")[2]) * S)
+    assert best_matching(rgb, depth, slop)
+
+
+@pytest.mark.parametrize(("offset_s", "offset"), [(-5, "5.000"), (5, "-5.000")])
+def test_clocks_seconds_apart_are_said_to_differ(offset_s, offset):
+    why = why_unpaired(steady(), steady(phase=offset_s * S), SLOP)
+    assert "5.000 s apart" in why and f"sync.depth_offset to {offset}" in why and "slop" not in why
+
+
+@pytest.mark.parametrize("offset_s", [-7200, 7200])
+def test_clocks_hours_apart_are_said_to_differ_without_an_offset_that_would_be_refused(offset_s):
+    why = why_unpaired(steady(), steady(phase=offset_s * S), SLOP)
+    assert "7200.000 s apart" in why and why.endswith("their clocks differ: use one clock for both")
+
+
+def test_one_message_of_each_is_enough_to_say_something():
+    assert "0.100 s apart" in why_unpaired([START], [START + 100 * MS], SLOP)
+
+
+# message_filters behind the same interface
+
+
+@pytest.fixture
+def message_filters():
+    pytest.importorskip("message_filters", reason="message_filters comes with ROS; there is no wheel of it")
+    from depth_completion_ros.node.message_filters_synchronizer import MessageFiltersSynchronizer
+
+    return MessageFiltersSynchronizer
+
+
+@pytest.mark.ros
+def test_message_filters_takes_a_changed_slop(message_filters):
+    synchronizer = message_filters(20 * MS, 10)
+    assert synchronizer.add("rgb", 1000 * MS, "a") == [] and synchronizer.add("depth", 1030 * MS, "b") == []
+    synchronizer.slop_ns = 40 * MS
+    assert synchronizer.slop_ns == 40 * MS
+    assert synchronizer.add("rgb", 1031 * MS, "c") == [Pair(1031 * MS, 1030 * MS, "c", "b")]
+
+
+@pytest.mark.ros
+def test_what_message_filters_lets_go_is_counted(message_filters):
+    """Every message is paired, held, or dropped under a cause."""
+    synchronizer = message_filters(20 * MS, 5)
+    pairs = []
+    stamps = [*range(0, 1000, 33), 990, 990, *range(100, 800, 33)]
+    for number, stamp in enumerate(stamps):
+        pairs += synchronizer.add("rgb", (10_000 + stamp) * MS, number)
+        if number % 3 == 0:
+            pairs += synchronizer.add("depth", (10_000 + stamp) * MS, number)
+    given = len(stamps) + len(range(0, len(stamps), 3))
+    dropped = synchronizer.dropped
+    assert given == 2 * len(pairs) + sum(dropped.values()) + synchronizer._held()
+    assert dropped["unpaired"] > 10 and dropped["duplicate_stamp"] >= 1 and synchronizer.jumps == 1
+    assert pairs[-1].rgb_ns > 10_600 * MS, "pairing goes on after the jump"

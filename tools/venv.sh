@@ -1,7 +1,8 @@
 # The set-up that ./check and ./demo share. Source it from the repository's root:
 #     . tools/venv.sh; ensure_venv EXTRAS
 # makes .venv where there is none, installs this package in it with pip's EXTRAS ("ros,test"), and activates it.
-# Where nothing has changed since the last time it only activates. PYTHON names the interpreter to make it with.
+# Where nothing has changed since the last time and nothing is missing it only activates. PYTHON names the interpreter to
+# make it with.
 
 ensure_venv() {
     local extras=$1 stamp=.venv/installed python fingerprint
@@ -9,7 +10,8 @@ ensure_venv() {
     # A sourced ROS installation would mix its libraries with those of the wheels.
     unset PYTHONPATH AMENT_PREFIX_PATH RMW_IMPLEMENTATION
 
-    if [ ! -x .venv/bin/pip ]; then
+    # Without a pip that runs there is nothing to go on from: a checkout that was moved, or a Python that was removed.
+    if ! .venv/bin/pip --version >/dev/null 2>&1; then
         python=$(_find_python) || return 1
         echo "Making .venv with $("$python" --version)" >&2
         rm -rf .venv
@@ -18,7 +20,7 @@ ensure_venv() {
     . .venv/bin/activate
 
     fingerprint=$(cat setup.cfg setup.py pyproject.toml package.xml | cksum)
-    if ! grep -qxF "$fingerprint $extras" "$stamp" 2>/dev/null; then
+    if ! grep -qxF "$fingerprint $extras" "$stamp" 2>/dev/null || ! python tools/installed.py "$extras" >/dev/null; then
         echo "Installing depth_completion_ros[$extras] in .venv (only this time; 700 MB, with networks over 2 GB)" >&2
         # Editable: what runs is the checkout, so a changed line of Python needs no new installation.
         pip install --quiet --disable-pip-version-check --editable ".[$extras]" || return 1

@@ -148,11 +148,7 @@ def _bag_frames(bag: Path, parameters: dict[str, Any], wanted: set[int]) -> dict
     with BagReader(bag) as reader:
         rgb = reader.find_image("rgb", RGB_TOPIC).name
         depth = POINTS_TOPIC if points else reader.find_image("depth", DEPTH_TOPIC).name
-        transports = {
-            "rgb.transport": "raw" if rgb == RGB_TOPIC else "compressed",
-            "depth.transport": "raw" if depth in (DEPTH_TOPIC, POINTS_TOPIC) else "compressedDepth",
-        }
-        settings: Any = parameters | transports
+        settings: Any = parameters
         builder = FrameBuilder(settings, Statistics(print), None, {"rgb": rgb, "depth": depth})
         for message in reader.messages({rgb, depth, camera_info_topic(RGB_TOPIC)}):
             if message.topic not in (rgb, depth):

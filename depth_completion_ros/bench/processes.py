@@ -46,7 +46,16 @@ class Child:
             raise ConfigurationError(f"the {self.name} ended before its time{self._last_lines()}")
 
     def _last_lines(self) -> str:
-        return "\n  ".join([". Its last lines:", *self._log.read_text(errors="replace").strip().splitlines()[-8:]])
+        return "\n  ".join([". Its last lines:", *self.log().strip().splitlines()[-8:]])
+
+    def kill(self) -> None:
+        """End it at once, with SIGKILL, as a crash does: it cannot put anything away."""
+        self._process.kill()
+        self._process.wait()
+
+    def log(self) -> str:
+        """What it has printed so far."""
+        return self._log.read_text(errors="replace")
 
     def end(self) -> None:
         """Ask it to end as Ctrl-C does and wait; what does not listen is killed."""

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from rosbags.interfaces import Connection, QosDurability
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
+from rosbags.rosbag2.storage_mcap import McapWriter
+from rosbags.rosbag2.storage_sqlite3 import Sqlite3Writer
 
+from ..cameras import beside
 from ..conversion import (
     decode_compressed_depth,
     decode_compressed_rgb,
@@ -24,9 +29,21 @@ from ..conversion import (
 )
 from ..errors import ConfigurationError, InputError
 from ..frame import Intrinsics, RgbdFrame
-from ..geometry import moved, project_points
-from ..synchronizer import Pair, Synchronizer
-from .messages import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, POINT_CLOUD, TYPESTORE, deserialize, serialize, stamp_of
+from ..geometry import projected
+from ..synchronizer import Pair, Stream, Synchronizer
+from .bag_scan import ScannedBag, is_finished
+from .messages import (
+    CAMERA_INFO,
+    COMPRESSED_IMAGE,
+    IMAGE,
+    POINT_CLOUD,
+    TYPESTORE,
+    BagMessage,
+    Topic,
+    deserialize,
+    serialize,
+    stamp_of,
+)
 
 Storage = Literal["mcap", "sqlite3"]
 STORAGES: tuple[Storage, ...] = ("mcap", "sqlite3")
@@ -37,68 +54,52 @@ POINTS_TOPIC = "/points"
 
 # Metadata of version 9 holds QoS as nested YAML, which the readers of Humble do not understand.
 _METADATA_VERSION: Literal[8] = 8
-_STORAGE_SUFFIXES = (".mcap", ".db3")
+_ROS1_MAGIC = b"#ROSBAG V"
 
-_GIVE_A_BAG = "Give a rosbag2 folder with metadata.yaml, or one whole .mcap or .db3 file"
+_GIVE_A_BAG = "Give a rosbag2 folder, or one .mcap or .db3 file"
 _NAME_TOPICS = "Give the names of its colour and depth topics"
 
 
-class BagMessage(NamedTuple):
-    """One recorded message: its topic and type, when it was recorded [ns] and its CDR."""
-
-    topic: str
-    type: str
-    log_ns: int
-    data: bytes
-
-
-@dataclass(frozen=True)
-class Topic:
-    """One topic of a bag. latched: late subscribers got the last messages too (transient local, as /tf_static)."""
-
-    name: str
-    type: str
-    count: int
-    latched: bool
+def tell_stderr(line: str) -> None:
+    """Where a line about a recording goes unless its reader is told otherwise."""
+    print(line, file=sys.stderr)
 
 
 class BagReader:
     """A bag open for reading: a folder with metadata.yaml, or one .mcap or .db3 file. Use it in a ``with`` block.
 
-    start_ns and end_ns: when the first and the last message were recorded.
-    Raises InputError, cause "bag", for one that is absent, truncated or no bag; also while messages are read.
+    One that is not whole (cut off, metadata.yaml or a file missing) is read as far as it is; ``tell`` takes a line that
+    says what is missing. start_ns and end_ns: when the first and the last message were recorded.
+    Raises InputError, cause "bag", for one that is absent, no bag, of ROS 1, or holds no whole message.
     """
 
-    def __init__(self, path: str | Path):
+    def __init__(self, path: str | Path, tell: Callable[[str], None] = tell_stderr):
         self.path = Path(path)
+        self._tell = tell
         if not self.path.exists():
             raise self._error("there is no such file or folder")
-        try:
-            self._reader = Reader(self._file_to_open())
-            self._reader.open()
-        except Exception as error:  # rosbags lets whatever its storage raises through
-            raise self._error(f"it cannot be opened ({_told(error)})") from error
-        self.topics = {
-            connection.topic: Topic(connection.topic, connection.msgtype, connection.msgcount, _is_latched(connection))
-            for connection in self._reader.connections
-        }
-        self.start_ns = self._reader.start_time if self._reader.message_count else 0
-        self.end_ns = self._reader.end_time - 1 if self._reader.message_count else 0
+        if (old := _ros1_bag(self.path)) is not None:
+            convert = f"rosbags-convert --src {old} --dst {old.with_suffix('')}"
+            raise InputError("bag", f"{old} is a bag of ROS 1: convert it to rosbag2 with `{convert}`")
+        self._source = self._open()
+        self.topics = self._source.topics
+        self.start_ns, self.end_ns = self._source.start_ns, self._source.end_ns
 
     def messages(self, topics: set[str] | None = None) -> Iterator[BagMessage]:
-        """The messages of these topics (None: of all) in recorded order."""
-        connections = [c for c in self._reader.connections if topics is None or c.topic in topics]
-        if not connections:
-            return
-        messages = self._reader.messages(connections)
+        """The messages of these topics (None: of all) in recorded order; of a damaged bag those before the damage."""
+        messages, count = self._source.messages(topics), 0
         while True:
             try:
-                connection, log_ns, data = next(messages)
+                message = next(messages)
             except StopIteration:
                 return
-            except Exception as error:
-                raise self._error(f"it is damaged ({_told(error)})") from error
-            yield BagMessage(connection.topic, connection.msgtype, log_ns, bytes(data))
+            except Exception as error:  # rosbags lets whatever its storage raises through
+                if not count:
+                    raise self._error(f"it is damaged ({_told(error)})") from error
+                self._tell(f"the bag {self.path} is damaged ({_told(error)}): the {count} messages before are read")
+                return
+            count += 1
+            yield message
 
     def deserialize(self, message: BagMessage) -> Any:
         """The message itself. Raises InputError, cause "bag", where its bytes are not one of its type."""
@@ -129,25 +130,70 @@ class BagReader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._reader.close()
+        self._source.close()
 
-    def _file_to_open(self) -> Path:
-        """The folder itself or, where it has no metadata (its recorder was killed), its only storage file."""
-        if self.path.is_dir() and not (self.path / "metadata.yaml").exists():
-            files = [file for file in self.path.iterdir() if file.suffix in _STORAGE_SUFFIXES]
-            if len(files) == 1:
-                return files[0]
-        return self.path
+    def _open(self) -> _WholeBag | ScannedBag:
+        try:
+            return _WholeBag(self.path)
+        except _UnindexedError:
+            return ScannedBag(self.path)
+        except Exception as error:
+            scanned = ScannedBag(self.path)
+            problems = "; ".join(scanned.problems)
+            if problems and len(scanned):
+                self._tell(
+                    f"the bag {self.path} is not whole: {problems}. It is read as far as it is: {len(scanned)} messages"
+                )
+                return scanned
+            scanned.close()
+            raise self._error(f"it cannot be opened ({problems or _told(error)})") from error
 
     def _error(self, problem: str, mend: str = _GIVE_A_BAG) -> InputError:
         return InputError("bag", f"the bag {self.path} cannot be used: {problem}. {mend}")
 
 
-class BagWriter:
-    """A new bag, written message by message. Use it in a ``with`` block; the bag is complete when that ends.
+class _UnindexedError(Exception):
+    """Whole, but rosbags would read its messages only where they lie in the order of time."""
 
-    An error within the block takes the unfinished bag away again.
-    Raises ConfigurationError where something of this name exists already.
+
+class _WholeBag:
+    """A bag as rosbags reads it, as ``ScannedBag``. Raises whatever rosbags does for one that is not whole."""
+
+    def __init__(self, path: Path):
+        self._reader = Reader(path)
+        self._reader.open()
+        storages = getattr(self._reader.storage, "storages", [self._reader.storage])
+        if unfinished := [storage.path.name for storage in storages if not is_finished(storage.path)]:
+            self.close()
+            raise ValueError(f"{', '.join(unfinished)} was not written to its end")
+        held = sum(storage.metadata.message_count for storage in storages)
+        if held != self._reader.message_count:  # a recorder that was killed has counted none yet
+            self.close()
+            raise ValueError(f"metadata.yaml counts {self._reader.message_count} messages, its files hold {held}")
+        if held and not all(getattr(storage, "chunks", True) for storage in storages):
+            self.close()
+            raise _UnindexedError
+        self.topics = {
+            connection.topic: Topic(connection.topic, connection.msgtype, connection.msgcount, _is_latched(connection))
+            for connection in self._reader.connections
+        }
+        self.start_ns = self._reader.start_time if self._reader.message_count else 0
+        self.end_ns = self._reader.end_time - 1 if self._reader.message_count else 0
+
+    def messages(self, topics: set[str] | None) -> Iterator[BagMessage]:
+        connections = [c for c in self._reader.connections if topics is None or c.topic in topics]
+        for connection, log_ns, data in self._reader.messages(connections) if connections else ():
+            yield BagMessage(connection.topic, connection.msgtype, log_ns, bytes(data))
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+class BagWriter:
+    """A new bag, written message by message; it is complete once it is closed.
+
+    In a ``with`` block it is closed at the end, and an error within the block takes the unfinished bag away again.
+    Raises ConfigurationError where something of this name exists already, or the folder cannot be made.
     """
 
     def __init__(self, path: str | Path, storage: Storage = "mcap"):
@@ -155,7 +201,10 @@ class BagWriter:
         if self.path.exists():
             raise ConfigurationError(f"{self.path} exists already: give another name, or take it away first")
         self._writer = Writer(self.path, version=_METADATA_VERSION, storage_plugin=StoragePlugin[storage.upper()])
-        self._writer.open()
+        try:
+            self._writer.open()
+        except OSError as error:
+            raise ConfigurationError(f"{self.path} cannot be made ({error.strerror}): choose another folder") from error
         self._connections: dict[tuple[str, str], Connection] = {}
 
     def write(self, topic: str, type_name: str, log_ns: int, data: bytes) -> None:
@@ -169,13 +218,27 @@ class BagWriter:
         """Add one message made by ``data.messages``."""
         self.write(topic, message.__msgtype__, log_ns, serialize(message))
 
+    def flush(self) -> None:
+        """Hand what has been written to the system: it can be read even if this process is killed now."""
+        storage = self._writer.storage
+        if isinstance(storage, McapWriter):
+            if storage.chunk.msgs:
+                storage.close_chunk()
+            storage.bio.flush()
+        elif isinstance(storage, Sqlite3Writer):
+            storage.conn.commit()
+
+    def close(self) -> None:
+        """Write the bag's end and its metadata."""
+        self._writer.close()
+
     def __enter__(self) -> BagWriter:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._writer.close()
+        self.close()
         if error is not None:
             shutil.rmtree(self.path)
 
@@ -192,29 +255,75 @@ def read_frames(
     *,
     slop_ns: int = 20_000_000,
     queue_size: int = 0,
-    unit: float = 0.001,
+    unit: float = 0.0,
     depth_to_rgb: np.ndarray | None = None,
+    tell: Callable[[str], None] = tell_stderr,
 ) -> Iterator[RgbdFrame]:
     """The pairs of a bag's colour and depth images, or points, as frames, paired as the node pairs them.
 
+    Images without stamps are paired by the order in which they were recorded, which ``tell`` is told.
+
     Topics: raw, or compressed under the same name. slop_ns, queue_size: of the ``Synchronizer``. unit: metres per count
-    of 16-bit depth. depth_to_rgb: (4, 4), which points need: their frame's pose in the camera's optical frame.
+    of depth images, 0: as their encoding has it. depth_to_rgb: (4, 4), which points need: their frame's pose in the
+    camera's optical frame.
     Intrinsics are those of the ``camera_info`` beside the colour images, None before the first.
     Raises InputError, cause "bag" for the bag, "extrinsic" or "camera_info" where points lack one, or as ``conversion``
     does for a message.
     """
-    synchronizer = Synchronizer(slop_ns, queue_size)
-    with BagReader(path) as bag:
+    with BagReader(path, tell) as bag:
         rgb, depth = bag.find_image("rgb", rgb_topic), bag.find_image("depth", depth_topic)
-        info_topic = camera_info_topic(rgb_topic)
+        info_topic = camera_info_topic(rgb.name)
         info: Any | None = None
+        pairing = _pairing(bag, rgb, depth, Synchronizer(slop_ns, queue_size), tell)
         for message in bag.messages({rgb.name, depth.name, info_topic}):
             if message.topic == info_topic and message.type == CAMERA_INFO:
                 info = bag.deserialize(message)
                 continue
-            role: Literal["rgb", "depth"] = "rgb" if message.topic == rgb.name else "depth"
-            for pair in synchronizer.add(role, stamp_of(message.data), message):
+            for pair in pairing("rgb" if message.topic == rgb.name else "depth", message):
                 yield _frame(bag, pair, info, unit, depth_to_rgb)
+
+
+def depth_encoding(path: str | Path, depth_topic: str) -> str:
+    """How the depth images of a bag are encoded ("16UC1", …); empty where there are none, or points instead.
+
+    Raises InputError as ``read_frames`` does.
+    """
+    with BagReader(path, tell=lambda line: None) as bag:
+        topic = bag.find_image("depth", depth_topic)
+        message = next(bag.messages({topic.name}), None)
+        if message is None or message.type == POINT_CLOUD:
+            return ""
+        image = bag.deserialize(message)
+    return image.encoding if message.type == IMAGE else image.format.partition(";")[0].strip()
+
+
+def _pairing(
+    bag: BagReader, rgb: Topic, depth: Topic, synchronizer: Synchronizer, tell: Callable[[str], None]
+) -> Callable[[Stream, BagMessage], list[Pair]]:
+    """What takes in the messages of two topics one by one and gives back the pairs that each completes."""
+    unstamped = [topic.name for topic in (rgb, depth) if _first_stamp(bag, topic) == 0]
+    if not unstamped:
+        return lambda role, message: synchronizer.add(role, stamp_of(message.data), message)
+    begin = f"the bag {bag.path} has no stamps on {' and '.join(unstamped)}: its images are paired by "
+    if rgb.count != depth.count:
+        tell(begin + f"when they were recorded, as there are {rgb.count} of colour and {depth.count} of depth")
+        return lambda role, message: synchronizer.add(role, message.log_ns, message)
+    tell(begin + f"the order in which they were recorded, {rgb.count} of each")
+    waiting: dict[Stream, deque[BagMessage]] = {"rgb": deque(), "depth": deque()}
+
+    def add(role: Stream, message: BagMessage) -> list[Pair]:
+        waiting[role].append(message)
+        if not all(waiting.values()):
+            return []
+        first, second = (queue.popleft() for queue in waiting.values())
+        return [Pair(first.log_ns, second.log_ns, first, second)]
+
+    return add
+
+
+def _first_stamp(bag: BagReader, topic: Topic) -> int | None:
+    message = next(bag.messages({topic.name}), None)
+    return None if message is None else stamp_of(message.data)
 
 
 def _frame(bag: BagReader, pair: Pair, info: Any | None, unit: float, depth_to_rgb: np.ndarray | None) -> RgbdFrame:
@@ -241,13 +350,37 @@ def _projected(points: np.ndarray, intrinsics: Intrinsics | None, depth_to_rgb: 
         raise InputError("extrinsic", "points need their frame's pose in that of the camera: give it with --extrinsic")
     if intrinsics is None:
         raise InputError("camera_info", "points need the camera_info beside the colour images, which the bag lacks")
-    return project_points(moved(points, depth_to_rgb), intrinsics)
+    return projected(points, depth_to_rgb, intrinsics)
+
+
+def frames_of(path: str | Path, topics: dict[str, str]) -> dict[str, str]:
+    """The frames of a bag's first colour image and cloud: "rgb" and "points", as far as it holds such.
+
+    topics: "rgb_topic" and "points_topic". Raises InputError, cause "bag".
+    """
+    with BagReader(path) as bag:
+        frames = {}
+        for role, transports in {"rgb": ("", "/compressed"), "points": ("",)}.items():
+            names = {"/" + topics[f"{role}_topic"].lstrip("/") + transport for transport in transports}
+            for message in bag.messages(names & bag.topics.keys()):
+                frames[role] = bag.deserialize(message).header.frame_id.lstrip("/")
+                break
+    return frames
 
 
 def camera_info_topic(image_topic: str) -> str:
-    """The camera_info beside an image topic."""
-    namespace, _, _ = ("/" + image_topic.lstrip("/")).rpartition("/")
-    return f"{namespace}/camera_info"
+    """The camera_info beside an image topic, which may end in the name of a transport."""
+    return beside("/" + image_topic.lstrip("/"))
+
+
+def _ros1_bag(path: Path) -> Path | None:
+    """The bag of ROS 1 that this file is or that this folder holds, if there is one."""
+    files = sorted(path.glob("*.bag")) if path.is_dir() and not (path / "metadata.yaml").exists() else [path]
+    for file in files:
+        with contextlib.suppress(OSError), file.open("rb") as content:
+            if content.read(len(_ROS1_MAGIC)) == _ROS1_MAGIC:
+                return file
+    return None
 
 
 def _is_latched(connection: Connection) -> bool:

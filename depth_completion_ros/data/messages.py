@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 import sys
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from rosbags.typesys import Stores, get_typestore
@@ -23,6 +24,25 @@ _HEADER = "std_msgs/msg/Header"
 # Fields of a point, one after the other: name, NumPy type, PointField's number for it.
 _POINT_FIELDS = (("x", "f4", 7), ("y", "f4", 7), ("z", "f4", 7), ("intensity", "f4", 7), ("ring", "u2", 4))
 _STAMP_OFFSET = 4  # CDR begins with four bytes that say how it is encoded; the header's stamp is the first field
+
+
+class BagMessage(NamedTuple):
+    """One recorded message: its topic and type, when it was recorded [ns] and its CDR."""
+
+    topic: str
+    type: str
+    log_ns: int
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One topic of a bag. latched: late subscribers got the last messages too (transient local, as /tf_static)."""
+
+    name: str
+    type: str
+    count: int
+    latched: bool
 
 
 def header(stamp_ns: int, frame_id: str) -> Any:

@@ -11,8 +11,8 @@ import numpy as np
 
 from ..conversion import decode_compressed_depth, decode_compressed_rgb
 from ..errors import ConfigurationError, InputError
-from .bags import BagMessage, BagReader, Topic
-from .messages import COMPRESSED_IMAGE, IMAGE, has_header, image, serialize, stamp_of, with_stamp
+from .bags import BagReader
+from .messages import COMPRESSED_IMAGE, IMAGE, BagMessage, Topic, has_header, image, serialize, stamp_of, with_stamp
 
 # Decoded images stay in memory: a VGA colour and depth stream takes 46 MB a second.
 MAX_RAW_BYTES = 4_000_000_000
@@ -58,7 +58,7 @@ class Recording:
         if self._decoded is not None:
             yield from self._decoded
             return
-        with BagReader(self._path) as bag:
+        with BagReader(self._path, tell=lambda line: None) as bag:  # it was told of when the recording was opened
             yield from bag.messages()
 
 

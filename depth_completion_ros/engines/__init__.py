@@ -6,6 +6,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 
@@ -128,6 +129,33 @@ def model_names(engine: str = "auto") -> list[str]:
 
         return network_names()
     raise _unknown(engine)
+
+
+def check_model(engine: str, model: str) -> None:
+    """Raises ConfigurationError, with the list of those there are, where this engine has no such model.
+
+    Only names and files are looked at: whether the engine's library is installed, opening it tells.
+    """
+    names = model_names(engine)
+    if model in ("auto", *names):
+        return
+    from .model_file import find_model_file, find_weights_file, network_names
+
+    reason = f"engine {engine} has no model {model!r}"
+    if engine == "torch":
+        from ..networks import SIZES
+
+        name, _, size = model.partition("-")
+        if (name in names and size in SIZES) or find_weights_file(model) or Path(model).expanduser().is_file():
+            return
+    elif engine != "classical":
+        try:
+            find_model_file(model)
+            return
+        except ConfigurationError as error:
+            reason = str(error)
+    known = dict.fromkeys(["auto", *names, *(network_names() if engine == "auto" else [])])
+    raise ConfigurationError(f"{reason}; choose one of {', '.join(known)}")
 
 
 def _unknown(engine: str) -> ConfigurationError:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ..completer import DepthCompleter
-from ..errors import EngineError, InputError
+from ..errors import EngineError, InputError, in_options
 from ..frame import CompletedDepth, RgbdFrame
 from ..profiles import Profile
 from .metrics import Metric, frame_sums
@@ -101,7 +101,7 @@ def _score(
     try:
         trial = make_trial(protocol, samples, index, seed)
     except InputError as error:
-        evaluation.failures[samples.name, f"frame {index}"] = str(error)
+        evaluation.failures[samples.name, f"frame {index}"] = in_options(error)
         return
     if trial is None:
         return

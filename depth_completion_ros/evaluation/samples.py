@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import yaml
 
-from ..data.bags import DEPTH_TOPIC, RGB_TOPIC, read_frames
+from ..data.bags import DEPTH_TOPIC, RGB_TOPIC, depth_encoding, read_frames, tell_stderr
 from ..data.folders import FrameSet, read_folder
 from ..errors import InputError
 from ..frame import RgbdFrame
@@ -63,13 +64,16 @@ class SampleSet:
         return self.read(range(self.size)[index])
 
 
-def open_folder(folder: Path, profile: str | None = None) -> SampleSet:
-    """The samples of a folder with a meta.json. profile: None tells it by the set's name and sensor.
+def open_folder(
+    folder: Path, profile: str | None = None, limits: tuple[float | None, float | None] = (None, None)
+) -> SampleSet:
+    """The samples of a folder with a meta.json. profile: None tells it by the set's name and sensor. limits: the
+    nearest and farthest depth that counts [m], None: the profile's.
 
     Raises InputError as ``read_folder`` does, ConfigurationError for an unknown profile.
     """
     frames = read_folder(folder)
-    chosen = load_profile(profile or profile_of(f"{frames.name} {frames.sensor}"))
+    chosen = load_profile(profile or profile_of(f"{frames.name} {frames.sensor}")).within(*limits)
     note = OVERLAP if frames.name in _training_sets() else ""
     return SampleSet(frames.name, chosen, note, len(frames), lambda index: _folder_sample(frames, index, chosen))
 
@@ -78,23 +82,32 @@ def open_bag(
     path: Path,
     wanted: int,
     profile: str | None = None,
+    limits: tuple[float | None, float | None] = (None, None),
     *,
+    unit: float | None = None,
     rgb_topic: str = RGB_TOPIC,
     depth_topic: str = DEPTH_TOPIC,
     truth_topic: str | None = None,
     depth_to_rgb: np.ndarray | None = None,
 ) -> SampleSet:
     """About ``wanted`` samples of a bag, evenly spread, in memory. truth_topic: images of reference depth [m or mm].
-    depth_to_rgb: (4, 4), which points need, as ``read_frames`` takes it.
+    unit: metres per count of its depth images; None takes millimetres, and says so. depth_to_rgb: (4, 4), which points
+    need, as ``read_frames`` takes it.
 
-    profile: None tells it by the bag's name. Raises InputError as ``read_frames`` does, and for a bag without a pair.
+    profile: None tells it by the bag's name; limits: as of ``open_folder``. Raises InputError as ``read_frames`` does,
+    and for a bag without a pair.
     """
-    chosen = load_profile(profile or profile_of(path.name))
-    frames = read_frames(path, rgb_topic, depth_topic, depth_to_rgb=depth_to_rgb)
+    chosen = load_profile(profile or profile_of(path.name)).within(*limits)
+    if unit is None and (encoding := depth_encoding(path, depth_topic)) in ("16UC1", "mono16"):
+        tell_stderr(
+            f"{path}: depth is {encoding}, taken in millimetres; if it is not, give --depth-unit METRES_PER_COUNT"
+        )
+    read = read_frames if unit is None else partial(read_frames, unit=unit)
+    frames = read(path, rgb_topic, depth_topic, depth_to_rgb=depth_to_rgb)
     if truth_topic is None:
         samples = (make_sample(chosen, frame) for frame in frames)
     else:
-        references = read_frames(path, rgb_topic, truth_topic, depth_to_rgb=depth_to_rgb)
+        references = read_frames(path, rgb_topic, truth_topic, depth_to_rgb=depth_to_rgb, tell=lambda line: None)
         samples = (make_sample(chosen, frame, truth.depth) for frame, truth in _same_stamps(frames, references))
     kept = _evenly(samples, wanted)
     if not kept:

@@ -22,10 +22,13 @@ _KEPT = 64  # scenes in memory, so that several protocols need not render them a
 _SENSORS: dict[str, Sensor] = {"kinect": KinectStructuredLight(), "tof": TimeOfFlight(), "lidar": Lidar()}
 
 
-def open_synthetic(kind: str, count: int, profile: str | None = None) -> SampleSet:
+def open_synthetic(
+    kind: str, count: int, profile: str | None = None, limits: tuple[float | None, float | None] = (None, None)
+) -> SampleSet:
     """``count`` scenes of a kind (``data.scenes.KINDS``) with the depth of the profile's sensor and exact ground truth.
 
-    profile: None takes a LiDAR outdoors and a Kinect else. Scene n is the same whatever ``count`` is.
+    profile: None takes a LiDAR outdoors and a Kinect else. limits: as of ``open_folder``. Scene n is the same
+    whatever ``count`` is.
     Raises ConfigurationError for an unknown kind or a profile without a sensor model.
     """
     profile = profile or ("lidar" if kind == "outdoor" else "kinect")
@@ -33,7 +36,7 @@ def open_synthetic(kind: str, count: int, profile: str | None = None) -> SampleS
         raise ConfigurationError(f"no scenes of kind {kind!r}: choose one of {', '.join(KINDS)}")
     if profile not in _SENSORS:
         raise ConfigurationError(f"no sensor model of profile {profile!r}: choose one of {', '.join(_SENSORS)}")
-    chosen = load_profile(profile)
+    chosen = load_profile(profile).within(*limits)
 
     @lru_cache(_KEPT)
     def read(index: int) -> Sample:

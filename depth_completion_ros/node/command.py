@@ -6,31 +6,47 @@ import argparse
 import signal
 import sys
 
+from ..cameras import camera, camera_names, remappings, resolved_topics
 from ..errors import ConfigurationError
 from ..memory import keep_freed_memory
 from ..profiles import profile_file, profile_names
-from .environment import prepare_ros_environment
+from .environment import add_process_arguments, prepare_ros_environment
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--profile", choices=profile_names(), default="kinect", help="sensor profile (default: kinect)")
-    parser.add_argument(
-        "--ros-args", dest="ros_arguments", nargs=argparse.REMAINDER, default=[], help="as of every ROS executable"
-    )
+    parser.add_argument("--profile", choices=profile_names(), help="sensor profile (default: the camera's, or kinect)")
+    parser.add_argument("--camera", choices=camera_names(), help="driver whose topics are taken")
+    parser.add_argument("--camera-name", default="", help="name that the driver was started with")
+    add_process_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the node with a profile's parameters; later ROS arguments override them."""
-    return _spin(["--ros-args", "--params-file", str(profile_file(args.profile)), *args.ros_arguments])
+    """Run the node with a profile's parameters and a camera's topics; ROS arguments override them."""
+    return _spin(ros_arguments(args), args.exit_with)
+
+
+def ros_arguments(args: argparse.Namespace) -> list[str]:
+    """What the node is started with."""
+    chosen = camera(args.camera, args.camera_name) if args.camera else None
+    profile = args.profile or (chosen.profile if chosen is not None else "kinect")
+    arguments = ["--ros-args", "--params-file", str(profile_file(profile))]
+    if chosen is not None:
+        arguments += [text for name, value in chosen.parameters.items() for text in ("-p", f"{name}:={value}")]
+    # Of two rules for one topic the first holds, of two values of one parameter the last.
+    rules = [text for own, topic in remappings(resolved_topics({}, chosen)) for text in ("-r", f"{own}:={topic}")]
+    return [*arguments, *args.ros_arguments, *rules]
 
 
 def main() -> int:
     """Entry point for ``ros2 run`` and launch files, which give the parameter files themselves."""
     keep_freed_memory()
-    return _spin(sys.argv[1:])
+    parser = argparse.ArgumentParser(prog="completion_node", add_help=False)
+    add_process_arguments(parser)
+    args, others = parser.parse_known_args()
+    return _spin([*others, "--ros-args", *args.ros_arguments], args.exit_with)
 
 
-def _spin(ros_arguments: list[str]) -> int:
+def _spin(arguments: list[str], exit_with: int | None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):  # until rclpy takes them over
         signal.signal(number, lambda *_: sys.exit(0))
     prepare_ros_environment()
@@ -38,7 +54,7 @@ def _spin(ros_arguments: list[str]) -> int:
     from .process import spin
 
     try:
-        spin(CompletionNode, ros_arguments)
+        spin(CompletionNode, arguments, exit_with)
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         return 1

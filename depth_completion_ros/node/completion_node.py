@@ -13,7 +13,8 @@ from .diagnostics import Diagnostics
 from .frames import FrameBuilder, MessagePair
 from .inputs import Inputs
 from .outputs import Outputs
-from .parameters import ENGINE_PARAMETERS, NodeParameters
+from .parameters import ENGINE_PARAMETERS, NodeParameters, untyped_as_dynamic
+from .shared_memory import no_room_for_this_process
 from .statistics import Statistics
 from .transforms import TfTransforms, transforms_of
 from .worker import Worker
@@ -35,31 +36,64 @@ class CompletionNode(LifecycleNode):
         self._outputs: Outputs | None = None
         self._transforms: TfTransforms | None = None
         self._inputs: Inputs | None = None
+        self._ended = False
+        if no_room := no_room_for_this_process():
+            self.statistics.report("shared_memory", no_room)
         # Steady time: diagnostics go on while simulated time stands still.
         self._timer = self.create_timer(1.0, self._each_second, clock=Clock(clock_type=ClockType.STEADY_TIME))
         if self.parameters["autostart"]:
             try:
-                self.trigger_configure()
-                self.trigger_activate()
+                if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+                    self.trigger_activate()
             except Exception:
                 self.close()  # threads that nobody joins would keep the process
                 raise
 
+    def declare_parameters(self, namespace: str, parameters: Any, ignore_override: bool = False) -> Any:
+        """As of rclpy, but an override without a type, an empty list, is declared too and checked with the others."""
+        return super().declare_parameters(namespace, untyped_as_dynamic(parameters), ignore_override)
+
+    def set_parameters(self, parameter_list: list[Any]) -> list[SetParametersResult]:
+        """One by one, as of rclpy."""
+        return [self.set_parameters_atomically([parameter]) for parameter in parameter_list]
+
+    def set_parameters_atomically(self, parameter_list: list[Any]) -> SetParametersResult:
+        """As of rclpy, whose parameter services call it; values are brought to their declared types before."""
+        try:
+            return super().set_parameters_atomically(self.parameters.typed(parameter_list))
+        except ValueError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Publishers and worker; the classical engine serves until the one asked for is ready."""
-        self._outputs = Outputs(self)
-        if self.parameters["depth.source"] == "points" or not self.parameters["depth.registered"]:
-            self._transforms = transforms_of(self)
-        topics = {"rgb": "rgb/image_rect_color", "depth": "depth_registered/image_rect"}
-        resolved = {role: self.resolve_topic_name(topic) for role, topic in topics.items()}
-        builder = FrameBuilder(self.parameters, self.statistics, self._transforms, resolved)
-        clock = self.get_clock()
-        self._worker = Worker(self.parameters, self.statistics, builder, self._outputs, lambda: clock.now().nanoseconds)
+        try:
+            self._outputs = Outputs(self)
+            if self.parameters["depth.source"] == "points" or not self.parameters["depth.registered"]:
+                self._transforms = transforms_of(self)
+            topics = {"rgb": "rgb/image_rect_color", "depth": "depth_registered/image_rect"}
+            resolved = {role: self.resolve_topic_name(topic) for role, topic in topics.items()}
+            builder = FrameBuilder(self.parameters, self.statistics, self._transforms, resolved)
+            clock = self.get_clock()
+            self._worker = Worker(
+                self.parameters,
+                self.statistics,
+                builder,
+                self._outputs,
+                lambda: clock.now().nanoseconds,
+                self.get_logger().info,
+            )
+        except Exception as error:  # of which rclpy says nothing
+            return self._failed("configure", error)
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Start to listen."""
-        self._inputs = Inputs(self, self.parameters, self.statistics, self._deliver)
+        try:
+            self._inputs = Inputs(self, self.parameters, self.statistics, self._deliver)
+        except Exception as error:
+            return self._failed("activate", error)
+        topics = ", ".join(self._inputs.topics())
+        self.get_logger().info(f"listening to {topics}; publishing {self.get_fully_qualified_name()}/depth and others")
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -81,6 +115,13 @@ class CompletionNode(LifecycleNode):
         """Join all threads. Safe to call in any state, and more than once."""
         self._stop_listening()
         self._stop_working()
+
+    def _failed(self, transition: str, error: Exception) -> TransitionCallbackReturn:
+        """The node stays as it was before the transition, which can be asked for again."""
+        self.statistics.report("lifecycle", f"the node cannot {transition}: {error!r}", throttled=False)
+        if transition == "configure":
+            self._stop_working()
+        return TransitionCallbackReturn.FAILURE
 
     def _stop_listening(self) -> None:
         if self._inputs is not None:
@@ -108,8 +149,19 @@ class CompletionNode(LifecycleNode):
             self._worker.request_engine()
         return SetParametersResult(successful=problem is None, reason=problem or "")
 
+    def _recording_has_ended(self) -> bool:
+        """Whether /clock is there no more: then silence is no fault, and one line says so."""
+        simulated = self.get_parameter("use_sim_time").value and self.get_clock().now().nanoseconds > 0
+        ended = bool(simulated) and self.count_publishers("/clock") == 0
+        if ended and not self._ended:
+            self.get_logger().info("/clock has gone: the recording or simulation has ended; waiting for another")
+        self._ended = ended
+        return ended
+
     def _each_second(self) -> None:
-        silent = self._inputs.silent() if self._inputs is not None else {}
+        silent = self._inputs.look() if self._inputs is not None else {}
+        if silent and self._recording_has_ended():
+            silent = {}
         for cause, line in silent.items():
             self.statistics.report(cause, line)
         worker = self._worker if self._inputs is not None else None

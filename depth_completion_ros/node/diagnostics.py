@@ -16,12 +16,15 @@ _HARMLESS = {"no_listener", "unpaired"}
 
 
 class Diagnostics:
-    """Publishes one DiagnosticStatus; rates are over the time since the last call."""
+    """Publishes one DiagnosticStatus; rates are over the time since the last call.
 
-    def __init__(self, node: Node, statistics: Statistics, hardware_id: str):
+    Its name and hardware_id hold the node's namespace, so that those of several cameras can be told apart.
+    """
+
+    def __init__(self, node: Node, statistics: Statistics, profile: str):
         self._node = node
         self._statistics = statistics
-        self._hardware_id = hardware_id
+        self._profile = profile
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._counts: Counter[str] = Counter()
         self._drops: Counter[str] = Counter()
@@ -45,6 +48,7 @@ class Diagnostics:
         for stage, (p50, p95) in self._statistics.percentiles().items():
             values[f"{stage}.p50_ms"] = f"{p50:.2f}"
             values[f"{stage}.p95_ms"] = f"{p95:.2f}"
+        values["profile"] = self._profile
         values["engine"] = engine.engine if engine is not None else "none"
         values["model"] = engine.model if engine is not None else "none"
         values["engine.state"] = engine_state
@@ -68,9 +72,8 @@ class Diagnostics:
     def _send(self, level: bytes, text: str, values: dict[str, str]) -> None:
         message = DiagnosticArray()
         message.header.stamp = self._node.get_clock().now().to_msg()
-        status = DiagnosticStatus(
-            level=level, name=f"{self._node.get_name()}: completion", message=text, hardware_id=self._hardware_id
-        )
+        name = self._node.get_fully_qualified_name()
+        status = DiagnosticStatus(level=level, name=f"{name}: completion", message=text, hardware_id=name)
         status.values = [KeyValue(key=key, value=value) for key, value in values.items()]
         message.status = [status]
         self._publisher.publish(message)

@@ -1,7 +1,9 @@
-"""The environment variables that ROS reads once, when rclpy starts."""
+"""What a ROS process is started with: its arguments, its parent, and the variables that rclpy reads once at start."""
 
 from __future__ import annotations
 
+import argparse
+import math
 import os
 import sys
 from importlib.metadata import PackageNotFoundError, version
@@ -11,11 +13,51 @@ from ..resources import share_directory
 
 # Kilted and later read the first name, Jazzy and Humble only the second.
 DDS_PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+# A segment of config/dds/fastdds_small.xml and what Fast DDS needs beside it.
+SMALL_SEGMENT_BYTES = 11 << 20
+# Room for the segments of four processes with config/dds/fastdds.xml.
+ROOM_FOR_LARGE_SEGMENTS = 4 * (66 << 20)
+
+
+def add_process_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--exit-with`` and ``--ros-args``, the last one: it takes all that follows."""
+    parser.add_argument(
+        "--exit-with",
+        type=int,
+        metavar="PID",
+        help="end when this process has ended: ros2 launch leaves its children behind on SIGTERM",
+    )
+    parser.add_argument(
+        "--ros-args", dest="ros_arguments", nargs=argparse.REMAINDER, default=[], help="as of every ROS executable"
+    )
+
+
+def has_ended(process: int) -> bool:
+    """Whether the process of this number is gone, or dead and only not yet seen to by its parent."""
+    try:
+        with open(f"/proc/{process}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 def dds_profile_file() -> Path:
-    """The Fast DDS profile with shared-memory segments large enough for images (the default drops VGA frames)."""
-    return share_directory() / "config" / "dds" / "fastdds.xml"
+    """The Fast DDS profile with shared-memory segments for images, large or small as /dev/shm has room.
+
+    Fast DDS's own segment is smaller than a VGA image; where a segment finds no room at all, images go by UDP. Either
+    way frames get lost.
+    """
+    name = "fastdds.xml" if free_shared_memory() >= ROOM_FOR_LARGE_SEGMENTS else "fastdds_small.xml"
+    return share_directory() / "config" / "dds" / name
+
+
+def free_shared_memory() -> float:
+    """Bytes that are free in /dev/shm; infinite on a system without it."""
+    try:
+        status = os.statvfs("/dev/shm")
+    except OSError:
+        return math.inf
+    return status.f_bavail * status.f_frsize
 
 
 def prepare_ros_environment() -> None:

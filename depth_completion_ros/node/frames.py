@@ -20,9 +20,11 @@ from ..conversion import (
 )
 from ..errors import InputError
 from ..frame import Intrinsics, RgbdFrame
-from ..geometry import clipped_at, moved, project_points, rectify_depth, rectify_rgb, transform_from_pose
+from ..geometry import clipped_at, projected, rectify_depth, rectify_rgb, transform_from_pose
 from .parameters import NodeParameters
 from .statistics import Statistics
+
+_MILLIMETRE = 0.001
 
 
 class TransformSource(Protocol):
@@ -71,17 +73,17 @@ class FrameBuilder:
         Where it rectifies the image, ``pair.rgb_info`` becomes that of the rectified one.
         """
         _check_two_images(pair)
-        compressed = self._parameters["rgb.transport"] == "compressed"
-        rgb = decode_compressed_rgb(pair.rgb) if compressed else decode_rgb(pair.rgb)
+        rgb = decode_compressed_rgb(pair.rgb) if _is_compressed(pair.rgb) else decode_rgb(pair.rgb)
         if self._parameters["depth.source"] == "points":
             intrinsics = self._needed_intrinsics("rgb", pair.rgb_info, rgb.shape)
             if rectified := self._rectified(pair, intrinsics):
                 rgb, intrinsics = rectify_rgb(rgb, intrinsics, rectified), rectified
-            points = moved(decode_points(pair.depth), self._depth_to_rgb(pair))
-            depth = project_points(points, intrinsics)
+            points = decode_points(pair.depth)
+            if len(points) == 0:
+                raise InputError("empty_depth", "the point cloud holds no points: is the sensor covered, or starting?")
+            depth = projected(points, self._depth_to_rgb(pair), intrinsics)
             return RgbdFrame(rgb, depth, intrinsics, pair.stamp_ns, pair.rgb.header.frame_id)
-        decode = decode_depth if self._parameters["depth.transport"] == "raw" else decode_compressed_depth
-        depth = decode(pair.depth, self._parameters["depth.unit"])
+        depth = self._decoded_depth(pair.depth)
         self._doubt_clipped(depth)
         if self._parameters["depth.registered"]:
             self._doubt_registered(pair)
@@ -102,6 +104,24 @@ class FrameBuilder:
             self._needed_intrinsics("depth", pair.depth_info, depth.shape),
             self._depth_to_rgb(pair),
         )
+
+    def _decoded_depth(self, message: Any) -> np.ndarray:
+        """(h, w) float32 [m]. Float images of some drivers hold millimetres, which only their size tells."""
+        decode = decode_compressed_depth if _is_compressed(message) else decode_depth
+        unit, largest = self._parameters["depth.unit"], self._parameters["depth.max_range"]
+        depth = decode(message, unit)
+        if unit == 0:
+            some = depth[::8, ::8]
+            with np.errstate(invalid="ignore"):
+                some = some[(some > 0) & (some < np.inf)]
+            median = float(np.median(some)) if some.size else 0.0
+            if median > largest and self._parameters["depth.min_range"] <= median * _MILLIMETRE <= largest:
+                raise InputError(
+                    "unit",
+                    f"half of this depth image lies beyond {median:.4g} m, so it seems to hold millimetres: set "
+                    "depth.unit to 0.001, or to 1 if these are metres",
+                )
+        return depth
 
     def _needed_intrinsics(self, role: str, info: Any | None, shape: tuple[int, ...]) -> Intrinsics:
         if info is None:
@@ -215,3 +235,8 @@ def _rectified_info(info: Any, intrinsics: Intrinsics) -> Any:
     rectified.binning_x = rectified.binning_y = 0
     rectified.roi = type(info.roi)()
     return rectified
+
+
+def _is_compressed(message: Any) -> bool:
+    """Whether it is a CompressedImage, which has a format where an Image has an encoding."""
+    return hasattr(message, "format")

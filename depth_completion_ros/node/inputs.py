@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
+from rclpy.qos import DurabilityPolicy, QoSPolicyKind, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from ..errors import ConfigurationError
-from ..synchronizer import Stream, Synchronizer
+from ..synchronizer import Stream, Synchronizer, why_unpaired
 from .frames import MessagePair
-from .parameters import NodeParameters
+from .hints import Wanted, qos_fix, why_silent
+from .parameters import PARAMETERS, NodeParameters
+from .shared_memory import why_lost
 from .statistics import Statistics
 
 try:
@@ -24,17 +26,46 @@ try:
 except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
-_TRANSPORTS = {"rgb": "compressed", "depth": "compressedDepth"}  # beside raw
-# Keep last 2, best effort: the QoS of a camera driver, and old images are of no use.
-_INPUT_QOS = QoSProfile(depth=2, reliability=ReliabilityPolicy.BEST_EFFORT)
+_DEPTH_TOPIC = "depth_registered/image_rect"
+_PUBLISHERS_REMEMBERED = 100
+_STAMPS_REMEMBERED = 300  # of each stream: ten seconds at 30 Hz
+_CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+_OVERRIDABLE = [
+    QoSPolicyKind.HISTORY,
+    QoSPolicyKind.DEPTH,
+    QoSPolicyKind.RELIABILITY,
+    QoSPolicyKind.DURABILITY,
+]
+_LATCHED_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def _input_qos() -> QoSProfile:
+    """Keep last 2, best effort: the QoS of a camera driver, and old images are of no use. rclpy writes overrides in."""
+    return QoSProfile(depth=2, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 @dataclass
 class _Input:
-    topic: str
-    subscription: Any
+    wanted: Wanted
+    receive: Callable[[Any, Any], None]
+    subscriptions: list[Any]
     last_received: float
-    incompatible: str | None = None
+    numbers: dict[bytes, int] = field(default_factory=dict)  # of each publisher, its number of the last message taken
+    missed: int = 0  # messages whose number never came
+    missed_before: int = 0  # a second ago, as ``lost`` may be told later
+    lost: int = 0  # of those, the ones that the middleware has lost
+    overrun: int = 0  # and those that newer ones have replaced
+
+    def note_number(self, info: dict[str, Any]) -> None:
+        """Count the messages since the last of this publisher, where the middleware numbers them (not in Humble)."""
+        number, publisher = info.get("publication_sequence_number"), info.get("publisher_gid")
+        if number is None or publisher is None:
+            return
+        last = self.numbers.get(publisher["data"], number - 1)
+        self.missed += max(number - last - 1, 0)
+        if len(self.numbers) >= _PUBLISHERS_REMEMBERED:
+            self.numbers.clear()
+        self.numbers[publisher["data"]] = number
 
 
 class Inputs:
@@ -50,100 +81,148 @@ class Inputs:
         self._synchronizer = _make_synchronizer(parameters, statistics)
         self._told: Counter[str] = Counter()
         self._jumps = 0
-        self._newest: dict[Stream, int] = {}
+        self._stamps: dict[Stream, deque[int]] = {
+            stream: deque(maxlen=_STAMPS_REMEMBERED) for stream in ("rgb", "depth")
+        }
         self._infos: dict[Stream, CameraInfo | None] = {"rgb": None, "depth": None}
         self._inputs: dict[str, _Input] = {}
-        self._last_pair = time.monotonic()
+        self._unpaired_since = time.monotonic()
 
         points = parameters["depth.source"] == "points"
         # Calibrations first: of messages that wait together, rclpy hands out those of the older subscription first.
         self._subscribe("rgb_info", CameraInfo, "rgb/camera_info")
         if not points and not parameters["depth.registered"]:
             self._subscribe("depth_info", CameraInfo, "depth_registered/camera_info")
-        rgb_compressed = parameters["rgb.transport"] == "compressed"
-        self._subscribe(
-            "rgb",
-            CompressedImage if rgb_compressed else Image,
-            "rgb/image_rect_color",
-            "/compressed" if rgb_compressed else "",
-        )
+        self._subscribe("rgb", Image, "rgb/image_rect_color")
         if points:
             self._subscribe("depth", PointCloud2, "points")
-        elif parameters["depth.transport"] != "raw":
-            transport = f"/{parameters['depth.transport']}"
-            self._subscribe("depth", CompressedImage, "depth_registered/image_rect", transport)
         else:
-            self._subscribe("depth", Image, "depth_registered/image_rect")
+            self._subscribe("depth", Image, _DEPTH_TOPIC)
         # Nothing is lost without it where depth is registered and nobody wants points.
         self._required = {"rgb", "depth", *(["rgb_info"] if points or not parameters["depth.registered"] else [])}
         self._required |= {name for name in self._inputs if name == "depth_info"}
 
     def destroy(self) -> None:
         for one in self._inputs.values():
-            self._node.destroy_subscription(one.subscription)
+            for subscription in one.subscriptions:
+                self._node.destroy_subscription(subscription)
 
-    def silent(self) -> dict[str, str]:
-        """What keeps pairs from coming: by its cause, a line that names it and the mend. Called once a second."""
+    def topics(self) -> list[str]:
+        """The full names of all that is subscribed to."""
+        return [one.wanted.topic for one in self._inputs.values()]
+
+    def look(self) -> dict[str, str]:
+        """What keeps pairs from coming: by its cause, a line that says why and how to fix it. Called once a second."""
+        self._hear_latched()
+        self._count_overrun()
         timeout, now = self._parameters["watchdog.timeout"], time.monotonic()
         lines = {}
         for name in sorted(self._required):
             one = self._inputs[name]
-            if now - one.last_received <= timeout:
+            seconds = now - one.last_received
+            if seconds <= timeout or self._calibrated(name):
                 continue
-            if one.incompatible:
-                why = f"its publisher offers an incompatible QoS ({one.incompatible}): override it with qos_overrides"
-            elif self._node.count_publishers(one.topic) == 0:
-                why = self._elsewhere(name) or "nobody publishes it: check the driver and the remapping"
-            else:
-                why = f"its publisher has sent nothing for {now - one.last_received:.1f} s: check the driver"
-            lines[f"silent_{name}"] = f"no {name} on {one.topic}: {why}"
-        if not lines and now - self._last_pair > timeout and len(self._newest) == 2:
-            apart = abs(self._newest["rgb"] - self._newest["depth"]) * 1e-9
-            lines["no_pairs"] = (
-                f"rgb and depth come but do not pair: their newest stamps are {apart:.3f} s apart, sync.slop is "
-                f"{self._parameters['sync.slop']:g} s: use one clock for both, or a larger sync.slop"
+            lines[f"silent_{name}"] = f"no {name} on {one.wanted.topic}: {why_silent(self._node, one.wanted, seconds)}"
+        if not lines and now - self._unpaired_since > timeout and all(self._stamps.values()):
+            why = why_unpaired(
+                self._stamps["rgb"],
+                self._stamps["depth"],
+                int(self._parameters["sync.slop"] * 1e9),
             )
+            lines["no_pairs"] = f"rgb and depth come but do not pair: {why}"
         return lines
 
-    def _elsewhere(self, name: str) -> str:
-        """What to do where images come by another transport than the one subscribed to; empty if they do not."""
-        topic, transport = self._inputs[name].topic, _TRANSPORTS.get(name, "")
-        compressed = topic.endswith(f"/{transport}")
-        other = topic.removesuffix(f"/{transport}") if compressed else f"{topic}/{transport}"
-        if not transport or self._node.count_publishers(other) == 0:
-            return ""
-        return f"images come as {other}: set {name}.transport to {'raw' if compressed else transport}"
+    def _count_overrun(self) -> None:
+        for one in self._inputs.values():
+            number = one.missed_before - one.lost - one.overrun
+            one.missed_before = one.missed
+            if number > 0:
+                one.overrun += number
+                self._statistics.drop(
+                    "overrun",
+                    f"{number} messages on {one.wanted.topic} were replaced by newer ones before this node took them: "
+                    "this machine is overloaded; end other programs, or let the driver send fewer",
+                    number,
+                )
 
-    def _subscribe(self, name: str, message_type: type, topic: str, transport: str = "") -> None:
-        # As image_transport does it: the transport's suffix follows the remapped name.
-        resolved = self._node.resolve_topic_name(topic) + transport
+    def _mark_received(self, one: _Input) -> None:
+        now = time.monotonic()
+        if now - one.last_received > self._parameters["watchdog.timeout"]:
+            self._unpaired_since = now  # it has just come back
+        one.last_received = now
 
-        def receive(message: Any) -> None:
-            self._inputs[name].last_received = time.monotonic()
+    def _calibrated(self, name: str) -> bool:
+        """Whether it is a calibration and has come: once is enough."""
+        return {"rgb_info": self._infos["rgb"], "depth_info": self._infos["depth"]}.get(name) is not None
+
+    def _subscribe(self, name: str, message_type: type, own_topic: str) -> None:
+        topic, message_type = self._by_transport(name, message_type, own_topic)
+
+        def receive(message: Any, info: Any) -> None:
+            self._mark_received(self._inputs[name])
             if name == "rgb_info":
                 self._infos["rgb"] = message
             elif name == "depth_info":
                 self._infos["depth"] = message
             else:
+                self._inputs[name].note_number(info)
                 self._take_in("rgb" if name == "rgb" else "depth", message)
 
         def incompatible(event: Any) -> None:
-            self._inputs[name].incompatible = str(qos_policy_name_from_kind(event.last_policy_kind))
-            self._statistics.report(
-                "qos",
-                f"a publisher of {resolved} offers an incompatible QoS ({self._inputs[name].incompatible}): nothing "
-                "will come from it; override ours with qos_overrides, or change its",
-            )
+            policy = str(qos_policy_name_from_kind(event.last_policy_kind))
+            why = f"a publisher of {topic} offers an incompatible QoS, so nothing comes from it"
+            self._statistics.report("qos", f"{why}: {qos_fix(topic, policy)}")
 
+        def lost(event: Any) -> None:
+            number = event.total_count_change
+            self._inputs[name].lost += number
+            self._statistics.drop("lost", f"{number} messages on {topic} were lost on their way: {why_lost()}", number)
+
+        qos = _input_qos()
         subscription = self._node.create_subscription(
             message_type,
-            resolved,
+            topic,
             receive,
-            _INPUT_QOS,
-            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=incompatible),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            qos,
+            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=incompatible, message_lost=lost),
+            qos_overriding_options=QoSOverridingOptions(_OVERRIDABLE),
         )
-        self._inputs[name] = _Input(resolved, subscription, time.monotonic())
+        type_name = f"sensor_msgs/msg/{message_type.__name__}"
+        wanted = Wanted(name, own_topic, subscription.topic_name, type_name, qos)
+        self._inputs[name] = _Input(wanted, receive, [subscription], time.monotonic())
+
+    def _hear_latched(self) -> None:
+        """Subscribe again to a calibration that its publisher keeps for those who come later.
+
+        Only a subscription that asks for it gets what was published before this node started. It hears nothing of
+        other publishers, which would warn of it: so there is none before it is known to be of use.
+        """
+        for one in self._inputs.values():
+            if one.wanted.type_name != _CAMERA_INFO or len(one.subscriptions) > 1:
+                continue
+            offers = self._node.get_publishers_info_by_topic(one.wanted.topic)
+            if any(offer.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for offer in offers):
+                quiet = SubscriptionEventCallbacks(use_default_callbacks=False)
+                one.subscriptions.append(
+                    self._node.create_subscription(
+                        CameraInfo, one.wanted.topic, one.receive, _LATCHED_QOS, event_callbacks=quiet
+                    )
+                )
+
+    def _by_transport(self, name: str, message_type: type, own_topic: str) -> tuple[str, type]:
+        """The topic, and the message type there: as image_transport does it, the transport follows the remapped name.
+
+        A remapped name that ends in a transport already is taken as it is.
+        """
+        topic = self._node.resolve_topic_name(own_topic)
+        if message_type is not Image:
+            return topic, message_type
+        parameter = f"{name}.transport"
+        compressed = [choice for choice in PARAMETERS[parameter].choices or () if choice != "raw"]
+        if topic.rpartition("/")[2] in compressed:
+            return topic, CompressedImage
+        transport = self._parameters[parameter]
+        return (topic, Image) if transport == "raw" else (f"{topic}/{transport}", CompressedImage)
 
     def _take_in(self, stream: Stream, message: Any) -> None:
         self._statistics.count(stream)
@@ -158,12 +237,12 @@ class Inputs:
         elif stream == "depth" and (offset := self._parameters["sync.depth_offset"]):
             stamp += round(offset * 1e9)
             message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 1_000_000_000)
-        before = self._newest.get(stream, stamp)
-        self._newest[stream] = stamp
+        before = self._stamps[stream][-1] if self._stamps[stream] else stamp
+        self._stamps[stream].append(stamp)
         received = time.monotonic()
         self._synchronizer.slop_ns = int(self._parameters["sync.slop"] * 1e9)
         for pair in self._synchronizer.add(stream, stamp, message):
-            self._last_pair = received
+            self._unpaired_since = received
             self._statistics.count("pairs")
             self._statistics.time("sync_offset", abs(pair.rgb_ns - pair.depth_ns) * 1e-6)
             self._deliver(
@@ -171,6 +250,8 @@ class Inputs:
             )
         if self._synchronizer.jumps > self._jumps:
             self._jumps = self._synchronizer.jumps
+            for stamps in self._stamps.values():
+                stamps.clear()
             self._statistics.report(
                 "time_jump",
                 f"{stream} stamps went back by {(before - stamp) * 1e-9:.3f} s: a clock was set or a recording begun "

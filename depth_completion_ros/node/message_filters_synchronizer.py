@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from types import SimpleNamespace
 from typing import Any
 
+from rclpy.duration import Duration
+from rclpy.time import Time
+
 from ..errors import ConfigurationError
-from ..synchronizer import Pair, Stream
+from ..synchronizer import JUMP_BACK_NS, Pair, Stream
 
 
 class MessageFiltersSynchronizer:
-    """As ``Synchronizer``; message_filters counts no drops and no jumps, and slop_ns is fixed at construction.
+    """As ``Synchronizer``, with the pairs that message_filters makes; what it lets go without a pair is counted here.
 
     Raises ConfigurationError where message_filters is not installed (it comes with ROS; there is no wheel of it).
     """
@@ -22,23 +26,53 @@ class MessageFiltersSynchronizer:
             raise ConfigurationError(
                 "sync.method message_filters needs the ROS package message_filters: install it, or use nearest"
             ) from error
-        self.slop_ns = slop_ns
         self.dropped: Counter[str] = Counter()
         self.jumps = 0
         self._filters = {"rgb": message_filters.SimpleFilter(), "depth": message_filters.SimpleFilter()}
-        synchronizer = message_filters.ApproximateTimeSynchronizer(
+        self._synchronizer = message_filters.ApproximateTimeSynchronizer(
             list(self._filters.values()), queue_size, slop_ns * 1e-9
         )
+        self._queues: dict[Stream, dict[int, Any]] = dict(zip(("rgb", "depth"), self._synchronizer.queues, strict=True))
+        self._newest: dict[Stream, int] = {}
         # An exception in this callback would leave message_filters' lock held for ever; appending raises none.
-        synchronizer.registerCallback(lambda rgb, depth: self._paired.append((rgb, depth)))
+        self._synchronizer.registerCallback(lambda rgb, depth: self._paired.append((rgb, depth)))
         self._paired: list[tuple[Any, Any]] = []
 
+    @property
+    def slop_ns(self) -> int:
+        return self._synchronizer.slop.nanoseconds
+
+    @slop_ns.setter
+    def slop_ns(self, slop_ns: int) -> None:
+        self._synchronizer.slop = Duration(nanoseconds=slop_ns)
+
     def add(self, stream: Stream, stamp_ns: int, item: Any) -> list[Pair]:
-        """Take in one message with a header; returns the pairs that it completes."""
-        self._filters[stream].signalMessage(item)
+        """Take in one message; returns the pairs that it completes."""
+        if stamp_ns < self._newest.get(stream, stamp_ns) - JUMP_BACK_NS:
+            self.jumps += 1
+            self.clear()
+        self._newest[stream] = max(stamp_ns, self._newest.get(stream, stamp_ns))
+        self.dropped["duplicate_stamp"] += stamp_ns in self._queues[stream]  # the new one takes its place
+        held = self._held() + (stamp_ns not in self._queues[stream])
+        self._filters[stream].signalMessage(_Stamped(stamp_ns, item))
         paired, self._paired = self._paired, []
-        return [Pair(_stamp_ns(rgb), _stamp_ns(depth), rgb, depth) for rgb, depth in paired]
+        self.dropped["unpaired"] += held - 2 * len(paired) - self._held()
+        return [Pair(rgb.stamp_ns, depth.stamp_ns, rgb.item, depth.item) for rgb, depth in paired]
+
+    def clear(self) -> None:
+        """Forget both streams, as after a jump in time: what is in its queues would push out all that comes later."""
+        self.dropped["time_jump"] += self._held()
+        self._newest.clear()
+        for queue in self._queues.values():
+            queue.clear()
+
+    def _held(self) -> int:
+        return sum(map(len, self._queues.values()))
 
 
-def _stamp_ns(message: Any) -> int:
-    return message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
+class _Stamped:
+    """A message as message_filters looks at it, under the stamp that it is to be paired by."""
+
+    def __init__(self, stamp_ns: int, item: Any):
+        self.stamp_ns, self.item = stamp_ns, item
+        self.header = SimpleNamespace(stamp=Time(nanoseconds=stamp_ns))

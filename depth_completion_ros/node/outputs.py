@@ -15,6 +15,7 @@ from std_msgs.msg import Header
 from ..frame import CompletedDepth, Intrinsics
 from ..geometry import rays
 
+_POINT_FIELDS = ("x", "y", "z", "rgb", "confidence")  # four bytes each
 _IMAGE_TOPICS = ("depth", "confidence", "sigma")
 
 
@@ -67,11 +68,11 @@ class Outputs:
             info.header = header
             self._publishers["camera_info"].publish(info)
         if intrinsics is not None and self._listened("points"):
-            self._send("points", messages.points(completed.depth, rgb, intrinsics), header)
+            self._send("points", messages.points(completed, rgb, intrinsics), header)
 
     def destroy(self) -> None:
         for publisher in self._publishers.values():
-            self._node.destroy_publisher(publisher)
+            self._node.destroy_lifecycle_publisher(publisher)  # the node would keep one that is only destroyed
 
     def _listened(self, topic: str) -> bool:
         return self._publishers[topic].get_subscription_count() > 0
@@ -105,16 +106,18 @@ class _Messages:
         pixels[:] = counts
         return message
 
-    def points(self, depth: np.ndarray, rgb: np.ndarray, intrinsics: Intrinsics) -> PointCloud2:
-        """Organised cloud x y z rgb in the optical frame; NaN where depth is missing."""
+    def points(self, completed: CompletedDepth, rgb: np.ndarray, intrinsics: Intrinsics) -> PointCloud2:
+        """Organised cloud x y z rgb confidence in the optical frame; NaN where depth is missing."""
         if self._cloud is None:
             self._cloud = _cloud(self.height, self.width)
         x, y = rays(intrinsics)
         message, cloud = self._cloud
+        depth = completed.depth
         np.multiply(depth, x, out=cloud[..., 0])
         np.multiply(depth, y, out=cloud[..., 1])
         cloud[..., 2] = depth
-        colours = cloud.view(np.uint8).reshape(self.height, self.width, 16)
+        cloud[..., 4] = completed.confidence
+        colours = cloud.view(np.uint8).reshape(self.height, self.width, 4 * len(_POINT_FIELDS))
         colours[..., 12:15] = rgb[..., ::-1]  # one 32-bit word 0x00RRGGBB, little endian
         return message
 
@@ -129,16 +132,17 @@ def _image(height: int, width: int, encoding: str, dtype: type) -> tuple[Image, 
 def _cloud(height: int, width: int) -> tuple[PointCloud2, np.ndarray]:
     fields = [
         PointField(name=name, offset=4 * i, datatype=PointField.FLOAT32, count=1)
-        for i, name in enumerate(("x", "y", "z", "rgb"))
+        for i, name in enumerate(_POINT_FIELDS)
     ]
+    step = 4 * len(_POINT_FIELDS)
     message = PointCloud2(
         height=height,
         width=width,
         fields=fields,
-        point_step=16,
-        row_step=16 * width,
+        point_step=step,
+        row_step=step * width,
         is_dense=False,
         is_bigendian=False,
     )
-    message.data = array("B", bytes(height * width * 16))
-    return message, np.frombuffer(message.data, np.float32).reshape(height, width, 4)
+    message.data = array("B", bytes(height * width * step))
+    return message, np.frombuffer(message.data, np.float32).reshape(height, width, len(_POINT_FIELDS))

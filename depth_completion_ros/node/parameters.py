@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ..engines import ENGINES
+from ..engines import ENGINES, check_model
+from ..errors import ConfigurationError
+from ..synchronizer import LARGEST_OFFSET_S
 
 Value = Any  # str, bool, int, float or list[float], as declared
 
@@ -90,7 +92,14 @@ PARAMETERS = {
         ),
         Parameter("depth.min_range", 0.3, "Nearer depth counts as missing", "m", (0.0, 1000.0), dynamic=True),
         Parameter("depth.max_range", 10.0, "Farther depth counts as missing", "m", (0.01, 1000.0), dynamic=True),
-        Parameter("depth.unit", 0.001, "Length of one count of a 16-bit depth image", "m", (1e-6, 1.0), dynamic=True),
+        Parameter(
+            "depth.unit",
+            0.0,
+            "Length of one count of a depth image; 0: as the encoding has it, 0.001 for 16 bits, 1 for 32FC1",
+            "m",
+            (0.0, 1.0),
+            dynamic=True,
+        ),
         Parameter(
             "extrinsic",
             [],
@@ -113,7 +122,7 @@ PARAMETERS = {
             0.0,
             "Added to the stamps of depth, for clocks that differ by a known time",
             "s",
-            (-10.0, 10.0),
+            (-LARGEST_OFFSET_S, LARGEST_OFFSET_S),
             dynamic=True,
         ),
         Parameter(
@@ -140,8 +149,27 @@ PARAMETERS = {
 }
 # A change of these opens an engine.
 ENGINE_PARAMETERS = frozenset({"engine", "model", "allow_untrained"})
-# Declared by rclpy itself.
-_FOREIGN_PREFIXES = ("use_sim_time", "start_type_description_service", "qos_overrides.")
+# Declared by rclpy itself; an override of another type would end the node.
+_FOREIGN = {"use_sim_time": False, "start_type_description_service": True}
+_QOS_PREFIX = "qos_overrides."
+_QOS_POLICIES = {
+    "reliability": ("reliable", "best_effort"),
+    "durability": ("volatile", "transient_local"),
+    "history": ("keep_last", "keep_all"),
+}
+
+
+def untyped_as_dynamic(parameters: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Tuples for ``declare_parameters``; an override without a type, as an empty list has none, may be of any type.
+
+    rclpy refuses to declare such an override on its own, with an exception that ends the node.
+    """
+    from rcl_interfaces.msg import ParameterDescriptor
+
+    return [
+        (*parameter[:2], ParameterDescriptor(dynamic_typing=True)) if parameter[1:2] == (None,) else parameter
+        for parameter in parameters
+    ]
 
 
 class NodeParameters:
@@ -157,7 +185,9 @@ class NodeParameters:
         """
         self._refused = refused
         self._values: dict[str, Value] = {}
+        self._take_overrides(node)
         self._declare(node)
+        self._check_foreign(node)
 
     def __getitem__(self, name: str) -> Value:
         return self._values[name]
@@ -165,28 +195,46 @@ class NodeParameters:
     def as_dict(self) -> dict[str, Value]:
         return dict(self._values)
 
+    def typed(self, parameters: Iterable[Any]) -> list[Any]:
+        """The same rclpy parameters in their declared types: 1 does for 1.0, and an empty list has any type.
+
+        Raises ValueError, naming the fix, for a value that does not fit.
+        """
+        try:
+            return [
+                _ros_parameter(each.name, PARAMETERS[each.name].checked(_plain(each.value)))
+                if each.name in PARAMETERS
+                else each
+                for each in parameters
+            ]
+        except ValueError as error:
+            self._refused(str(error))
+            raise
+
     def change(self, parameters: Iterable[Any]) -> str | None:
         """Take in rclpy parameters that are to be set, all or none; returns what is wrong with them, or None."""
         changed = dict(self._values)
+        given = {each.name: _plain(each.value) for each in parameters if each.name in PARAMETERS}
         try:
-            for parameter in parameters:
-                if parameter.name in PARAMETERS:
-                    changed[parameter.name] = PARAMETERS[parameter.name].checked(_plain(parameter.value))
+            for name, value in given.items():
+                changed[name] = PARAMETERS[name].checked(value)
             _check_together(changed)
-        except ValueError as error:
+            if "model" in given:
+                check_model(changed["engine"], changed["model"])
+        except (ValueError, ConfigurationError) as error:
             self._refused(str(error))
             return str(error)
         self._values = changed
         return None
 
-    def _declare(self, node: Any) -> None:
-        from rcl_interfaces.msg import ParameterDescriptor
-
+    def _take_overrides(self, node: Any) -> None:
         for name, parameter in PARAMETERS.items():
             self._values[name] = parameter.default
             if node.has_parameter(name):
+                value = _plain(node.get_parameter(name).value)
                 try:
-                    self._values[name] = parameter.checked(_plain(node.get_parameter(name).value))
+                    # An empty list has no type and comes as None.
+                    self._values[name] = parameter.checked([] if value is None and parameter.lengths else value)
                 except ValueError as error:
                     self._refused(f"{error}; taking {parameter.default!r}")
         try:
@@ -194,21 +242,82 @@ class NodeParameters:
         except ValueError as error:
             self._values |= {name: PARAMETERS[name].default for name in _CHECKED_TOGETHER}
             self._refused(f"{error}; taking the defaults of {', '.join(_CHECKED_TOGETHER)}")
+
+    def _declare(self, node: Any) -> None:
         for name, parameter in PARAMETERS.items():
-            # The type is checked here, so that a refusal has one wording and is counted, and 1 does for 1.0.
-            descriptor = ParameterDescriptor(
-                description=f"{parameter.description} [{parameter.unit}]" if parameter.unit else parameter.description,
-                additional_constraints=parameter.allowed,
-                read_only=not parameter.dynamic,
-                dynamic_typing=True,
-            )
             if node.has_parameter(name):
                 node.undeclare_parameter(name)  # it has the type of the override
-            node.declare_parameter(name, self._values[name], descriptor, ignore_override=True)
+            _declare(node, name, self._values[name], _descriptor(parameter))
         for name in node.get_parameters_by_prefix(""):
-            if name not in PARAMETERS and not name.startswith(_FOREIGN_PREFIXES):
+            if name not in PARAMETERS and name not in _FOREIGN and not name.startswith(_QOS_PREFIX):
                 close = difflib.get_close_matches(name, PARAMETERS, 1)
                 self._refused(f"unknown parameter {name}" + (f": did you mean {close[0]}?" if close else ": left out"))
+                node.undeclare_parameter(name)
+
+    def _check_foreign(self, node: Any) -> None:
+        """What rclpy declares and reads itself: there, one wrong value would keep a publisher from being made."""
+        for name, parameter in node.get_parameters_by_prefix("").items():
+            wrong = _foreign_problem(name, parameter.value)
+            if wrong is not None:
+                allowed, default = wrong
+                self._refused(f"parameter {name} is {parameter.value!r}, but must be {allowed}; taking {default!r}")
+                node.undeclare_parameter(name)
+                _declare(node, name, default)
+
+
+def _foreign_problem(name: str, value: Any) -> tuple[str, Value] | None:
+    """What a parameter of rclpy's own must be and its default, where it is something else."""
+    if name in _FOREIGN:
+        return None if isinstance(value, bool) else ("a bool: true, false", _FOREIGN[name])
+    if not name.startswith(_QOS_PREFIX):
+        return None
+    policy = name.rpartition(".")[2]
+    if policy == "depth":
+        return None if type(value) is int and value > 0 else ("an integer above 0", 2)
+    choices = _QOS_POLICIES.get(policy)
+    if choices is None or value in choices:
+        return None
+    of_input = policy == "reliability" and ".subscription" in name
+    return " or ".join(choices), "best_effort" if of_input else choices[0]
+
+
+def _declare(node: Any, name: str, value: Value, descriptor: Any = None) -> None:
+    """Declare with the type of the value, and not that of an override."""
+    if isinstance(value, list):
+        from rclpy.node import Node
+        from rclpy.parameter import Parameter as RosParameter
+
+        # As a default, an empty list would be one of bytes.
+        node.declare_parameter(name, RosParameter.Type.DOUBLE_ARRAY, descriptor, ignore_override=True)
+        Node.set_parameters_atomically(node, [_ros_parameter(name, value)])
+    else:
+        node.declare_parameter(name, value, descriptor, ignore_override=True)
+
+
+def _descriptor(parameter: Parameter) -> Any:
+    """For tools such as rqt_reconfigure: the range becomes a slider."""
+    from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+
+    descriptor = ParameterDescriptor(
+        description=f"{parameter.description} [{parameter.unit}]" if parameter.unit else parameter.description,
+        additional_constraints=parameter.allowed,
+        read_only=not parameter.dynamic,
+    )
+    if parameter.limits is not None and isinstance(parameter.default, float):
+        low, high = parameter.limits
+        descriptor.floating_point_range = [FloatingPointRange(from_value=float(low), to_value=float(high), step=0.0)]
+    elif parameter.limits is not None:
+        low, high = parameter.limits
+        descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high), step=1)]
+    return descriptor
+
+
+def _ros_parameter(name: str, value: Value) -> Any:
+    from rclpy.parameter import Parameter as RosParameter
+
+    if isinstance(value, list):
+        return RosParameter(name, RosParameter.Type.DOUBLE_ARRAY, value)
+    return RosParameter(name, value=value)
 
 
 _CHECKED_TOGETHER = ("depth.min_range", "depth.max_range", "noise.constant", "noise.linear", "noise.quadratic")

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import ConfigurationError
-from .environment import prepare_ros_environment
+from .environment import add_process_arguments, prepare_ros_environment
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -19,9 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--wait", type=float, default=10.0, metavar="S", help="wait this long for a subscriber (10)")
     parser.add_argument("--delay", type=float, default=0.5, metavar="S", help="then wait for the others (0.5)")
     parser.add_argument("--log", type=Path, metavar="FILE", help="CSV of topic, stamp_ns, published_ns (monotonic)")
-    parser.add_argument(
-        "--ros-args", dest="ros_arguments", nargs=argparse.REMAINDER, default=[], help="as of every ROS executable"
-    )
+    add_process_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     ros_arguments = ["--ros-args", *args.ros_arguments]
     names = PlayOptions.__dataclass_fields__
     options, outcome = PlayOptions(**{name: getattr(args, name) for name in names}), PlayOutcome()
-    spin(lambda: PlayerNode(options, outcome), ros_arguments)
+    spin(lambda: PlayerNode(options, outcome), ros_arguments, args.exit_with)
     if outcome.error is not None:
         raise outcome.error
     print(f"published {outcome.published} messages in {outcome.seconds:.2f} s, {outcome.late} of them late")

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
+from rclpy.clock import Clock as SteadyClock
+from rclpy.clock import ClockType
 from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
@@ -21,8 +23,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rosgraph_msgs.msg import Clock
 
-from ..data.bags import BagMessage
-from ..data.messages import has_header, stamp_of
+from ..data.messages import BagMessage, has_header, stamp_of
 from ..data.playback import Recording
 from ..errors import ConfigurationError
 from .message_types import message_class
@@ -71,7 +72,8 @@ class PlayerNode(Node):
         self._options, self._outcome = options, outcome
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="player")
-        self.create_timer(TICK_S, self._tick)
+        # Steady time: it is this node that publishes simulated time.
+        self.create_timer(TICK_S, self._tick, clock=SteadyClock(clock_type=ClockType.STEADY_TIME))
 
     def close(self) -> None:
         """Stop publishing and join the thread."""

@@ -12,13 +12,16 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 
 from ..errors import ConfigurationError
+from .environment import has_ended
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _LOOK_UP_S = 0.1
 
 
-def spin(make_node: Callable[[], Any], ros_arguments: list[str]) -> None:
+def spin(make_node: Callable[[], Any], ros_arguments: list[str], exit_with: int | None = None) -> None:
     """Start rclpy, make one node, spin it until a signal or a shutdown from within, and put everything away.
+
+    exit_with: end as by a signal once the process of this number has ended, however it did.
 
     The node's ``close`` joins its threads: one that still used rclpy at shutdown would abort the process.
 
@@ -40,7 +43,7 @@ def spin(make_node: Callable[[], Any], ros_arguments: list[str]) -> None:
         executor.add_node(node)
         try:
             # Not executor.spin(): a shutdown just before it begins to wait would never wake it.
-            while rclpy.ok() and not stop.is_set():
+            while rclpy.ok() and not stop.is_set() and not (exit_with is not None and has_ended(exit_with)):
                 executor.spin_once(timeout_sec=_LOOK_UP_S)
         finally:
             executor.shutdown()

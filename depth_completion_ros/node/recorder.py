@@ -1,75 +1,97 @@
-"""Keeps the serialised messages of some topics, to be written into a bag at the end."""
+"""Writes the serialised messages of some topics into a bag as they come."""
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 
 import rclpy
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-from ..data.bags import BagMessage, BagWriter, Storage, knows_type
-from ..data.messages import has_header, stamp_of
+from ..data.bags import BagWriter, Storage, knows_type
+from ..data.messages import BagMessage, has_header, stamp_of
+from ..errors import ConfigurationError
 from .message_types import message_class
 
-# Deep enough for a second of several cameras, so that nothing is lost while the log or the memory is written.
+# Deep enough for a second of several cameras, so that nothing is lost while the disk is slow.
 DEPTH = 100
 LOOK_PERIOD_S = 0.1
+FLUSH_PERIOD_S = 1.0
 
 
-class MessageStore:
-    """Messages kept in memory. every: of each topic, the first and then every N-th; memory_bytes: no more than this.
+class BagRecording:
+    """A bag that messages are written into as they come. Use it in a ``with`` block, which writes the bag's end.
 
-    received: messages by topic; over_memory: messages that found no room and were only counted.
+    every: of each topic, the first and then every N-th. received: messages by topic. error: why no more can be written.
+    After ``flush`` what was added can be read even if the process is killed. An error within the block takes an empty
+    bag away. Raises ConfigurationError where ``out`` exists or cannot be made.
     """
 
-    def __init__(self, every: int, memory_bytes: int):
+    def __init__(self, out: Path, storage: Storage, every: int):
         self.received: Counter[str] = Counter()
-        self.over_memory = 0
-        self._every, self._memory_bytes = every, memory_bytes
-        self._kept: list[BagMessage] = []
-        self._kept_bytes = 0
+        self.error: ConfigurationError | None = None
+        self._out, self._every, self._kept = out, every, 0
+        self._bag = BagWriter(out, storage)
 
     def add(self, message: BagMessage) -> None:
-        """Count a message and keep it where it is its turn and there is room."""
+        """Count a message, and write it where it is its turn."""
         number = self.received[message.topic]
         self.received[message.topic] += 1
-        if number % self._every:
-            return
-        if self._kept_bytes + len(message.data) > self._memory_bytes:
-            self.over_memory += 1
-            return
-        self._kept.append(message)
-        self._kept_bytes += len(message.data)
+        if number % self._every == 0 and self._write(lambda: self._bag.write(*message)):
+            self._kept += 1
 
-    def save(self, out: Path, storage: Storage) -> None:
-        """Write the bag. Raises ConfigurationError where ``out`` exists."""
-        with BagWriter(out, storage) as bag:
-            for message in self._kept:
-                bag.write(*message)
+    def flush(self) -> None:
+        """Hand what was added to the system."""
+        self._write(self._bag.flush)
 
     def summary(self) -> str:
         """How many messages came and how many were kept."""
-        text = f"{len(self._kept)} of {sum(self.received.values())} messages on {len(self.received)} topics"
-        return f"{text}; {self.over_memory} did not fit into --memory" if self.over_memory else text
+        return f"{self._kept} of {sum(self.received.values())} messages on {len(self.received)} topics"
+
+    def _write(self, write: Callable[[], None]) -> bool:
+        if self.error is None:
+            try:
+                write()
+            except (OSError, sqlite3.Error) as error:
+                self.error = ConfigurationError(
+                    f"{self._out} cannot be written to ({error}): make room or choose another folder; {self._kept} "
+                    "messages are in it"
+                )
+        return self.error is None
+
+    def __enter__(self) -> BagRecording:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._write(self._bag.close)
+        if error is not None and not self._kept:
+            shutil.rmtree(self._out)
 
 
 class RecorderNode(Node):
-    """Subscribes to each topic once somebody publishes on it, and hands what comes to the store.
+    """Subscribes to each topic once somebody publishes on it, and hands what comes to the recording.
 
-    seconds: rclpy is shut down after that long, which ends ``process.spin``. log: see ``bag record --log``.
+    seconds: rclpy is shut down after that long, which ends ``process.spin``; so it is when the recording cannot be
+    written any more. log: see ``bag record --log``.
     """
 
-    def __init__(self, topics: list[str], store: MessageStore, seconds: float | None, log: Path | None):
+    def __init__(self, topics: list[str], recording: BagRecording, seconds: float | None, log: Path | None):
         super().__init__("bag_recorder")
         self._missing = {"/" + topic.lstrip("/") for topic in topics}
-        self._store = store
+        self._recording = recording
         self._log = None if log is None else log.open("w", buffering=1)
         if self._log is not None:
             self._log.write("topic,stamp_ns,received_ns\n")
         self.create_timer(LOOK_PERIOD_S, self._look_for_topics)
+        self.create_timer(FLUSH_PERIOD_S, self._flush)
         if seconds is not None:
             self.create_timer(seconds, rclpy.try_shutdown)
 
@@ -79,6 +101,11 @@ class RecorderNode(Node):
             self.get_logger().warning(f"nobody has published on {', '.join(sorted(self._missing))}: check the names")
         if self._log is not None:
             self._log.close()
+
+    def _flush(self) -> None:
+        self._recording.flush()
+        if self._recording.error is not None:
+            rclpy.try_shutdown()
 
     def _look_for_topics(self) -> None:
         if not self._missing:
@@ -99,10 +126,7 @@ class RecorderNode(Node):
             received_ns = time.monotonic_ns()
             if self._log is not None:
                 self._log.write(f"{name},{stamp_of(data) if stamped else ''},{received_ns}\n")
-            full = self._store.over_memory > 0
-            self._store.add(BagMessage(name, type_name, time.time_ns(), data))
-            if self._store.over_memory and not full:
-                self.get_logger().warning("--memory is full: from now on messages are only counted")
+            self._recording.add(BagMessage(name, type_name, time.time_ns(), data))
 
         self.create_subscription(kind, name, receive, self._qos(name), raw=True)
 

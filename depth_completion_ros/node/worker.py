@@ -14,6 +14,7 @@ from ..engines import Engine, Progress, open_engine
 from ..engines.classical import ClassicalEngine
 from ..errors import ConfigurationError, EngineError, InputError
 from ..frame import CompletedDepth, RgbdFrame
+from ..memory import return_freed_memory
 from ..profiles import Profile
 from .engine_loader import EngineLoader
 from .frames import FrameBuilder, MessagePair
@@ -28,7 +29,11 @@ _WAIT_S = 0.02  # between looks for the first frame
 
 
 class Worker:
-    """Owns the completer and its thread. now_ns: the node's clock, for the age of frames [ns]."""
+    """Owns the completer and its thread.
+
+    now_ns: the node's clock, for the age of frames [ns]. inform: called with a line at the first frame, and whenever
+    the size of the frames or what completes them changes.
+    """
 
     def __init__(
         self,
@@ -37,6 +42,7 @@ class Worker:
         builder: FrameBuilder,
         outputs: Outputs,
         now_ns: Callable[[], int],
+        inform: Callable[[str], object],
     ):
         self.mailbox: Mailbox[MessagePair] = Mailbox()
         self._parameters = parameters
@@ -44,6 +50,8 @@ class Worker:
         self._builder = builder
         self._outputs = outputs
         self._now_ns = now_ns
+        self._inform = inform
+        self._told = ""
         self._last_failure = -_REOPEN_AFTER_S
         self._frame_size: tuple[int, int] | None = None  # height, width of the last one
         self._completer = DepthCompleter(self._profile(), self._classical())
@@ -87,6 +95,8 @@ class Worker:
     def _process(self, pair: MessagePair) -> None:
         if not self._outputs.wanted():
             self._statistics.drop("no_listener")
+            if not self._told:
+                self._tell("pairs arrive; depth is completed once somebody subscribes to an output")
             return
         age = (self._now_ns() - pair.stamp_ns) * 1e-9
         if 0 < self._parameters["max_age"] < age:
@@ -106,6 +116,10 @@ class Worker:
         published = time.monotonic()
 
         self._statistics.count("frames_out")
+        self._tell(
+            f"completing {_size(frame.rgb)} pixels from depth of {_size(frame.depth)} with {self.engine.model} "
+            f"(engine {self.engine.engine})"
+        )
         for stage, milliseconds in completed.timings_ms.items():
             self._statistics.time(stage, milliseconds)
         for stage, seconds in {
@@ -116,6 +130,12 @@ class Worker:
             "age": (self._now_ns() - pair.stamp_ns) * 1e-9,
         }.items():
             self._statistics.time(stage, seconds * 1e3)
+
+    def _tell(self, line: str) -> None:
+        """Once, until there is something else to tell."""
+        if line != self._told:
+            self._told = line
+            self._inform(line)
 
     def _complete(self, frame: RgbdFrame) -> CompletedDepth:
         self._completer.profile = self._profile()
@@ -144,6 +164,8 @@ class Worker:
         if (engine := self.loader.take()) is not None:
             previous, self._completer.engine = self._completer.engine, engine
             previous.close()
+            del previous
+            return_freed_memory()
 
     def _load(self, engine: str, model: str, progress: Progress) -> Engine:
         """An engine that may serve, warm for frames like the last one; with a network it waits for the first."""
@@ -177,6 +199,10 @@ class Worker:
 
     def _profile(self) -> Profile:
         return Profile.from_parameters(self._parameters.as_dict())
+
+
+def _size(pixels: np.ndarray) -> str:
+    return f"{pixels.shape[1]}x{pixels.shape[0]}"
 
 
 def _warm_up(completer: DepthCompleter, out: CompletedDepth) -> None:
