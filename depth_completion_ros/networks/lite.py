@@ -10,8 +10,8 @@ more (pixel-unshuffle, Shi et al., CVPR 2016), so that none works above a quarte
 they run at four times the speed of depthwise and normalised blocks of equal arithmetic.
 
 Edges are a choice: each pixel mixes the start with the nearest and the farthest surface in a small and a large
-neighbourhood of it (the two surfaces of SMD-Nets, Tosi et al., CVPR 2021, section 3.2, at two scales), and what is added
-to that is small. To say which side of an edge a pixel belongs to is learnt much earlier than how far away that side is.
+neighbourhood of it (the two surfaces of SMD-Nets, Tosi et al., CVPR 2021, section 3.2, at two scales), and what is
+added to that is small. Which side of an edge a pixel belongs to is learnt much earlier than how far away that side is.
 
 Shapes at the core's resolution (h, w) = (H / 2, W / 2), channels c0..c4: inputs folded (28, h/2, w/2) → c0 → c1 at h/4
 → c2 at h/8 → c3 at h/16 → c4 at h/32, two convolutions each and residual blocks (He et al., CVPR 2016) on the coarsest
