@@ -18,8 +18,8 @@ _WARM_UP = 3  # runs before a CUDA graph is recorded, so that libraries have cho
 
 
 class TorchEngine(Engine):
-    """A network by name ("lite", "nlspn-full"; "auto" is DEFAULT_NETWORK), with random weights where ``find_weights_file`` has
-    none, or a weights file that training wrote. Takes any size.
+    """A network by name ("lite", "nlspn-full"; "auto" is the default network), with random weights where
+    ``find_weights_file`` has none, or a weights file that training wrote. Takes any size.
 
     On a CPU float32. On a GPU float16, channels last, one CUDA graph for each size.
     threads: CPU threads, 0 = as PyTorch likes; a setting of the whole process.
