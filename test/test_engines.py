@@ -19,6 +19,7 @@ from network_files import HEIGHT, WIDTH, feed_of, network_file, random_frame, re
 from test_networks import stirred  # noqa: E402
 
 from depth_completion_ros import DepthCompleter, RgbdFrame  # noqa: E402
+from depth_completion_ros.contract import DEFAULT_NETWORK  # noqa: E402
 from depth_completion_ros.engines import Engine, model_file, open_engine  # noqa: E402
 from depth_completion_ros.engines.model_file import find_model_file, read_model_file  # noqa: E402
 from depth_completion_ros.engines.openvino import _with_vectorised_logarithms  # noqa: E402
@@ -271,8 +272,8 @@ def test_files_are_found_by_name_size_and_precision(models):
 def test_the_files_that_are_shipped_hold_the_weights_that_are_shipped(precision, tmp_path, monkeypatch):
     """For CPUs and for GPUs, and for images of any size."""
     monkeypatch.setenv("DEPTH_COMPLETION_MODELS", str(tmp_path))
-    shipped = find_model_file("lite", precision)
-    weights = load_weights(shipped.path.with_name("lite-small.safetensors"))
+    shipped = find_model_file(DEFAULT_NETWORK, precision)
+    weights = load_weights(shipped.path.with_name(f"{DEFAULT_NETWORK}-small.safetensors"))
     assert shipped.trained and shipped.height is None and shipped.weights == weights_hash(weights.network)
     assert b".py" not in shipped.path.read_bytes(), "no paths of the machine that exported it"
 

@@ -23,6 +23,7 @@ from depth_completion_ros.errors import ConfigurationError  # noqa: E402
 from depth_completion_ros.evaluation.samples import open_folder  # noqa: E402
 from depth_completion_ros.networks import names  # noqa: E402
 from depth_completion_ros.networks.weights import WeightedNetwork, load_weights, read_metadata, save_weights  # noqa: E402
+from depth_completion_ros.training import synthetic  # noqa: E402
 from depth_completion_ros.training.batches import Batches, TrainingBatch  # noqa: E402
 from depth_completion_ros.training.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from depth_completion_ros.training.loop import CHECKPOINT, train  # noqa: E402
@@ -376,6 +377,16 @@ def test_command_resumes_to_the_same_weights(data, tmp_path):
     for state in states:
         del state["elapsed_s"], state["best_score"]
     assert same(*states)
+
+
+def test_dry_run_takes_two_steps_with_scenes_rendered_on_the_way(data, tmp_path, monkeypatch):
+    """The code that runs on a GPU, on a CPU, with few scenes."""
+    monkeypatch.setattr(synthetic, "_AT_ONCE", 4)
+    monkeypatch.setattr(synthetic, "rendered_pool", None)
+    out = tmp_path / "out"
+    assert command(data, out, "--dry-run") == 0
+    assert read_metadata(out / "lite-small.safetensors")["steps"] == "2"
+    assert "rendered as they were needed" in (out / "lite-small.md").read_text()
 
 
 def test_command_without_data_says_what_to_do(tmp_path, capsys):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import INPUTS, MULTIPLE
+from ..contract import DEFAULT_NETWORK, INPUTS, MULTIPLE
 from ..errors import ConfigurationError
 from ..profiles import Profile
 from . import Engine
@@ -18,8 +18,8 @@ _WARM_UP = 3  # runs before a CUDA graph is recorded, so that libraries have cho
 
 
 class TorchEngine(Engine):
-    """A network by name ("lite", "nlspn-full"; "auto" is lite), with random weights where ``find_weights_file`` has
-    none, or a weights file that training wrote. Takes any size.
+    """A network by name ("lite", "nlspn-full"; "auto" is the default network), with random weights where
+    ``find_weights_file`` has none, or a weights file that training wrote. Takes any size.
 
     On a CPU float32. On a GPU float16, channels last, one CUDA graph for each size.
     threads: CPU threads, 0 = as PyTorch likes; a setting of the whole process.
@@ -37,7 +37,7 @@ class TorchEngine(Engine):
         from ..networks.half import HalfPrecision, fold_batch_norm
         from ..networks.weights import load_weights, untrained
 
-        model = "lite" if model == "auto" else model
+        model = DEFAULT_NETWORK if model == "auto" else model
         path = Path(model).expanduser() if Path(model).suffix else find_weights_file(model, profile.name)
         if path is None:
             name, _, size = model.partition("-")

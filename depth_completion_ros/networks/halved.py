@@ -24,7 +24,7 @@ class HalvedNetwork(CompletionNetwork):
 
     def __init__(self, core: nn.Module, name: str, size: str):
         super().__init__(core, name, size)
-        self.fill_holes: nn.Module = NearestFilling()
+        self.fill_nearest = NearestFilling()
 
     def forward(self, image: Tensor, depth: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
         """(depth, sigma) [m], each (N, 1, H, W), finite and positive. Raises ValueError where sizes are no multiples of
@@ -59,10 +59,11 @@ class HalvedNetwork(CompletionNetwork):
 
     def _completed(self, inputs: CoreInputs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(log(depth / scale), log_b, share 0..1 of a measurement in the answer, start), each (N, 1, h, w), float32."""
-        # Not in half precision: the weights of far cells are smaller than it can tell from zero.
+        # Not in half precision: planes stem from differences of large sums.
         with torch.autocast(inputs.sparse.device.type, enabled=False):
-            start, distance = self.fill_holes(inputs.sparse, inputs.measured)
-        inputs = inputs._replace(prefill=start, distance=distance)
+            start, distance = self.fill_nearest(inputs.sparse, inputs.measured)
+            planes, _ = self.fill_holes(inputs.sparse, inputs.measured, inputs.image)
+        inputs = inputs._replace(prefill=start, distance=distance, planes=planes)
         correction, log_b, keep = (x.float() for x in self.core(inputs))
         log_depth = (start + correction).clamp(-MAX_LOG_DEPTH, MAX_LOG_DEPTH)
         keep = torch.sigmoid(keep)

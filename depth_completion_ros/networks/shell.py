@@ -36,7 +36,9 @@ class CoreInputs(NamedTuple):
 
     image (N, 3, H, W) about -0.5..0.5; sparse (N, 1, H, W), 0 where missing; measured (N, 1, H, W) 0 or 1;
     prefill (N, 1, H, W), sparse with its holes filled, or what a first network made of it; distance (N, 1, H / 8,
-    W / 8), how far away the measurements are that filled it, 0..4 (``HoleFilling``).
+    W / 8), how far away the measurements are that filled it, 0..4 (``HoleFilling``). Cores at half of the resolution
+    see the nearest measurement as prefill, distance at their own resolution (``NearestFilling``), and planes (N, 1, H,
+    W), the holes filled by planes along colour (``HoleFilling``).
     """
 
     image: Tensor
@@ -44,6 +46,7 @@ class CoreInputs(NamedTuple):
     measured: Tensor
     prefill: Tensor = None  # type: ignore[assignment]
     distance: Tensor = None  # type: ignore[assignment]
+    planes: Tensor = None  # type: ignore[assignment]
 
     def depth_features(self) -> Tensor:
         """(N, DEPTH_CHANNELS, H, W): all that is known of the depth, also as differences to the surroundings."""

@@ -28,6 +28,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     beginning = parser.add_mutually_exclusive_group()
     beginning.add_argument("--start", type=Path, metavar="FILE", help="weights to begin with (default random ones)")
     beginning.add_argument("--resume", action="store_true", help="go on with the training in --out")
+    add(
+        "--dry-run",
+        action="store_true",
+        help="take two steps as on a GPU, with scenes rendered as they are needed, to see that everything works",
+    )
     add("--workers", type=int, default=0, help="processes that make batches beside the training (default 0)")
     add(
         "--overfit",
@@ -86,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
         pools=args.scenes,
         workers=args.workers,
         overfit=args.overfit,
+        render=args.dry_run,
         cache=open_cache(args),
         out=out,
         device=device,
@@ -93,7 +99,8 @@ def run(args: argparse.Namespace) -> int:
         resume=args.resume,
         validation_frames=args.validation_frames,
     )
-    return session.run(Budget(None if args.steps else args.minutes, args.steps), 60 * args.validate_every)
+    steps = 2 if args.dry_run else args.steps
+    return session.run(Budget(None if steps else args.minutes, steps), 60 * args.validate_every)
 
 
 def open_device(args: argparse.Namespace) -> torch.device:

@@ -157,7 +157,7 @@ def _check(recipe: Recipe, path: Path) -> None:
     rules = {
         "batch must be at least 1": recipe.batch >= 1,
         f"crop must be a multiple of {MULTIPLE}": recipe.crop >= MULTIPLE and recipe.crop % MULTIPLE == 0,
-        "precision must be float32 or bfloat16": recipe.precision in ("float32", "bfloat16"),
+        "precision must be auto, float32 or bfloat16": recipe.precision in ("auto", "float32", "bfloat16"),
         f"profile must be one of {', '.join(PROFILES)}": recipe.profile in PROFILES,
         "learning_rate and clip_norm must be above zero": min(recipe.learning_rate, recipe.clip_norm) > 0,
         "warm_up, decay and ema_decay must lie between 0 and 1": all(

@@ -48,11 +48,12 @@ class Session:
         validation_frames: int,
         workers: int = 0,
         overfit: int = 0,
+        render: bool = False,
     ):
         self._recipe = recipe
         self._out = out
         self._console = Console(stderr=True)
-        sources, self._data = open_sources(recipe, splits, data, pools, cache, device)
+        sources, self._data = open_sources(recipe, splits, data, pools, cache, device, render)
         first = _first(recipe, out)
         self._trainer = Trainer(recipe, Batches(recipe, sources, device, overfit), device, first, workers=workers)
         if start is not None:

@@ -21,11 +21,18 @@ _SCENE_HEIGHT, _SCENE_WIDTH = 480, 640
 
 
 def open_sources(
-    recipe: Recipe, splits: Splits, data: Sequence[Path], pools: Sequence[Path], cache: Path, device: torch.device
+    recipe: Recipe,
+    splits: Splits,
+    data: Sequence[Path],
+    pools: Sequence[Path],
+    cache: Path,
+    device: torch.device,
+    render: bool = False,
 ) -> tuple[dict[str, Source], list[str]]:
     """The recipe's sources by name, without those of no weight, and what is in them, for people.
 
-    data: folders of recorded sets. pools: of scenes; none for the recipe's.
+    data: folders of recorded sets. pools: of scenes; none for the recipe's. render: whether scenes are rendered as they
+    are needed on a CPU too, as they are on a GPU.
     Raises ConfigurationError where the recipe needs recorded sets and there are none.
     """
     sources: dict[str, Source] = {}
@@ -45,7 +52,7 @@ def open_sources(
         seed = splits.train_scenes_seed
         scenes: Scenes = RenderedScenes()
         number = "rendered as they were needed"
-        if pools or device.type == "cpu":
+        if pools or (device.type == "cpu" and not render):
             opened = [ScenePool(pool) for pool in pools] or [rendered_pool(cache, seed=seed, **recipe.scenes)]
             scenes, number = pooled_scenes(opened), " + ".join(f"{len(pool)} of a pool" for pool in opened)
         if recipe.sources.get("synthetic"):

@@ -85,6 +85,7 @@ class Trainer:
         self._optimiser = torch.optim.AdamW(
             _decayed_and_not(self._parameters, recipe.weight_decay), recipe.learning_rate, fused=True
         )
+        self._in_bfloat16 = recipe.precision == "bfloat16" or (recipe.precision == "auto" and has_bfloat16(device))
         compiled = recipe.compile and device.type == "cuda"
         self._forward: Any = torch.compile(self.network.with_start) if compiled else self.network.with_start
 
@@ -112,7 +113,7 @@ class Trainer:
         of the discriminator, as numbers on the device: reading one waits for the device.
         """
         recipe, batch = self.recipe, self._next_batch()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._in_bfloat16):
             image = batch.image.contiguous(memory_format=torch.channels_last)
             depth, log_b, start = self._forward(image, batch.depth, batch.scale)
         comparison = Comparison(depth, log_b, batch.target, batch.weight, batch.scale, start)
@@ -187,6 +188,13 @@ class Trainer:
         torch._foreach_lerp_([average[n] for n in floating], [present[n] for n in floating], 1 - decay)
         for name in average.keys() - set(floating):
             average[name].copy_(present[name])
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device computes in bfloat16, rather than imitating it."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported()
 
 
 def _description(network: CompletionNetwork) -> str:
