@@ -147,11 +147,11 @@ def _expected(queue: _Queue, other: _Queue) -> list[int]:
     return [queue.newest + step * period for step in range(max(1, steps - _PERIODS_OF_LAG), steps + 1)]
 
 
-def why_unpaired(rgb: Iterable[int], depth: Iterable[int], slop: int) -> str:
+def why_unpaired(rgb: Iterable[int], depth: Iterable[int], slop: int, queue_size: int) -> str:
     """Why streams that come do not pair, and how to fix it, from the stamps [ns] seen of each, at least one.
 
-    Told apart are stamps that would pair if both came in time, streams with the stamps of one between those of the
-    other, and clocks far apart.
+    slop, queue_size: of the ``Synchronizer``. Told apart are stamps that would pair if both came in time, or if none
+    were lost, streams with the stamps of one between those of the other, and clocks far apart.
     """
     stamps = {"rgb": sorted(rgb), "depth": sorted(depth)}
     apart = min(
@@ -168,6 +168,11 @@ def why_unpaired(rgb: Iterable[int], depth: Iterable[int], slop: int) -> str:
         clocks += f", or set sync.depth_offset to {offset:.3f}"
     if apart <= slop:
         waiting = sum(stamp > stamps[behind][-1] for stamp in stamps[ahead])
+        if waiting < queue_size or (queue_size == 0 and lag_s * 1e9 < _WAIT_NS):
+            return (
+                "some of their stamps fit, but the partners of the latest ones did not come: see in /diagnostics"
+                " whether messages are lost on their way (lost, overrun); if not, trigger both sensors together"
+            )
         return (
             f"{behind} comes {lag_s:.3f} s after the {ahead} of the same stamp, which no longer waits by then. Either "
             f"{behind} is delayed: start this node with sync.queue_size set to {2 * waiting + 1} or more; or {clocks}"

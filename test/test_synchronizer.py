@@ -321,16 +321,25 @@ def test_stamps_that_would_pair_are_laid_to_the_queue_and_it_helps(late):
     schedule = sorted(streams["rgb"] + streams["depth"])
     arrived = [event for event in schedule if event[0] <= START + 60 * PERIOD]
     assert Played(arrived).pairs == []
-    why = why_unpaired(*([at for _, name, at in arrived if name == role] for role in ("rgb", "depth")), SLOP)
+    why = why_unpaired(*([at for _, name, at in arrived if name == role] for role in ("rgb", "depth")), SLOP, 10)
     assert f"{late} comes 0.500 s after" in why and "slop" not in why
     assert f"sync.depth_offset to {'' if late == 'depth' else '-'}0.500" in why
     length = int(why.partition("sync.queue_size set to ")[2].split()[0])
     assert len(Played(schedule, queue_size=length).pairs) >= 59
 
 
+@pytest.mark.parametrize(("queue_size", "period"), [(0, PERIOD), (0, PERIOD // 3), (10, PERIOD)])
+def test_a_delay_that_the_queue_holds_is_not_laid_to_it(queue_size, period):
+    """One stream lost two seconds of messages, and is a little behind the other by then."""
+    rgb, depth = steady(period=period), steady(period=period)
+    lost = rgb[:10] + [stamp + 10 * MS for stamp in rgb[40:-2]]
+    why = why_unpaired(lost, depth, 2 * MS, queue_size)
+    assert "(lost, overrun)" in why and "queue_size" not in why and "clock" not in why
+
+
 def test_streams_between_each_other_are_said_to_be_so_and_the_slop_named_helps():
     rgb, depth = steady(period=100 * MS), steady(period=100 * MS, phase=45 * MS)
-    why = why_unpaired(rgb, depth, SLOP)
+    why = why_unpaired(rgb, depth, SLOP, 0)
     assert "nearest stamps are 0.045 s apart, but sync.slop is 0.02 s" in why
     slop = int(float(why.rpartition("sync.slop to ")[2]) * S)
     assert best_matching(rgb, depth, slop)
@@ -338,18 +347,18 @@ def test_streams_between_each_other_are_said_to_be_so_and_the_slop_named_helps()
 
 @pytest.mark.parametrize(("offset_s", "offset"), [(-5, "5.000"), (5, "-5.000")])
 def test_clocks_seconds_apart_are_said_to_differ(offset_s, offset):
-    why = why_unpaired(steady(), steady(phase=offset_s * S), SLOP)
+    why = why_unpaired(steady(), steady(phase=offset_s * S), SLOP, 0)
     assert "5.000 s apart" in why and f"sync.depth_offset to {offset}" in why and "slop" not in why
 
 
 @pytest.mark.parametrize("offset_s", [-7200, 7200])
 def test_clocks_hours_apart_are_said_to_differ_without_an_offset_that_would_be_refused(offset_s):
-    why = why_unpaired(steady(), steady(phase=offset_s * S), SLOP)
+    why = why_unpaired(steady(), steady(phase=offset_s * S), SLOP, 0)
     assert "7200.000 s apart" in why and why.endswith("their clocks differ: use one clock for both")
 
 
 def test_one_message_of_each_is_enough_to_say_something():
-    assert "0.100 s apart" in why_unpaired([START], [START + 100 * MS], SLOP)
+    assert "0.100 s apart" in why_unpaired([START], [START + 100 * MS], SLOP, 0)
 
 
 # message_filters behind the same interface

@@ -128,6 +128,7 @@ class Inputs:
                 self._stamps["rgb"],
                 self._stamps["depth"],
                 int(self._parameters["sync.slop"] * 1e9),
+                self._parameters["sync.queue_size"],
             )
             lines["no_pairs"] = f"rgb and depth come but do not pair: {why}"
         return lines
