@@ -67,14 +67,14 @@ def test_file_says_what_it_holds(exported):
     assert [dimension.dim_value for dimension in shape.dim] == [1, 1, 64, 96]
 
 
-def test_of_lite_only_the_convolutions_that_read_fine_relief_stay_out_of_int8():
+def test_of_planes_only_the_convolutions_that_read_fine_relief_stay_out_of_int8():
     """In int8 they would hide what is finer than a step of their inputs' range."""
     pytest.importorskip("nncf", reason="int8 needs NNCF")
-    graph = onnx.load(network_file("lite", "int8")).graph
+    graph = onnx.load(network_file("planes", "int8")).graph
     quantised = {name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output}
     shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     weights = [node.input[1] for node in graph.node if node.op_type == "Conv"]
-    core = stirred("lite").core
+    core = stirred("planes").core
     precise = [core.of_depth.weight.shape, core.encoder[1][0][0].weight.shape]
     assert [shapes[name] for name in weights if name not in quantised] == precise
     assert len(weights) > 15
