@@ -207,7 +207,7 @@ def test_without_relative_depth_its_channel_is_zero():
 
 
 def test_documentation_names_every_variant():
-    text = (Path(__file__).parent.parent / "docs" / "ablations.md").read_text()
+    text = (Path(__file__).parent.parent / "docs" / "ablations.md").read_text(encoding="utf-8")
     assert [v.name for v in ALL if f"| {v.method} | {v.name} |" not in text] == []
 
 

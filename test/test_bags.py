@@ -259,12 +259,12 @@ def test_without_intrinsics_there_is_no_camera_info(kinect_set):
     bag = make(kinect_set)
     with BagReader(bag) as reader:
         assert not [name for name in reader.topics if name.endswith("camera_info")]
-    assert "no camera_info" in (bag / "LICENSE.md").read_text()
+    assert "no camera_info" in (bag / "LICENSE.md").read_text(encoding="utf-8")
     assert next(iter(read_frames(bag))).intrinsics is None
 
 
 def test_the_licence_note_says_whose_it_is_and_what_was_done(kinect_set):
-    note = (make(kinect_set, "--width", "16", "--close-gaps") / "LICENSE.md").read_text()
+    note = (make(kinect_set, "--width", "16", "--close-gaps") / "LICENSE.md").read_text(encoding="utf-8")
     for words in ("CC0-1.0", "No rights.", "Nobody, 2020", "width of 16", "gaps", "millimetres", "made up"):
         assert words in note
 
@@ -693,7 +693,7 @@ def test_points_become_sparse_depth_where_their_pose_and_the_intrinsics_are_know
 def test_the_samples_carry_their_licence():
     for folder in (share_directory() / "samples").iterdir():
         if folder.is_dir():
-            note = (folder / "LICENSE.md").read_text()
+            note = (folder / "LICENSE.md").read_text(encoding="utf-8")
             assert "Licence: " in note and "Source: " in note
 
 

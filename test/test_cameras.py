@@ -44,7 +44,7 @@ def test_every_camera_has_topics_a_profile_and_parameters_that_exist(name, camer
 
 def test_every_camera_says_where_its_names_come_from():
     """A comment above it names the repository and the version."""
-    text = (ROOT / "config" / "cameras.yaml").read_text()
+    text = (ROOT / "config" / "cameras.yaml").read_text(encoding="utf-8")
     for name in camera_names():
         comment = text.split(f"\n{name}:\n")[0].rpartition("\n\n")[2]
         assert comment.startswith("#")
@@ -112,7 +112,7 @@ def test_what_is_wrong_with_a_robots_cameras_is_said(tmp_path, content, words):
 
 
 def test_the_readme_shows_the_table(capsys):
-    assert markdown_table() in (ROOT / "README.md").read_text()
+    assert markdown_table() in (ROOT / "README.md").read_text(encoding="utf-8")
     assert main(["cameras"]) == 0
     assert capsys.readouterr().out.strip() == markdown_table()
 

@@ -37,8 +37,9 @@ def test_onnx_runtime_equals_pytorch(exported):
     onnxruntime = pytest.importorskip("onnxruntime", reason="the comparison needs ONNX Runtime")
     _, path, feed, expected = exported
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    for answer, truth in zip(session.run(None, feed), expected, strict=True):
-        np.testing.assert_allclose(answer, truth, rtol=1e-4, atol=1e-4)
+    depth, sigma = session.run(None, feed)
+    np.testing.assert_allclose(depth, expected[0], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(sigma, expected[1], rtol=1e-3, atol=1e-4)  # exponential in what is rounded
 
 
 def test_graph_holds_only_operators_that_every_engine_runs(exported):

@@ -125,10 +125,12 @@ def test_training_works_at_the_cores_own_resolution():
     torch.testing.assert_close(answer, start)
 
 
-def test_an_untrained_lite_answers_with_the_filled_holes():
+def test_an_untrained_lite_answers_with_little_but_the_filled_holes():
+    """The other surfaces have a small share from the start, or no gradient would reach the choice."""
     torch.manual_seed(0)
     image, depth, scale = torch.rand(1, 3, 64, 96), 1 + torch.rand(1, 1, 64, 96), torch.ones(1, 1, 1, 1)
     depth *= torch.rand(depth.shape) < 0.1
     with torch.no_grad():
         answer, _, start = create("lite").eval().with_start(image, depth, scale)
-    torch.testing.assert_close(answer, start)
+    change = (answer / start).log().abs().mean()
+    assert 0 < change < 0.2 * depth[depth > 0].log().std()

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from depth_completion_ros.cameras import FILE_NAME as CAMERAS
+from depth_completion_ros.contract import DEFAULT_NETWORK
 from depth_completion_ros.node.parameters import PARAMETERS, NodeParameters, markdown_table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -342,8 +343,8 @@ def test_a_list_is_taken_whatever_type_a_tool_gives_it(started, value):
     ("engine", "model", "listed"),
     [
         ("classical", "no_such_model", ["guided", "nearest"]),
-        ("auto", "no_such_model", ["guided", "lite-small-int8-dynamic"]),
-        ("openvino", "guided", ["lite-small-int8-dynamic"]),
+        ("auto", "no_such_model", ["guided", f"{DEFAULT_NETWORK}-small-int8-dynamic"]),
+        ("openvino", "guided", [f"{DEFAULT_NETWORK}-small-int8-dynamic"]),
         ("torch", "lite-enormous", ["lite", "nlspn"]),
     ],
 )
@@ -361,7 +362,12 @@ def test_a_model_that_does_not_exist_is_refused_with_the_list(started, engine, m
 @pytest.mark.ros
 @pytest.mark.parametrize(
     ("engine", "model"),
-    [("classical", "nearest"), ("auto", "lite"), ("openvino", "lite-small-int8"), ("torch", "nlspn-small")],
+    [
+        ("classical", "nearest"),
+        ("auto", DEFAULT_NETWORK),
+        ("openvino", f"{DEFAULT_NETWORK}-small-int8"),
+        ("torch", "nlspn-small"),
+    ],
 )
 def test_models_that_exist_are_taken(started, engine, model):
     from rclpy.parameter import Parameter
@@ -373,4 +379,4 @@ def test_models_that_exist_are_taken(started, engine, model):
 
 
 def test_the_readme_shows_the_table():
-    assert markdown_table() in (ROOT / "README.md").read_text()
+    assert markdown_table() in (ROOT / "README.md").read_text(encoding="utf-8")

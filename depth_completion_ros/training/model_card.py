@@ -46,7 +46,7 @@ def model_card(recipe: Recipe, about: Mapping[str, str], data: list[str], column
     settings = {
         **{name.replace("_", " "): value for name, value in about.items()},
         "batch": f"{recipe.batch} crops of {recipe.crop}x{recipe.crop}, {recipe.precision}",
-        "optimiser": f"AdamW, {recipe.learning_rate:g} between warm-up and decay; the moving average of the weights is kept",
+        "optimiser": f"AdamW, {recipe.learning_rate:g} between warm-up and decay; the weights' moving average is kept",
         "losses": _weights(recipe.losses),
         "sources": _weights(recipe.sources),
     }
