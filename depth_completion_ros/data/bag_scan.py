@@ -107,7 +107,7 @@ class ScannedBag:
                 yield BagMessage(channel.topic, channel.type, place.log_ns, data)
 
     def close(self) -> None:
-        """Let the files go."""
+        """Close the files."""
         self._stack.close()
 
     def _scan(self, file: Path) -> StorageScan:

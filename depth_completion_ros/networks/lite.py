@@ -37,7 +37,7 @@ _KEEP = 1.0  # logit at the start: of a measurement rather than the network's ow
 _CELLS = (2, 8)  # pixels; a neighbourhood is 3x3 cells
 _SURFACES = 2 * len(_CELLS) + 1
 _START = 3.0  # logit of the start among the surfaces, which begin at 0
-_GAIN = 4.0  # of what is chosen by: choices should be made early in training
+_GAIN = 4.0  # multiplies the logits of surfaces, so that training learns to choose early
 
 
 class Lite(nn.Module):
