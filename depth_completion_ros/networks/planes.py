@@ -43,8 +43,8 @@ _BEYOND = 0.2  # log-depth: training tells nothing of what is further than 1.25 
 _KEEP, _DISTRUST = 3.0, -3.0  # logits at the start: of what is measured, and of what is not the prefill
 
 
-class Lite(nn.Module):
-    """channels: at 1/4, 1/8, 1/16 and 1/32 of the resolution."""
+class Planes(nn.Module):
+    """channels: at 1/4, 1/8, 1/16 and 1/32 of the resolution. Height and width are multiples of 16."""
 
     def __init__(self, channels: tuple[int, ...]):
         super().__init__()
@@ -64,6 +64,12 @@ class Lite(nn.Module):
         self.mixture = _zero_convolution(channels[0], 5 * _FOLD**2)
 
     def forward(self, inputs: CoreInputs) -> tuple[Tensor, Tensor]:
+        """The correction of the prefill in log-depth, and log_b, each (N, 1, H, W)."""
+        correction, log_b, keep = self.without_measurements(inputs)
+        return torch.lerp(correction, inputs.sparse - inputs.prefill, inputs.measured * keep), log_b
+
+    def without_measurements(self, inputs: CoreInputs) -> tuple[Tensor, Tensor, Tensor]:
+        """As ``forward``, but measurements are not put back, and what share of the answer, 0 to 1, each should be."""
         sparse, measured, prefill, image = (
             F.pixel_unshuffle(x, _FOLD) for x in (inputs.sparse, inputs.measured, inputs.prefill, inputs.image)
         )
@@ -95,13 +101,16 @@ class Lite(nn.Module):
         near = -F.max_pool2d(-depth, 3, 1, 1) + moved[:, 1:]
         mixed = torch.lerp(near, far, torch.sigmoid(_GAIN * side))
         mixed = torch.lerp(prefill, mixed, torch.sigmoid(_GAIN * trust + _DISTRUST)) + STEP * delta
-        mixed = torch.lerp(mixed, sparse, measured * torch.sigmoid(_GAIN * keep + _KEEP))
-        return F.pixel_shuffle(mixed - prefill, _FOLD), F.pixel_shuffle(log_b + START_LOG_B, _FOLD)
+        keep = torch.sigmoid(_GAIN * keep + _KEEP)
+        correction, log_b, keep = (F.pixel_shuffle(x, _FOLD) for x in (mixed - prefill, log_b + START_LOG_B, keep))
+        return correction, log_b, keep
 
     def _decoded(self, index: int, x: Tensor, skips: list[Tensor]) -> Tensor:
         """Features of the next finer grid."""
         # The 1x1 convolution goes before the resize: the same result at a quarter of the cost.
-        return self.decoder[index](upsample(self.lateral[index](x), 2) + skips[index])
+        # A grid of an odd size was halved to one cell more.
+        height, width = skips[index].shape[-2:]
+        return self.decoder[index](upsample(self.lateral[index](x), 2)[..., :height, :width] + skips[index])
 
 
 class _Level:
@@ -198,7 +207,7 @@ def _zero_convolution(inputs: int, outputs: int) -> nn.Conv2d:
 
 
 METHOD = Method(
-    core=Lite,
+    core=Planes,
     paper="ours",
     inputs="image, depth",
     sizes={"small": {"channels": (32, 64, 128, 256)}, "full": {"channels": (64, 128, 256, 384)}},

@@ -36,9 +36,7 @@ class CoreInputs(NamedTuple):
 
     image (N, 3, H, W) about -0.5..0.5; sparse (N, 1, H, W), 0 where missing; measured (N, 1, H, W) 0 or 1;
     prefill (N, 1, H, W), sparse with its holes filled, or what a first network made of it; distance (N, 1, H / 8,
-    W / 8), how far away the measurements are that filled it, 0..4 (``HoleFilling``). Cores at half of the resolution
-    see the nearest measurement as prefill, distance at their own resolution (``NearestFilling``), and planes (N, 1, H,
-    W), the holes filled by planes along colour (``HoleFilling``).
+    W / 8), how far away the measurements are that filled it, 0..4 (``HoleFilling``).
     """
 
     image: Tensor
@@ -46,7 +44,6 @@ class CoreInputs(NamedTuple):
     measured: Tensor
     prefill: Tensor = None  # type: ignore[assignment]
     distance: Tensor = None  # type: ignore[assignment]
-    planes: Tensor = None  # type: ignore[assignment]
 
     def depth_features(self) -> Tensor:
         """(N, DEPTH_CHANNELS, H, W): all that is known of the depth, also as differences to the surroundings."""
@@ -144,14 +141,21 @@ class CompletionNetwork(nn.Module):
 
     def normalise(self, image: Tensor, depth: Tensor, scale: Tensor) -> CoreInputs:
         """The contract's inputs as the core sees them."""
-        known = depth > 0
-        measured = known.to(depth.dtype)
-        sparse = torch.log(torch.where(known, depth / scale, 1.0))
-        shifted = image - 0.5
+        sparse, measured = logarithm(depth, scale)
+        return self.filled(image - 0.5, sparse, measured)
+
+    def filled(self, shifted: Tensor, sparse: Tensor, measured: Tensor) -> CoreInputs:
+        """What the core sees, with the holes filled. shifted: the image, about -0.5 to 0.5."""
         # Not in half precision: the planes of the prefill stem from differences of large sums.
-        with torch.autocast(depth.device.type, enabled=False):
+        with torch.autocast(sparse.device.type, enabled=False):
             prefill, distance = self.fill_holes(sparse, measured, shifted if self.guided else None)
         return CoreInputs(shifted, sparse, measured, prefill, distance)
+
+
+def logarithm(depth: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """log(depth / scale), 0 where missing, and where depth is measured, 0 or 1."""
+    known = depth > 0
+    return torch.log(torch.where(known, depth / scale, 1.0)), known.to(depth.dtype)
 
 
 class Choice(nn.Module):
