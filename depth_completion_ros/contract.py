@@ -11,4 +11,4 @@ MULTIPLE = 32  # H and W are multiples of it
 INPUTS = ("image", "depth", "scale")
 OUTPUTS = ("completed", "sigma")  # completed is the contract's depth; ONNX names inputs and outputs apart
 PRECISIONS = ("fp32", "fp16", "int8")
-DEFAULT_NETWORK = "planes"  # the one whose network files are shipped
+DEFAULT_NETWORK = "lite"  # the one whose network files are shipped

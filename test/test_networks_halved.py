@@ -47,8 +47,8 @@ def test_the_core_sees_the_mean_of_what_is_measured_in_each_two_by_two_pixels():
     depth[..., :8, :] = 0
     completed(Watching(0.0), depth)
     assert seen[0].sparse.shape == (1, 1, 16, 16)
-    mean_of_logarithms, alone = (torch.full((1, 1, height, 16), value).log() for height, value in ((4, 1.0), (8, 2.0)))
-    torch.testing.assert_close(seen[0].sparse[..., 4:8, :], mean_of_logarithms)
+    mean, alone = (torch.full((1, 1, height, 16), value / 2.0).log() for height, value in ((4, 2.5), (8, 4.0)))
+    torch.testing.assert_close(seen[0].sparse[..., 4:8, :], mean)
     torch.testing.assert_close(seen[0].sparse[..., 8:, :], alone)
     assert not seen[0].measured[..., :4, :].any() and seen[0].measured[..., 4:, :].all()
 
@@ -83,12 +83,30 @@ def test_training_works_at_the_cores_own_resolution():
     torch.testing.assert_close(answer, start)
 
 
-def test_lite_is_the_core_of_planes_at_half_of_the_resolution():
-    """Frames of half the size are the same to both, whatever the weights."""
+def test_what_lite_adds_to_the_core_of_planes_changes_nothing_before_training():
     planes, lite = stirred("planes"), create("lite").eval()
-    lite.load_state_dict(planes.state_dict())
+    lite.core.load_state_dict(planes.core.state_dict(), strict=False)
     image, depth, scale = torch.rand(1, 3, 64, 96), 1 + torch.rand(1, 1, 64, 96), torch.ones(1, 1, 1, 1)
-    depth *= torch.rand(depth.shape) < 0.1
+    inputs = planes.normalise(image, depth * (torch.rand(depth.shape) < 0.1), scale)
     with torch.no_grad():
-        for answer, expected in zip(lite.with_start(image, depth, scale), planes.with_start(image, depth, scale)):
+        correction, log_b, keep = lite.core(inputs)
+        for answer, expected in zip(
+            (torch.lerp(correction, inputs.sparse - inputs.prefill, inputs.measured * keep), log_b),
+            planes.core(inputs),
+            strict=True,
+        ):
             torch.testing.assert_close(answer, expected)
+
+
+def test_the_answer_is_drawn_towards_measurements_on_the_same_surface():
+    """The core is 20 % off everywhere; beside a measurement of the same colour the answer is not."""
+
+    class Off(Still):
+        def forward(self, inputs):
+            correction, log_b, keep = super().forward(inputs)
+            return correction + 0.2, log_b, keep
+
+    depth = torch.zeros(1, 1, 64, 64)
+    depth[..., ::8, :32] = 2.0
+    result = completed(Off(keep=1.0), depth)
+    assert (result[..., :56, :28] / 2 - 1).abs().max() < 0.05 < 0.15 < (result[..., 56:] / 2 - 1).min()

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .along_colour import drawn, finest
 from .blocks import double, mean_pool, pool_measured
-from .shell import MAX_LOG_DEPTH, CompletionNetwork, CoreInputs, clamped_log_b, logarithm, sigma_of
+from .shell import MAX_LOG_DEPTH, CompletionNetwork, CoreInputs, clamped_log_b, logarithm, relative_sigma
 
 _STEPS = 3  # of spreading along colour what the core leaves unexplained
 
@@ -24,15 +24,15 @@ class HalvedNetwork(CompletionNetwork):
         32.
         """
         self.check_size(depth)
-        sparse, known = logarithm(depth, scale)
+        known = (depth > 0).to(depth.dtype)
         half_image = mean_pool(image, 2)
-        half_sparse, half_known = pool_measured(sparse, known, 2)
+        half_sparse, half_known = logarithm(pool_measured(depth, known, 2)[0], scale)
         log_depth, log_b, keep, _ = self._completed(half_image - 0.5, half_sparse, half_known)
-        # The sum of the channels shows as many edges, in a third of the time.
+        # The sum of the channels shows as many edges, in a third of the time; and no logarithm is taken at full size.
         guides = (x.sum(dim=1, keepdim=True) for x in (half_image, image))
-        dense = finest(log_depth, *guides, sparse, known)
-        completed = scale * torch.exp(torch.lerp(dense, sparse, known * double(keep)))
-        return completed, sigma_of(completed, double(log_b))
+        completed = finest(scale * torch.exp(log_depth), *guides, depth, known)
+        completed = torch.lerp(completed, depth, known * double(keep))
+        return completed, completed * double(relative_sigma(log_b))
 
     def with_start(self, image: Tensor, depth: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The answer at the core's own resolution, of which image and depth are, without the last step.
@@ -49,5 +49,5 @@ class HalvedNetwork(CompletionNetwork):
         correction, log_b, keep = (x.float() for x in self.core(inputs))
         log_depth = (inputs.prefill + correction).clamp(-MAX_LOG_DEPTH, MAX_LOG_DEPTH)
         with torch.autocast(sparse.device.type, enabled=False):
-            log_depth = drawn(log_depth, image, sparse, known * keep, _STEPS)
+            log_depth = drawn(log_depth, image.sum(dim=1, keepdim=True), sparse, known * keep, _STEPS)
         return torch.lerp(log_depth, sparse, known * keep), clamped_log_b(log_b), keep, inputs.prefill

@@ -75,7 +75,7 @@ class Planes(nn.Module):
         )
         # Halved step by step as the filling of holes has halved them, so that engines do it once for both.
         levels = [_Level(inputs.sparse, inputs.measured, inputs.image, inputs.prefill)]
-        for _ in range(_HALVINGS + len(self.lateral)):
+        for _ in range(_HALVINGS + len(self.lateral) - 1):
             levels.append(levels[-1].halved())
         del levels[:_HALVINGS]
         cells = levels[0].prefill
@@ -85,7 +85,7 @@ class Planes(nn.Module):
         x = self.of_image(torch.cat([2 * image, measured], dim=1))
         x = torch.relu(x + self.of_depth(torch.cat([*depths, cells, levels[0].relief(), distance], dim=1)))
         skips = [self.encoder[0](x)]
-        for stage, level in zip(self.encoder[1:], levels, strict=False):
+        for stage, level in zip(self.encoder[1:], levels, strict=True):
             skips.append(stage(torch.cat([skips[-1], level.relief()], dim=1)))
 
         x = skips.pop()

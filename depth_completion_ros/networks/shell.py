@@ -182,10 +182,13 @@ class Choice(nn.Module):
 
 
 def sigma_of(depth: Tensor, log_b: Tensor) -> Tensor:
-    """Standard deviation [m] of depth [m] whose logarithm has a Laplace distribution of scale exp(log_b), to first
-    order: a Laplace variable of scale b has the standard deviation b·√2.
-    """
-    return depth * torch.exp(log_b + _LOG_SQRT_2)
+    """Standard deviation [m] of depth [m] whose logarithm has a Laplace distribution of scale exp(log_b)."""
+    return depth * relative_sigma(log_b)
+
+
+def relative_sigma(log_b: Tensor) -> Tensor:
+    """The same as a share of the depth, to first order: a Laplace variable of scale b has the standard deviation b·√2."""
+    return torch.exp(log_b + _LOG_SQRT_2)
 
 
 def clamped_log_b(log_b: Tensor) -> Tensor:
