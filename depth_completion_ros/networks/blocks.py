@@ -22,13 +22,17 @@ def pool_measured(value: Tensor, measured: Tensor, window: int, stride: int | No
     """
     stride = stride or window
     padding = window // 2 if stride == 1 else 0
-    share = F.avg_pool2d(measured, window, stride, padding)
+    share = mean_pool(measured, window, stride, padding)
     mean = mean_pool(value, window, stride, padding) / share.clamp(min=window**-2)
     return mean, (share > 0).to(share.dtype)
 
 
 def mean_pool(x: Tensor, window: int, stride: int | None = None, padding: int = 0) -> Tensor:
-    """Average pooling of few channels, each as an image of its own: CPU engines would pad them to sixteen."""
+    """Average pooling of few channels, which CPU engines would pad to sixteen: each as an image of its own, and 2x2 cells
+    as a bilinear resize, the same in half the time.
+    """
+    if (window, stride or 2, padding) == (2, 2, 0):
+        return F.interpolate(x, scale_factor=0.5, mode="bilinear", align_corners=False)
     pooled = F.avg_pool2d(x.flatten(0, 1).unsqueeze(1), window, stride, padding)
     return pooled.unflatten(0, x.shape[:2]).squeeze(2)
 

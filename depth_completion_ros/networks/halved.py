@@ -49,5 +49,5 @@ class HalvedNetwork(CompletionNetwork):
         correction, log_b, keep = (x.float() for x in self.core(inputs))
         log_depth = (inputs.prefill + correction).clamp(-MAX_LOG_DEPTH, MAX_LOG_DEPTH)
         with torch.autocast(sparse.device.type, enabled=False):
-            log_depth = drawn(log_depth, image.sum(dim=1, keepdim=True), sparse, known * keep, _STEPS)
+            log_depth = drawn(log_depth, image.sum(dim=1, keepdim=True), sparse, known, _STEPS)
         return torch.lerp(log_depth, sparse, known * keep), clamped_log_b(log_b), keep, inputs.prefill
