@@ -380,7 +380,7 @@ def test_models_that_exist_are_taken(started, engine, model):
 
 def test_the_documentation_shows_the_generated_table():
     page = (ROOT / "docs" / "parameters.md").read_text(encoding="utf-8")
-    assert markdown_table() in page, "replace the table in docs/parameters.md by what depth-completion parameters prints"
+    assert markdown_table() in page, "put the output of `depth-completion parameters` into docs/parameters.md"
 
 
 def test_the_readme_shows_ten_parameters_with_their_defaults():
