@@ -22,4 +22,8 @@ def data_files() -> list[tuple[str, list[str]]]:
 
 
 # colcon cannot read python_requires from setup.cfg (there it becomes an object, which it cannot take in).
-setup(data_files=data_files(), python_requires=">=3.10")
+setup(
+    data_files=data_files(),
+    package_data={"depth_completion_ros": ["py.typed"]},  # type checkers look for it
+    python_requires=">=3.10",
+)

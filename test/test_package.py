@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, distribution, distributions
 from pathlib import Path
 
 import pytest
+import yaml
 
 from depth_completion_ros.resources import share_directory
 
@@ -94,6 +95,13 @@ def test_setup_cfg_and_package_xml_say_the_same(setup_cfg, package_xml):
     assert metadata["license"] == package_xml.findtext("license") == "Apache-2.0"
     assert metadata["maintainer_email"] == maintainer.get("email")
     assert metadata["maintainer"] == maintainer.text
+
+
+def test_the_citation_has_the_version_of_the_package(setup_cfg):
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    metadata = setup_cfg["metadata"]
+    assert citation["version"] == metadata["version"]
+    assert (citation["license"], citation["repository-code"]) == (metadata["license"], metadata["url"])
 
 
 def test_no_dependency_is_a_key_that_rosdep_installs_with_pip(package_xml):
@@ -222,6 +230,7 @@ def test_pip_installs_all_shared_files_and_they_are_found(tmp_path):
     )
     assert found.stdout.strip() == str(share)
     assert shared_files(share) == shared_files(ROOT)
+    assert (code / PACKAGE / "py.typed").is_file(), "type checkers look for it"
     marker = share.parent / "ament_index" / "resource_index" / "packages" / PACKAGE
     assert marker.is_file(), "ros2 finds a package by this file"
     assert {path.name for path in code.parents[2].glob("bin/*")} == {"completion_node", "depth-completion"}

@@ -378,5 +378,20 @@ def test_models_that_exist_are_taken(started, engine, model):
     assert (node.parameters["engine"], node.parameters["model"]) == (engine, model)
 
 
-def test_the_readme_shows_the_table():
-    assert markdown_table() in (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_documentation_shows_the_generated_table():
+    page = (ROOT / "docs" / "parameters.md").read_text(encoding="utf-8")
+    assert markdown_table() in page, "put the output of `depth-completion parameters` into docs/parameters.md"
+
+
+def test_the_readme_shows_ten_parameters_with_their_defaults():
+    defaults = {name: default for name, _, default, *_ in table_rows(markdown_table())}
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = readme.partition("\n## Parameters\n")[2].partition("\n## ")[0]
+    shown = {name: default for name, default, _ in table_rows(section)}
+    assert len(shown) == 10
+    assert shown.items() <= defaults.items()
+
+
+def table_rows(text: str) -> list[list[str]]:
+    """The cells of the rows of a Markdown table that begin with a name in backticks."""
+    return [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| `")]

@@ -21,7 +21,7 @@ from .worker import Worker
 
 
 class CompletionNode(LifecycleNode):
-    """Subscribes to RGB and depth, publishes dense depth with its confidence. README.md lists topics and parameters.
+    """Subscribes to RGB and depth, publishes dense depth with its confidence. docs/ describes topics and parameters.
 
     Configured it has its publishers and its engine; active it subscribes. With ``autostart`` it goes there by itself.
     """

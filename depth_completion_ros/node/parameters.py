@@ -339,7 +339,7 @@ def _plain(value: Any) -> Any:
 
 
 def markdown_table() -> str:
-    """The parameters as a Markdown table, as the README shows it."""
+    """The parameters as a Markdown table, for docs/parameters.md."""
     rows = [("parameter", "type", "default", "allowed", "while running", "what it does"), ("---",) * 6]
     for p in PARAMETERS.values():
         default = str(p.default).lower() if isinstance(p.default, bool) else str(p.default)
