@@ -7,7 +7,7 @@ from torch import Tensor
 
 from .along_colour import drawn, finest
 from .blocks import double, mean_pool, pool_measured
-from .shell import MAX_LOG_DEPTH, CompletionNetwork, CoreInputs, clamped_log_b, logarithm, relative_sigma
+from .shell import MAX_LOG_DEPTH, CompletionNetwork, clamped_log_b, logarithm, relative_sigma
 
 _STEPS = 3  # of spreading along colour what the core leaves unexplained
 
