@@ -28,8 +28,9 @@ def pool_measured(value: Tensor, measured: Tensor, window: int, stride: int | No
 
 
 def mean_pool(x: Tensor, window: int, stride: int | None = None, padding: int = 0) -> Tensor:
-    """Average pooling of few channels, which CPU engines would pad to sixteen: each as an image of its own, and 2x2 cells
-    as a bilinear resize, the same in half the time.
+    """Average pooling of few channels, which CPU engines would pad to sixteen: of each as an image of its own.
+
+    Cells of 2x2 pixels are averaged by a bilinear resize, which gives the same in half the time.
     """
     if (window, stride or 2, padding) == (2, 2, 0):
         return F.interpolate(x, scale_factor=0.5, mode="bilinear", align_corners=False)

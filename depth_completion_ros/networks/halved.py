@@ -29,8 +29,8 @@ class HalvedNetwork(CompletionNetwork):
         half_sparse, half_known = logarithm(pool_measured(depth, known, 2)[0], scale)
         log_depth, log_b, keep, _ = self._completed(half_image - 0.5, half_sparse, half_known)
         # The sum of the channels shows as many edges, in a third of the time; and no logarithm is taken at full size.
-        guides = (x.sum(dim=1, keepdim=True) for x in (half_image, image))
-        completed = finest(scale * torch.exp(log_depth), *guides, depth, known)
+        half_guide, guide = (x.sum(dim=1, keepdim=True) for x in (half_image, image))
+        completed = finest(scale * torch.exp(log_depth), half_guide, guide, depth, known)
         completed = torch.lerp(completed, depth, known * double(keep))
         return completed, completed * double(relative_sigma(log_b))
 

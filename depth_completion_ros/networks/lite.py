@@ -20,6 +20,7 @@ class Lite(Planes):
     def __init__(self, channels: tuple[int, ...], blocks: tuple[int, ...]):
         super().__init__(channels)
         for stage, width, count in zip(self.encoder, channels, blocks, strict=True):
+            assert isinstance(stage, nn.Sequential)
             stage.extend(_block(width) for _ in range(count))
 
     def forward(self, inputs: CoreInputs) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]

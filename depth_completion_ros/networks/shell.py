@@ -187,7 +187,7 @@ def sigma_of(depth: Tensor, log_b: Tensor) -> Tensor:
 
 
 def relative_sigma(log_b: Tensor) -> Tensor:
-    """The same as a share of the depth, to first order: a Laplace variable of scale b has the standard deviation b·√2."""
+    """The same as a share of the depth, to first order: a Laplace variable of scale b deviates by b·√2."""
     return torch.exp(log_b + _LOG_SQRT_2)
 
 
