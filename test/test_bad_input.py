@@ -51,7 +51,7 @@ BAD_PAIRS = {
     "unknown depth encoding": (rgb_image, lambda: changed(depth_image(), encoding="16SC9"), "encoding", "16SC9"),
     "depth on the rgb topic": (depth_image, depth_image, "encoding", "the same image"),
     "both topics swapped": (depth_image, rgb_image, "encoding", "swapped"),
-    "rgb on the depth topic": (rgb_image, rgb_image, "encoding", "swapped"),
+    "rgb on the depth topic": (rgb_image, rgb_image, "encoding", "the same image"),
     "rgb cut short": (
         lambda: changed(rgb_image(), data=array("B", bytes(1000))),
         depth_image,
@@ -84,7 +84,7 @@ BAD_PAIRS = {
         rgb_image,
         lambda: depth_image(np.full((120, 160), 543.1, np.float32), "32FC1"),
         "unit",
-        "beyond 543.1 m, so it seems to hold millimetres: set depth.unit to 0.001",
+        "farther than 543.1 m, so its values are probably in millimetres: set depth.unit to 0.001",
     ),
     "depth all NaN": (
         rgb_image,

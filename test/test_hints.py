@@ -80,11 +80,11 @@ def test_nobody_publishes(graph):
 
 def test_a_topic_of_the_same_type_is_offered(graph):
     ros = graph()
-    words = "but sensor_msgs/msg/Image comes as /camera/color/image_raw: remap rgb/image_rect_color"
+    words = "but sensor_msgs/msg/Image is published on /camera/color/image_raw: remap rgb/image_rect_color"
     for topic in ("/camera/color/image_raw", "/camera/depth/image_raw"):
         ros.peer.create_publisher(Image, topic, 10)
     assert comes_to_say(ros, words)
-    assert comes_to_say(ros, "Image comes as /camera/depth/image_raw: remap depth_registered/image_rect")
+    assert comes_to_say(ros, "Image is published on /camera/depth/image_raw: remap depth_registered/image_rect")
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_topic_of_the_same_type_is_offered(graph):
 )
 def test_images_that_come_by_another_transport_are_pointed_out(graph, input_name, topic, message_type, transport):
     ros = graph(depth__transport="compressedDepth")
-    words = f"images come as /{topic}: set {input_name}.transport to {transport}"
+    words = f"images are published on /{topic}: set {input_name}.transport to {transport}"
     ros.peer.create_publisher(message_type, topic, 10)
     assert comes_to_say(ros, words)
 
