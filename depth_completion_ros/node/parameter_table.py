@@ -12,6 +12,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the Markdown table of the README."""
+    """Print the Markdown table of README.md."""
     print(markdown_table())
     return 0
