@@ -280,7 +280,7 @@ def test_graph_cut_short_is_refused_with_the_mend(tmp_path):
     del model.graph.node[10:]
     path = tmp_path / "cut.onnx"
     onnx.save(model, path)
-    with pytest.raises(ConfigurationError, match=r"cut\.onnx, cannot read it .*make the file again with"):
+    with pytest.raises(ConfigurationError, match=r"cut\.onnx, cannot read it .*export the file again with"):
         build_engine(trt, read_model_file(path), TARGET)
 
 
