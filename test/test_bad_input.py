@@ -72,13 +72,13 @@ BAD_PAIRS = {
         rgb_image,
         lambda: depth_image(np.zeros((120, 160), np.uint16)),
         "empty_depth",
-        "no pixel holds a measurement",
+        "no pixel is measured",
     ),
     "depth of another unit": (
         rgb_image,
         lambda: depth_image(np.full((120, 160), 65000, np.uint16)),
         "empty_depth",
-        "lie between 65 and 65 m: if the scene lies elsewhere, set depth.unit",
+        "lie between 65 and 65 m. If these distances are wrong, set depth.unit",
     ),
     "float depth in millimetres": (
         rgb_image,

@@ -174,7 +174,7 @@ def test_files_without_anything_in_common_are_paired_by_order_and_said_so(tmp_pa
     for old, new in (("a", "first"), ("b", "second")):
         (tmp_path / "depth" / f"{old}.png").rename(tmp_path / "depth" / f"{new}.png")
     assert complete(tmp_path) == 0
-    assert "matched by their order, as no names fit: a.png with first.png" in capsys.readouterr().err
+    assert "matched by their order, as no names match: a.png with first.png" in capsys.readouterr().err
     alone = DepthCompleter("kinect", "classical").complete(RgbdFrame(scene(2)[0], metres(scene(2)[1])))
     np.testing.assert_array_equal(np.load(tmp_path / "out/b_depth.npy"), alone.depth)
 
@@ -274,13 +274,13 @@ def test_paths_that_do_not_fit_together_are_told_apart(tmp_path):
     with pytest.raises(ConfigurationError, match="no file name, number or time in common"):
         find_pairs(tmp_path / "rgb", tmp_path / "depth")
     (tmp_path / "rgb/a.jpg").write_bytes(b"")
-    with pytest.raises(ConfigurationError, match="one name"):
+    with pytest.raises(ConfigurationError, match="the same name"):
         find_pairs(tmp_path / "rgb", tmp_path / "depth")
 
 
 def test_an_npz_with_several_arrays_needs_one_named_depth(tmp_path):
     np.savez(tmp_path / "a.npz", z=np.ones((2, 2)), w=np.ones((2, 2)))
-    with pytest.raises(InputError, match="call the one to use 'depth'"):
+    with pytest.raises(InputError, match="name the one to use 'depth'"):
         read_depth(tmp_path / "a.npz", 1)
     (tmp_path / "b.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(InputError, match=r"b\.npy"):

@@ -322,7 +322,7 @@ def test_stamps_that_would_pair_are_laid_to_the_queue_and_it_helps(late):
     arrived = [event for event in schedule if event[0] <= START + 60 * PERIOD]
     assert Played(arrived).pairs == []
     why = why_unpaired(*([at for _, name, at in arrived if name == role] for role in ("rgb", "depth")), SLOP, 10)
-    assert f"{late} comes 0.500 s after" in why and "slop" not in why
+    assert f"{late} arrives 0.500 s after" in why and "slop" not in why
     assert f"sync.depth_offset to {'' if late == 'depth' else '-'}0.500" in why
     length = int(why.partition("sync.queue_size set to ")[2].split()[0])
     assert len(Played(schedule, queue_size=length).pairs) >= 59
