@@ -301,7 +301,7 @@ def test_bench_engines_times_every_model_asked_for(tmp_path, capsys):
     assert all(len(values) == 2 and min(values) > 0 for timing in timings for values in timing["ms"].values())
 
 
-def test_bench_engines_goes_on_after_a_model_that_cannot_be_timed(tmp_path, capsys):
+def test_bench_engines_continues_after_a_model_that_cannot_be_timed(tmp_path, capsys):
     write_set(tmp_path / "small")
     arguments = ["bench", "engines", "--frames", str(tmp_path / "small"), "--size", "64x48", "--rounds", "2"]
     assert main([*arguments, "--models", "none_such,measured", "--out", str(tmp_path / "bench.json")]) == 0
@@ -309,6 +309,6 @@ def test_bench_engines_goes_on_after_a_model_that_cannot_be_timed(tmp_path, caps
     assert "classical none_such: no classical model" in printed and "classical measured" in printed
 
 
-def test_bench_engines_refuses_a_size_that_is_none(capsys):
+def test_bench_engines_rejects_an_invalid_size(capsys):
     assert main(["bench", "engines", "--size", "large"]) == 1
-    assert "--size must be like 640x480" in capsys.readouterr().err
+    assert "--size must have the form 640x480" in capsys.readouterr().err
