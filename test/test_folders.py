@@ -106,7 +106,7 @@ def test_a_bad_frame_is_named_and_the_next_one_is_fine(tmp_path):
     cases = {
         "rgb": (b"no image", "cannot be decoded"),
         "depth": (cv2.imencode(".png", np.zeros((24, 32), np.uint8))[1].tobytes(), "16-bit"),
-        "gt": (None, "is not there"),
+        "gt": (None, "does not exist"),
         "ring": (cv2.imencode(".png", np.zeros((2, 3), np.uint8))[1].tobytes(), "size of rgb"),
         "points": (b"no array", ".npy"),
     }

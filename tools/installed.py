@@ -1,4 +1,4 @@
-"""List the requirements of the package and its extras that are missing in this environment. Exit status 1 if there are any.
+"""List the requirements of the package and its extras that are missing here. The exit status is 1 if there are any.
 
 python tools/installed.py ros,test
 """

@@ -1,6 +1,6 @@
 # The set-up for ./check and ./demo. Source it from the root of the repository:
 #     . tools/venv.sh; ensure_venv EXTRAS
-# This makes .venv if it does not exist, installs this package in it with the given extras ("ros,test"), and activates it.
+# This makes .venv if it does not exist, installs this package with the given extras ("ros,test") in it, and activates it.
 # If nothing has changed since the last time and nothing is missing, it only activates .venv. Set PYTHON to choose the
 # interpreter for .venv.
 
