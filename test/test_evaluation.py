@@ -202,7 +202,7 @@ def test_a_model_that_fails_on_a_set_is_left_out_there_and_said_so(two_sets, tmp
     whole = {(row["set"], row["model"], row["frames"]) for row in read_csv(out / "evaluation.csv")}
     assert whole == {("one", "nearest", "3"), ("two", "nearest", "3"), ("two", "failing", "3")}
     told = (out / "evaluation.md").read_text()
-    assert "one, failing: left out" in told and "not finite" in told
+    assert "one, failing: skipped" in told and "not finite" in told
     assert next(line for line in told.splitlines() if line.startswith("| failing |")).endswith("(1 set) |")
     assert next(line for line in told.splitlines() if line.startswith("| one, rows")).split(" | ")[1] == "-"
 

@@ -181,7 +181,7 @@ def test_seconds_end_a_recording(start, bag, tmp_path):
     [
         (["play", "nowhere"], "there is no such file"),
         (["play", "nowhere", "--rate", "0"], "--rate 0.0 must be above zero"),
-        (["record", "/a", "--out", "."], "exists already"),
+        (["record", "/a", "--out", "."], "already exists"),
         (["record", "/a", "--out", "new", "--every", "0"], "--every 0 must be 1 or more"),
         (["record", "/a", "--out", "new", "--seconds", "0"], "--seconds 0.0 must be above zero"),
     ],
