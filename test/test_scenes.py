@@ -197,16 +197,20 @@ def test_every_material_is_seen(rooms: SceneBatch) -> None:
     assert reflectance[0] < 0.1 < reflectance[1]
 
 
-def test_a_share_of_surfaces_lies() -> None:
-    """About LYING of the looks have a pattern that is not of their style."""
+def test_a_share_of_surfaces_has_patterns_of_other_styles() -> None:
+    """About FOREIGN_SHARE of the surfaces have a pattern that does not belong to their style."""
     painter = surfaces.Painter(64, generator(), torch.device("cpu"))
     look = painter.look("wall", 200)
     style = surfaces.STYLES["wall"].patterns
     layers = surfaces.atlas(torch.device("cpu")).names
     own = torch.tensor([float(layer) for name in style for layer in layers[name]])
     strange = ~torch.isin(look[..., surfaces.LAYER], own)
-    lies = surfaces.LYING * sum(name not in style for name in surfaces.LIES) / len(surfaces.LIES)
-    assert abs(strange.float().mean() - lies) < 0.02
+    share = (
+        surfaces.FOREIGN_SHARE
+        * sum(name not in style for name in surfaces.FOREIGN_PATTERNS)
+        / len(surfaces.FOREIGN_PATTERNS)
+    )
+    assert abs(strange.float().mean() - share) < 0.02
 
 
 def test_camouflage_takes_colours_and_keeps_the_material() -> None:
