@@ -128,7 +128,7 @@ def test_a_mirror_folds_the_path(traced: list[casting.Solids]) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_batch_is_whole(kind: str, batches: dict[str, SceneBatch]) -> None:
+def test_a_batch_has_all_fields(kind: str, batches: dict[str, SceneBatch]) -> None:
     """Sizes, types and ranges are those of the contract, with nothing undefined."""
     batch = batches[kind]
     shape = (6, 1, HEIGHT, WIDTH)
@@ -264,7 +264,7 @@ def test_a_gpu_renders_the_same_way() -> None:
     assert (batch.depth > 0).float().mean() > 0.8
 
 
-def test_unknown_kind_is_named() -> None:
+def test_unknown_kind_is_reported() -> None:
     with pytest.raises(ConfigurationError, match="attic"):
         render_scenes(("room", "attic"), 1, 32, 32, generator=generator())
 
@@ -311,7 +311,7 @@ def test_crops_of_a_pool_keep_their_geometry(pool: ScenePool) -> None:
     assert (off[same] < 0.05).float().mean() > 0.9
 
 
-def test_a_pool_says_what_is_wrong(pool: ScenePool, tmp_path: Path) -> None:
+def test_pool_errors_say_what_is_wrong(pool: ScenePool, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="48 x 64"):
         pool.sample(1, 64, 64, generator())
     with pytest.raises(ConfigurationError, match="no scene pool"):
