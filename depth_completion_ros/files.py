@@ -203,7 +203,7 @@ def run(args: argparse.Namespace) -> int:
     if args.depth_unit is not None and not args.depth_unit > 0:
         raise ConfigurationError(f"--depth-unit {args.depth_unit} must be above zero: 0.001 for millimetres")
     if not 0 <= args.min_confidence <= 1:
-        raise ConfigurationError(f"--min-confidence {args.min_confidence} must lie between 0 and 1")
+        raise ConfigurationError(f"--min-confidence {args.min_confidence} must be between 0 and 1")
     pairs, left_over, rule = find_pairs(args.rgb, args.depth)
     console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
     if rule:

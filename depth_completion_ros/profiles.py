@@ -38,7 +38,7 @@ class Profile:
     def __post_init__(self) -> None:
         if not 0 <= self.min_range < self.max_range < float("inf"):
             raise ConfigurationError(
-                f"profile {self.name}: depth.min_range {self.min_range} m must lie below "
+                f"profile {self.name}: depth.min_range {self.min_range} m must be smaller than "
                 f"depth.max_range {self.max_range} m"
             )
         if min(self.noise) < 0 or max(self.noise) <= 0:

@@ -269,7 +269,7 @@ def test_parameters_out_of_range_at_start_are_replaced_by_the_default(graph, cap
         ("min_confidence", 1.5, "0 to 1"),
         ("min_confidence", "high", "double"),
         ("output.encoding", "32FC3", "16UC1"),
-        ("depth.min_range", 50.0, "below"),
+        ("depth.min_range", 50.0, "smaller than"),
         ("extrinsic", [1.0, 2.0], "7 numbers"),
     ],
 )

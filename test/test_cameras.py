@@ -93,9 +93,9 @@ def test_a_robots_cameras_are_read_as_launch_arguments(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("", "must hold"),
-        ("front: zed", "must hold"),
-        ("[zed]", "must hold"),
+        ("", "must contain a mapping"),
+        ("front: zed", "must contain a mapping"),
+        ("[zed]", "must contain a mapping"),
         ("front: {camra: zed}", "front has an unknown key 'camra'"),
         ("a: [", "cannot be read"),
         (None, "cannot be read"),

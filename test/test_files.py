@@ -251,7 +251,7 @@ def test_intrinsics_add_a_point_cloud_that_reads_back(tmp_path):
     [
         (["--depth-unit", "0"], "--depth-unit"),
         (["--min-confidence", "1.5"], "--min-confidence"),
-        (["--min-range", "3", "--max-range", "2"], "--min-range 3.0 m must lie below --max-range 2.0 m"),
+        (["--min-range", "3", "--max-range", "2"], "--min-range 3.0 m must be smaller than --max-range 2.0 m"),
         (["--profile", "sonar"], "sonar"),
         (["--model", "nothing"], "nothing"),
     ],
