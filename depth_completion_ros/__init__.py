@@ -1,4 +1,4 @@
-"""Dense metric depth, and a confidence to go with it, from a colour image and depth with holes."""
+"""Dense metric depth with confidence from a colour image and depth with holes."""
 
 from .completer import DepthCompleter
 from .errors import ConfigurationError, InputError

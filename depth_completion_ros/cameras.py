@@ -1,4 +1,4 @@
-"""Camera drivers as data, ``config/cameras.yaml``: what each publishes, so that only its name need be given."""
+"""The table of known camera drivers, ``config/cameras.yaml``: topics, frame and profile of each, by its name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import yaml
 from .errors import ConfigurationError
 from .resources import share_directory
 
-FILE_NAME = "cameras.yaml"  # in the folder of the profiles
+FILE_NAME = "cameras.yaml"  # in the same folder as the profiles
 DEFAULT_FRAME = "camera_color_optical_frame"
 
 # The node's own names of its input topics, by launch argument.
@@ -24,18 +24,24 @@ TOPICS = {
     "points_topic": "points",
 }
 
-# What image_transport puts behind the name of an image topic.
+# The suffixes that image_transport appends to the name of an image topic.
 TRANSPORTS = ("compressed", "compressedDepth", "theora", "zstd", "ffmpeg")
 
-# What an entry of a file for cameras.launch.py may say.
+# The keys that are allowed in an entry of a file for cameras.launch.py.
 ENTRY_KEYS = ("camera", "camera_name", "profile", "engine", "model", *TOPICS, "params_file", "threads")
 
 
 @dataclass(frozen=True)
 class Camera:
-    """One driver. driver: package and version; start: the command that starts it so that depth is registered.
+    """One camera driver.
 
-    profile: of the node. topics: by launch argument. frame: of its colour image. parameters: of the node.
+    Attributes:
+        driver: Package and version.
+        start: Command that starts the driver with registered depth.
+        profile: Sensor profile of the node.
+        topics: Topics by launch argument.
+        frame: Frame of the colour image.
+        parameters: Parameters of the node.
     """
 
     driver: str
@@ -47,14 +53,20 @@ class Camera:
 
 
 def camera_names() -> list[str]:
-    """Names of all cameras in the table, in its order."""
+    """Names of all cameras in the order of the table."""
     return list(_table())
 
 
 def camera(name: str, camera_name: str = "") -> Camera:
-    """The driver's entry for a camera of this name (empty: the driver's default).
+    """Look up a camera driver.
 
-    A camera_name that begins with "/" is the whole prefix of the topics. Raises ConfigurationError for an unknown name.
+    Args:
+        name: Name in the table.
+        camera_name: The camera_name that the driver was started with; empty = the driver's default. A camera_name that
+            begins with "/" replaces the whole prefix of the topics.
+
+    Raises:
+        ConfigurationError: If the name is not in the table.
     """
     table = _table()
     if name not in table:
@@ -69,16 +81,20 @@ def camera(name: str, camera_name: str = "") -> Camera:
 
 
 def beside(image_topic: str) -> str:
-    """The camera_info beside an image topic, raw or compressed, by the convention of image_transport."""
+    """The camera_info topic of a raw or compressed image topic, by the convention of image_transport."""
     base, _, last = image_topic.rpartition("/")
     namespace, slash, _ = (base if last in TRANSPORTS else image_topic).rpartition("/")
     return f"{namespace}{slash}camera_info"
 
 
 def resolved_topics(given: dict[str, str], chosen: Camera | None) -> dict[str, str]:
-    """The input topics by launch argument: as given, else as the camera has them, else the node's own names.
+    """The input topics by launch argument: the given ones, else those of the camera, else the node's own names.
 
-    given: empty where nothing was. With an image topic of one's own, its camera_info is the one beside it.
+    For a given image topic, camera_info is by default the topic in the same namespace.
+
+    Args:
+        given: Topics by launch argument; empty or missing = not given.
+        chosen: The camera; None = none.
     """
     topics = TOPICS | (chosen.topics if chosen is not None else {})
     for role in ("rgb", "depth"):
@@ -88,12 +104,12 @@ def resolved_topics(given: dict[str, str], chosen: Camera | None) -> dict[str, s
 
 
 def remappings(topics: dict[str, str]) -> list[tuple[str, str]]:
-    """What the node is to be told: (its own name, the topic), where they differ."""
+    """The remapping rules (the node's own name, topic) of all topics that differ from the node's own names."""
     return [(own, topics[name]) for name, own in TOPICS.items() if topics[name] != own]
 
 
 def read_entries(config: str) -> dict[str, dict[str, str]]:
-    """The entries of a file for cameras.launch.py, by namespace. Raises ConfigurationError, saying what is wrong."""
+    """The entries of a file for cameras.launch.py, by namespace. Raises ConfigurationError if it is not valid."""
     if not config:
         raise ConfigurationError("config:= is missing: give a YAML file with an entry for each camera")
     try:
@@ -101,12 +117,14 @@ def read_entries(config: str) -> dict[str, dict[str, str]]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigurationError(f"config:={config} cannot be read: {error}") from error
     if not (isinstance(entries, dict) and entries and all(isinstance(entry, dict) for entry in entries.values())):
-        raise ConfigurationError(f"config:={config} must hold for each namespace what its node is to be given")
+        raise ConfigurationError(
+            f"config:={config} must contain a mapping from each namespace to the settings of its node"
+        )
     for name, entry in entries.items():
         for key in entry:
             if key not in ENTRY_KEYS:
                 raise ConfigurationError(
-                    f"config:={config}: {name} has an unknown key {key!r}: choose of {', '.join(ENTRY_KEYS)}"
+                    f"config:={config}: {name} has an unknown key {key!r}: choose from {', '.join(ENTRY_KEYS)}"
                 )
     return {str(name): {key: str(value) for key, value in entry.items()} for name, entry in entries.items()}
 
@@ -116,7 +134,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table of the README."""
+    """Print the table of cameras that README.md shows."""
     print(markdown_table())
     return 0
 

@@ -1,6 +1,7 @@
-"""``depth-completion COMMAND …``: finds the command's module, imports only that, and runs it.
+"""``depth-completion COMMAND …``: find the module of a command, import only that, and run it.
 
-A command's module offers ``configure(parser)``, which adds its arguments, and ``run(args) -> int``, its exit status.
+The module of a command has ``configure(parser)``, which adds its arguments, and ``run(args) -> int``, which returns the
+exit status.
 """
 
 from __future__ import annotations
@@ -15,28 +16,28 @@ from .memory import keep_freed_memory
 COMMANDS = {
     "node": ("node.command", "run the completion node (ROS arguments after --ros-args)"),
     "parameters": ("node.parameter_table", "print the node's parameters as a table"),
-    "cameras": ("cameras", "print the camera drivers whose topics are known"),
+    "cameras": ("cameras", "print the table of known camera drivers"),
     "complete": ("files", "complete depth image files or folders"),
     "evaluate": ("evaluation.command", "score completion methods on recorded frames"),
     "bag make": ("data.make_bag", "write a rosbag2 from a folder of frames"),
-    "bag info": ("data.bag_info", "say what a rosbag2 holds"),
-    "bag play": ("node.play", "publish a rosbag2 into the ROS graph"),
-    "bag record": ("node.record", "record topics of the ROS graph into a rosbag2"),
-    "scenes": ("data.scenes.command", "render a page of the procedural scenes that networks train on"),
-    "models": ("networks.command", "list the networks: parameters, cost, inputs, paper, weights"),
-    "train": ("training.command", "train a network by a recipe"),
-    "ablate": ("training.ablations.command", "train methods with parts changed, at equal budgets, into one table"),
-    "export": ("networks.export_command", "write a network as an ONNX file that engines run"),
-    "build-engine": ("engines.build_command", "build a network's TensorRT engine ahead of time"),
-    "bench engines": ("bench.engines", "time every engine and model side by side"),
-    "bench node": ("bench.node", "time the node against a bare relay, process to process"),
-    "bench endurance": ("bench.endurance", "run for an hour while the camera crashes, time jumps and an engine fails"),
-    "demo": ("bench.demo", "play a sample recording through the node and report"),
+    "bag info": ("data.bag_info", "show the contents of a rosbag2"),
+    "bag play": ("node.play", "publish the messages of a rosbag2"),
+    "bag record": ("node.record", "record topics to a rosbag2"),
+    "scenes": ("data.scenes.command", "render examples of the procedural scenes for training"),
+    "models": ("networks.command", "list the networks with parameters, cost, inputs, paper and weights"),
+    "train": ("training.command", "train a network with a recipe"),
+    "ablate": ("training.ablations.command", "train variants of a method at equal budgets and compare them in a table"),
+    "export": ("networks.export_command", "export a network to an ONNX file that engines run"),
+    "build-engine": ("engines.build_command", "build the TensorRT engine of a network in advance"),
+    "bench engines": ("bench.engines", "compare the speed of engines and models"),
+    "bench node": ("bench.node", "compare the speed of the node with that of a bare relay"),
+    "bench endurance": ("bench.endurance", "test the node for an hour with crashes, jumps in time and engine failures"),
+    "demo": ("bench.demo", "play a sample recording through the node and show the results"),
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point of the console script; returns the exit status: 0, 1 for a failure, 2 for wrong usage."""
+    """Entry point of the console script. Returns the exit status: 0 = success, 1 = failure, 2 = wrong usage."""
     keep_freed_memory()
     arguments = sys.argv[1:] if arguments is None else arguments
     name = _command_name(arguments)
@@ -57,15 +58,15 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return module.run(parser.parse_args(arguments[len(name.split()) :]))
     except (ConfigurationError, InputError) as error:
-        told = in_options(error) if name in ("complete", "evaluate") else error
-        print(f"depth-completion {name}: {told}", file=sys.stderr)
+        message = in_options(error) if name in ("complete", "evaluate") else error
+        print(f"depth-completion {name}: {message}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
 
 
 def _command_name(arguments: list[str]) -> str | None:
-    """The longest command that the arguments begin with."""
+    """The longest command name at the beginning of the arguments; None if there is none."""
     return next((name for n in (2, 1) if (name := " ".join(arguments[:n])) in COMMANDS), None)
 
 

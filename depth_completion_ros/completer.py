@@ -1,4 +1,4 @@
-"""RgbdFrame in, CompletedDepth out: the one path that the node, the command line and the evaluation share."""
+"""Complete an RgbdFrame to a CompletedDepth. The node, the command line and the evaluation all use this module."""
 
 from __future__ import annotations
 
@@ -15,17 +15,25 @@ from .profiles import Profile, load_profile
 # confidence is P(|error| < max(TOLERANCE_M, TOLERANCE_RELATIVE · depth))
 TOLERANCE_M = 0.05
 TOLERANCE_RELATIVE = 0.02
-_CLIPPED = 1e-6  # how far below max_range a value that was clipped to it may be rounded
+_CLIPPED = 1e-6  # relative rounding error of values that were clipped to max_range
 
 
 class DepthCompleter:
-    """Completes depth frame by frame. Not thread-safe: one thread at a time.
+    """Completes depth frame by frame. Not thread-safe: only one thread may use it at a time.
 
-    profile: a name ("kinect", "tof", "lidar") or a Profile. engine: a name for ``open_engine`` or an Engine; empty: as
-    the profile says, or "auto" for a model that is named.
-    fill_only: measured pixels pass through untouched. min_confidence: depth below it becomes NaN.
-    ``engine``, ``profile``, ``fill_only`` and ``min_confidence`` may be changed between frames.
-    Raises ConfigurationError for an unknown profile, engine or model.
+    The attributes ``engine``, ``profile``, ``fill_only`` and ``min_confidence`` can be changed between frames.
+
+    Args:
+        profile: Name of a profile ("kinect", "tof", "lidar") or a Profile.
+        engine: Name of an engine (see ``open_engine``) or an Engine; empty = the engine of the profile, or "auto" if a
+            model is given.
+        model: Name of the model; "auto" = the best one.
+        fill_only: Whether measured pixels keep their measured depth.
+        min_confidence: Depth with a lower confidence (0..1) becomes NaN.
+        threads: Number of CPU threads of the engine; 0 = library default.
+
+    Raises:
+        ConfigurationError: If the profile, engine or model is unknown.
     """
 
     def __init__(
@@ -47,11 +55,15 @@ class DepthCompleter:
         self.min_confidence = min_confidence
 
     def complete(self, frame: RgbdFrame, out: CompletedDepth | None = None) -> CompletedDepth:
-        """Dense depth, sigma and confidence at the RGB resolution.
+        """Compute dense depth, sigma and confidence at the RGB resolution.
 
-        out: arrays of the right size to write into (``CompletedDepth.empty``) and to return; None makes new ones.
-        Raises InputError, cause "empty_depth", where no pixel is measured within the profile's range; EngineError where
-        the engine fails.
+        Args:
+            frame: The frame to complete.
+            out: Arrays of the right size (``CompletedDepth.empty``) to write to and return; None = make new ones.
+
+        Raises:
+            InputError: With the cause "empty_depth", if no pixel is measured within the range of the profile.
+            EngineError: If the engine fails.
         """
         height, width = frame.rgb.shape[:2]
         if out is None:
@@ -83,22 +95,22 @@ class DepthCompleter:
         return out
 
     def close(self) -> None:
-        """Let the engine go."""
+        """Release the engine."""
         self.engine.close()
 
     def _measured_depth(self, frame: RgbdFrame, measured: np.ndarray) -> np.ndarray:
-        """Depth on the RGB grid (H, W) [m] with 0 for whatever the sensor cannot have measured; fills ``measured``."""
+        """Depth on the RGB grid (H, W) [m], with 0 where it is missing or out of range; fills ``measured``."""
         depth = depth_on_rgb_grid(frame)
         with np.errstate(invalid="ignore"):
             np.greater_equal(depth, max(self.profile.min_range, 1e-3), out=measured)
-            # A value at the very end of the range is where a sensor or a filter clips: nothing was measured there.
+            # Sensors and filters clip depth to the end of the range, so such a value is not a measurement.
             measured &= depth < self.profile.max_range * (1 - _CLIPPED)
         if not measured.any():
             raise InputError("empty_depth", _why_empty(depth, self.profile))
         return np.where(measured, depth, np.float32(0))
 
     def _median(self, depth: np.ndarray, measured: np.ndarray) -> float:
-        """Median [m] of the measured depth; of a subsample where that is large enough, as it need not be exact."""
+        """Median of the measured depth [m], of a subsample if that is large enough; it need not be exact."""
         sample = depth[::4, ::4][measured[::4, ::4]]
         if sample.size < 200:
             sample = depth[measured]
@@ -112,30 +124,38 @@ class DepthCompleter:
             depth = np.pad(depth, ((0, down), (0, right)))
         try:
             dense, sigma = self.engine.run(rgb, depth, scale)
-        except Exception as error:  # each engine's library throws its own
+        except Exception as error:  # each library raises its own types
             raise EngineError(f"engine {self.engine.engine}, model {self.engine.model}, failed: {error!r}") from error
         return dense[:height, :width], sigma[:height, :width]
 
 
 def _why_empty(depth: np.ndarray, profile: Profile) -> str:
-    """What is said of depth [m] of which nothing lies within the profile's range."""
+    """The error message for depth [m] without any value within the range of the profile."""
     with np.errstate(invalid="ignore"):
         values = depth[(depth > 0) & (depth < np.inf)]
     text = f"no depth between {profile.min_range:g} and {profile.max_range:g} m in this frame: "
     if values.size == 0:
-        return text + "no pixel holds a measurement: is the sensor covered, too close, or switched off?"
+        return text + "no pixel is measured: check whether the sensor is covered, too close or switched off"
     low, high = values.min(), values.max()
     return text + (
-        f"all {values.size} measurements lie between {low:.4g} and {high:.4g} m: if the scene lies elsewhere, set "
-        "depth.unit to the length of one count (0.001 for millimetres); if it is, set depth.min_range and "
-        "depth.max_range to what the sensor can measure"
+        f"all {values.size} measurements lie between {low:.4g} and {high:.4g} m. If these distances are wrong, set "
+        "depth.unit to the length of one count (0.001 for millimetres); if they are right, set depth.min_range and "
+        "depth.max_range to the range of the sensor"
     )
 
 
 def confidence_of(depth: np.ndarray, sigma: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """P(|error| < max(5 cm, 2 % of depth)) of a Laplace error with standard deviation ``sigma`` [m]; float32, 0..1.
+    """Confidence: P(|error| < max(5 cm, 2 % of depth)) for a Laplace error with standard deviation sigma.
 
     A Laplace variable of scale b has P(|x| < t) = 1 - exp(-t/b) and standard deviation b·√2.
+
+    Args:
+        depth: Depth [m], float32.
+        sigma: Standard deviation of depth [m], float32, of the same shape.
+        out: Array to write to and return; None = make a new one.
+
+    Returns:
+        Confidence, 0..1, float32, of the same shape.
     """
     tolerance = np.maximum(np.float32(TOLERANCE_M), np.float32(TOLERANCE_RELATIVE) * depth)
     exponent = np.divide(tolerance, sigma, out=out)

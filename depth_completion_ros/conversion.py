@@ -1,7 +1,7 @@
-"""sensor_msgs to NumPy and back. Messages are only looked at by their fields, so those of rclpy and of rosbags both do.
+"""Convert sensor_msgs to NumPy and back. Works with messages of rclpy and of rosbags, as only their fields are used.
 
-Decoded arrays may share the message's memory. Every function raises InputError for a message that cannot be used.
-Encodings that are unknown here go to cv_bridge where that is installed.
+Decoded arrays may share the memory of the message. Every function raises InputError for a message that cannot be used.
+Encodings that are unknown here are passed to cv_bridge if it is installed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from .errors import InputError
 from .frame import Distortion, Intrinsics
 from .image_codecs import decode_image, decode_rvl, video_name
 
-# encoding -> (dtype, channels, OpenCV conversion to RGB; None where it is RGB already). ROS names a Bayer pattern by
-# its first two rows from the corner, OpenCV by the 2x2 block one pixel further in: rggb is "BG".
+# encoding -> (dtype, channels, OpenCV conversion to RGB or None if it is RGB already). ROS names a Bayer pattern by the
+# 2x2 block in the corner, OpenCV by the 2x2 block one pixel further in: rggb is "BG".
 _RGB_ENCODINGS: dict[str, tuple[type, int, int | None]] = {
     "rgb8": (np.uint8, 3, None),
     "bgr8": (np.uint8, 3, cv2.COLOR_BGR2RGB),
@@ -51,14 +51,14 @@ _RGB_ENCODINGS: dict[str, tuple[type, int, int | None]] = {
     "yuv422_yuy2": (np.uint8, 2, cv2.COLOR_YUV2RGB_YUY2),
     "yuyv": (np.uint8, 2, cv2.COLOR_YUV2RGB_YUY2),
 }
-# A plane of grey in full resolution, then one of colour in half: in the order of OpenCV's names.
+# A full-resolution plane of luminance, then a half-resolution plane of interleaved chrominance.
 _SEMI_PLANAR_ENCODINGS = {"nv12": cv2.COLOR_YUV2RGB_NV12, "nv21": cv2.COLOR_YUV2RGB_NV21}
 _DEPTH_ENCODINGS: dict[str, type] = {"16UC1": np.uint16, "mono16": np.uint16, "32FC1": np.float32}
 
-# compressed_depth_image_transport puts this before the PNG: int32 format, float32 quantisation A and B.
+# The header of compressed_depth_image_transport before the PNG: int32 format, float32 quantisation A and B.
 _COMPRESSED_DEPTH_HEADER = struct.Struct("<iff")
-_NOTHING = 65535  # the largest count of a 16-bit image, with which sensors and filters say that they saw nothing
-_DISTORTION_LENGTHS = {  # distortion_model -> how many coefficients OpenCV takes
+_NOT_MEASURED = 65535  # the largest value of a 16-bit image, which sensors and filters use where nothing was measured
+_DISTORTION_LENGTHS = {  # distortion_model -> allowed numbers of coefficients in OpenCV
     "plumb_bob": (4, 5, 8, 12, 14),
     "rational_polynomial": (4, 5, 8, 12, 14),
     "equidistant": (4,),
@@ -67,9 +67,12 @@ _POINT_FIELD_TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "
 
 
 def decode_rgb(message: Any) -> np.ndarray:
-    """sensor_msgs/Image to (H, W, 3) uint8, red first. Causes: "encoding", "size", "truncated".
+    """Decode a sensor_msgs/Image to (H, W, 3) uint8 RGB.
 
-    What has more than 8 bits is brought to 8: colour by halving until it fits, grey by stretching its contrast.
+    More than 8 bits are reduced to 8: colour by a right shift until it fits, grey by stretching the contrast.
+
+    Raises:
+        InputError: With the cause "encoding", "size" or "truncated".
     """
     if message.encoding in _SEMI_PLANAR_ENCODINGS:
         return _semi_planar(message)
@@ -78,7 +81,9 @@ def decode_rgb(message: Any) -> np.ndarray:
     dtype, channels, to_rgb = _RGB_ENCODINGS[message.encoding]
     pixels = _pixels(message, "rgb", dtype, channels)
     if channels == 2 and message.width % 2:
-        raise InputError("size", f"rgb image of {message.encoding!r} is {message.width} pixels wide: it must be even")
+        raise InputError(
+            "size", f"rgb image with encoding {message.encoding!r} is {message.width} pixels wide: it must be even"
+        )
     if pixels.dtype != np.uint8:
         pixels = _stretched(pixels) if to_rgb == cv2.COLOR_GRAY2RGB else _halved(pixels)
     try:
@@ -90,10 +95,16 @@ def decode_rgb(message: Any) -> np.ndarray:
 
 
 def decode_depth(message: Any, unit: float = 0.0) -> np.ndarray:
-    """sensor_msgs/Image to (h, w) float32 metres, missing = NaN (REP 118); what is not positive may stay as it is.
+    """Decode a depth image (REP 118) to (h, w) float32 metres, NaN = missing.
 
-    unit: metres per count; 0: as REP 118 has it, 0.001 for 16 bits and 1 for 32FC1. Causes: "encoding", "size",
-    "truncated".
+    Values of float images that are not positive may remain as they are.
+
+    Args:
+        message: sensor_msgs/Image.
+        unit: Length of one count [m]; 0 = by encoding as in REP 118: 0.001 for 16-bit images, 1 for 32FC1.
+
+    Raises:
+        InputError: With the cause "encoding", "size" or "truncated".
     """
     if message.encoding not in _DEPTH_ENCODINGS:
         depth = _by_cv_bridge("depth", message, "passthrough", _DEPTH_ENCODINGS, _RGB_ENCODINGS)
@@ -103,14 +114,17 @@ def decode_depth(message: Any, unit: float = 0.0) -> np.ndarray:
 
 
 def decode_compressed_rgb(message: Any) -> np.ndarray:
-    """sensor_msgs/CompressedImage (JPEG, PNG, TIFF, …) to (H, W, 3) uint8, red first. Causes: "encoding", "truncated".
+    """Decode a sensor_msgs/CompressedImage (JPEG, PNG, TIFF, …) to (H, W, 3) uint8 RGB.
 
-    Pixels come as they are stored: an EXIF orientation would part them from the depth.
+    An EXIF orientation is ignored, because the rotated image would not match the depth.
+
+    Raises:
+        InputError: With the cause "encoding" or "truncated".
     """
     _check_no_video("rgb", message)
     if "compressedDepth" in message.format:
         raise InputError(
-            "encoding", f"rgb image has format {message.format!r}, which is depth: are the topics swapped?"
+            "encoding", f"rgb image has format {message.format!r}, which is depth: check whether the topics are swapped"
         )
     pixels = decode_image(
         "rgb", message.data, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
@@ -122,11 +136,17 @@ def decode_compressed_rgb(message: Any) -> np.ndarray:
 
 
 def decode_compressed_depth(message: Any, unit: float = 0.0) -> np.ndarray:
-    """sensor_msgs/CompressedImage of depth to (h, w) float32 metres, missing = NaN.
+    """Decode a sensor_msgs/CompressedImage of depth to (h, w) float32 metres, NaN = missing.
 
-    compressedDepth as image_transport writes it, PNG or RVL (16UC1, or 32FC1 quantised by inverse depth), or a plain
-    image: 16-bit PNG or TIFF, or TIFF of float metres.
-    unit: as of ``decode_depth``. Causes: "encoding", "truncated".
+    Accepts compressedDepth of image_transport, PNG or RVL (16UC1, or 32FC1 quantised by inverse depth), and plain
+    images: 16-bit PNG or TIFF, or TIFF of float metres.
+
+    Args:
+        message: The message.
+        unit: See ``decode_depth``.
+
+    Raises:
+        InputError: With the cause "encoding" or "truncated".
     """
     _check_no_video("depth", message)
     data = np.frombuffer(message.data, np.uint8)
@@ -136,7 +156,7 @@ def decode_compressed_depth(message: Any, unit: float = 0.0) -> np.ndarray:
         return _metres(image if is_float else _sixteen_bit(message.format, image), unit)
     size = _COMPRESSED_DEPTH_HEADER.size
     if data.size <= size:
-        raise InputError("truncated", f"compressedDepth holds {data.size} bytes, not even its header and an image")
+        raise InputError("truncated", f"compressedDepth has only {data.size} bytes, no more than its header")
     _, a, b = _COMPRESSED_DEPTH_HEADER.unpack(data[:size].tobytes())
     if "rvl" in message.format.lower():
         counts = decode_rvl(data[size:])
@@ -151,15 +171,20 @@ def decode_compressed_depth(message: Any, unit: float = 0.0) -> np.ndarray:
 
 
 def encode_compressed_depth(depth: np.ndarray, max_depth: float = 10.0) -> tuple[str, bytes]:
-    """The ``format`` and ``data`` of a compressedDepth message, as image_transport writes them.
+    """Encode depth as compressedDepth, like image_transport.
 
-    depth: (h, w), uint16 counts (kept exactly) or float32 metres (quantised by inverse depth up to max_depth [m]; what
-    lies beyond, nearer than 16 bits can tell (about 15 cm), or is not a positive number, becomes missing).
+    Args:
+        depth: (h, w) uint16 counts, which are kept exactly, or float32 metres, which are quantised by inverse depth.
+        max_depth: Largest depth [m] for float32. Depth that is larger, too small for 16 bits (below about 15 cm), or
+            not a positive number becomes missing.
+
+    Returns:
+        The fields ``format`` and ``data`` of the message.
     """
     a = b = 0.0
     encoding, counts = "16UC1", depth
     if depth.dtype == np.float32:
-        # image_transport's default: quantisation 100 steps at the far end, A = q(q + 1), B = 1 - A / max.
+        # Default quantisation of image_transport: q = 100, A = q(q + 1), B = 1 - A / max.
         encoding, a = "32FC1", 100.0 * 101.0
         b = 1.0 - a / max_depth
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -171,9 +196,12 @@ def encode_compressed_depth(depth: np.ndarray, max_depth: float = 10.0) -> tuple
 
 
 def decode_points(message: Any) -> np.ndarray:
-    """sensor_msgs/PointCloud2 to (N, 3) float32 x y z [m], in its own frame. Causes: "points", "truncated".
+    """Decode a sensor_msgs/PointCloud2 to (N, 3) float32 x y z [m] in its own frame.
 
-    Points at the very origin are left out: a LiDAR writes zeros for beams that did not come back.
+    Points at the origin are left out, because LiDARs use them for beams without an echo.
+
+    Raises:
+        InputError: With the cause "points" or "truncated".
     """
     fields = {field.name: field for field in message.fields}
     order = ">" if message.is_bigendian else "<"
@@ -183,15 +211,16 @@ def decode_points(message: Any) -> np.ndarray:
     except KeyError as error:
         raise InputError(
             "points",
-            f"the point cloud has fields {sorted(fields)}, of which {error} cannot be used: publish x, y and z",
+            f"the point cloud has fields {sorted(fields)}, but {error} is missing or has an unknown type: publish the "
+            "fields x, y and z",
         ) from error
     data = np.frombuffer(message.data, np.uint8)
     count, rows = message.width * message.height, message.height
     if data.size < message.row_step * rows or message.row_step < message.point_step * message.width:
         raise InputError(
             "truncated",
-            f"the point cloud holds {data.size} bytes for {rows} rows of {message.width} points: row_step, point_step "
-            "and data do not agree",
+            f"the point cloud has {data.size} bytes for {rows} rows of {message.width} points: row_step, point_step "
+            "and data do not match; check its driver",
         )
     if count == 0:
         return np.empty((0, 3), np.float32)
@@ -200,21 +229,30 @@ def decode_points(message: Any) -> np.ndarray:
             {"names": list("xyz"), "formats": formats, "offsets": offsets, "itemsize": message.point_step}
         )
     except ValueError as error:
-        raise InputError("points", f"the fields x y z do not fit a point of {message.point_step} bytes") from error
+        raise InputError(
+            "points", f"the fields x, y and z do not fit into a point of {message.point_step} bytes: check its driver"
+        ) from error
     points = np.ndarray((rows, message.width), layout, data, strides=(message.row_step, message.point_step))
     x, y, z = (points[name].ravel().astype(np.float32) for name in "xyz")
-    nothing = (x == 0) & (y == 0) & (z == 0)
+    no_echo = (x == 0) & (y == 0) & (z == 0)
     xyz = np.stack([x, y, z], axis=1)
-    return xyz[~nothing] if nothing.any() else xyz
+    return xyz[~no_echo] if no_echo.any() else xyz
 
 
 def intrinsics_of(message: Any, size: tuple[int, int] | None = None, *, raw: bool = False) -> Intrinsics:
-    """Intrinsics of an image from its sensor_msgs/CameraInfo: of its P, or of its K where P is empty.
+    """Intrinsics of an image from its sensor_msgs/CameraInfo: from P, or from K if P is empty.
 
-    The calibration is that of the whole sensor; the window (roi) and the binning that the message tells are applied.
-    size: width and height of the image; drivers that say a window or a binning beside the calibration of the very image
-    are found out by it. raw: the image is as the lens made it, so that its K counts and its distortion, if it has any.
-    Raises InputError (cause "camera_info") for zeros, a size of nothing, or a distortion that is not known.
+    The calibration is that of the whole sensor; the roi and the binning of the message are applied to it.
+
+    Args:
+        message: The CameraInfo.
+        size: Width and height of the image [pixels], if known. Some drivers set roi or binning although the calibration
+            is already that of the image; the size tells these cases apart.
+        raw: Whether the image is not rectified. If the message has distortion, K and the distortion are then used.
+
+    Raises:
+        InputError: With the cause "camera_info", if the focal lengths or the size are 0, or the distortion model is
+            unknown.
     """
     k, p = _field(message, "k"), _field(message, "p")
     distortion = _distortion_of(message) if raw else None
@@ -229,12 +267,12 @@ def intrinsics_of(message: Any, size: tuple[int, int] | None = None, *, raw: boo
 
 
 def says_rectified(topic: str) -> bool:
-    """Whether the name of a topic says that its images are rectified: image_rect, image_rect_color, rectified/image."""
+    """Whether a topic name says that its images are rectified: image_rect, image_rect_color, rectified/image."""
     return re.search(r"(?:^|[/_])rect", topic) is not None
 
 
 def seems_raw(message: Any) -> bool:
-    """Whether a sensor_msgs/CameraInfo tells of a distortion, but of no other camera matrix once that is taken off."""
+    """Whether a sensor_msgs/CameraInfo seems to be that of a raw image: it has distortion, and P is equal to K."""
     k, p = np.reshape(_field(message, "k"), (3, 3)), np.reshape(_field(message, "p"), (3, 4))[:, :3]
     return bool(np.any(_field(message, "d")) and np.allclose(k, p))
 
@@ -249,8 +287,9 @@ def _distortion_of(message: Any) -> Distortion | None:
     if any(coefficients) and len(coefficients) not in _DISTORTION_LENGTHS.get(model, ()):
         raise InputError(
             "camera_info",
-            f"camera_info has distortion_model {model!r} with {len(coefficients)} coefficients, which is none of "
-            f"{', '.join(_DISTORTION_LENGTHS)}: rectify the image first, or set rectify off to ignore it",
+            f"camera_info has distortion_model {model!r} with {len(coefficients)} coefficients, but supported models "
+            f"are {', '.join(_DISTORTION_LENGTHS)}: rectify the image first, or set rectify off to ignore the "
+            "distortion",
         )
     if not any(coefficients):
         coefficients, model = (0.0, 0.0, 0.0, 0.0), "plumb_bob"
@@ -259,7 +298,7 @@ def _distortion_of(message: Any) -> Distortion | None:
 
 
 def _window_of(message: Any) -> tuple[int, int, int, int, int, int]:
-    """What part of the sensor an image shows: left, top, width and height in pixels of the sensor, and its binning."""
+    """The part of the sensor that an image shows: left, top, width and height [pixels of the sensor], and binning."""
     roi = getattr(message, "roi", None)
     across = max(1, int(getattr(message, "binning_x", 1)))
     down = max(1, int(getattr(message, "binning_y", 1)))
@@ -269,12 +308,12 @@ def _window_of(message: Any) -> tuple[int, int, int, int, int, int]:
 
 
 def _field(message: Any, name: str) -> Any:
-    """A matrix of a CameraInfo; rosbags keeps the capital names of ROS 1."""
+    """A matrix of a CameraInfo. Messages of ROS 1 have upper-case names in rosbags."""
     return getattr(message, name) if hasattr(message, name) else getattr(message, name.upper(), ())
 
 
 def _pixels(message: Any, role: str, dtype: type, channels: int) -> np.ndarray:
-    """The message's pixels as (H, W) or (H, W, channels) in native byte order, without a copy where possible."""
+    """The pixels as (H, W) or (H, W, channels) in native byte order, without a copy if possible."""
     height, width, step = message.height, message.width, message.step
     row = width * channels * np.dtype(dtype).itemsize
     if height == 0 or width == 0:
@@ -284,7 +323,7 @@ def _pixels(message: Any, role: str, dtype: type, channels: int) -> np.ndarray:
         raise InputError(
             "truncated",
             f"{role} image of {width}x{height} {message.encoding} has step {step} and {data.size} bytes, but needs a "
-            f"step of {row} or more and step x height = {max(step, row) * height} bytes: check its driver",
+            f"step of at least {row} and step x height = {max(step, row) * height} bytes: check its driver",
         )
     item = np.dtype(dtype).newbyteorder(">" if message.is_bigendian else "<")
     strides = (step, channels * item.itemsize, item.itemsize)
@@ -298,21 +337,23 @@ def _semi_planar(message: Any) -> np.ndarray:
     height, width, step = message.height, message.width, message.step
     data = np.frombuffer(message.data, np.uint8)
     if height == 0 or width == 0 or height % 2 or width % 2:
-        raise InputError("size", f"rgb image of {message.encoding!r} is {width}x{height} pixels: both must be even")
+        raise InputError(
+            "size", f"rgb image with encoding {message.encoding!r} is {width}x{height} pixels: both must be even"
+        )
     if step < width or data.size < step * height * 3 // 2:
         raise InputError(
             "truncated",
             f"rgb image of {width}x{height} {message.encoding} has step {step} and {data.size} bytes, but needs a step "
-            f"of {width} or more and one and a half times step x height bytes: check its driver",
+            f"of at least {width} and 1.5 x step x height bytes: check its driver",
         )
     planes = data[: step * height * 3 // 2].reshape(height * 3 // 2, step)[:, :width]
     return cv2.cvtColor(np.ascontiguousarray(planes), _SEMI_PLANAR_ENCODINGS[message.encoding])
 
 
 def _stretched(grey: np.ndarray) -> np.ndarray:
-    """Grey of 16 bits or float as uint8, from black at its 1 % to white at its 99 % quantile.
+    """Convert 16-bit or float grey to uint8, from black at the 1 % quantile to white at the 99 % quantile.
 
-    Infrared and thermal cameras use a small part of 16 bits, each another.
+    Infrared and thermal cameras use different small parts of the 16-bit range.
     """
     sample = grey[::4, ::4].astype(np.float32)
     sample = sample[np.isfinite(sample)]
@@ -324,7 +365,7 @@ def _stretched(grey: np.ndarray) -> np.ndarray:
 
 
 def _halved(colour: np.ndarray) -> np.ndarray:
-    """Colour of 16 bits, of which a camera may use 10, 12 or 14, as uint8."""
+    """Convert 16-bit colour, of which a camera may use 10, 12 or 14 bits, to uint8."""
     if colour.dtype != np.uint16:
         return _stretched(colour)
     return (colour >> max(0, int(colour.max()).bit_length() - 8)).astype(np.uint8)
@@ -332,22 +373,22 @@ def _halved(colour: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _cv_bridge() -> Any | None:
-    """ROS's own converter, None where it is not installed."""
+    """The converter of ROS; None if it is not installed."""
     try:
         from cv_bridge import CvBridge
 
         return CvBridge()
-    except Exception:  # its compiled part may be built for another NumPy, which shows in many ways
+    except Exception:  # if its compiled part was built for another NumPy, it fails with various exceptions
         return None
 
 
 def _by_cv_bridge(role: str, message: Any, wanted: str, known: dict, other: dict) -> np.ndarray:
-    """What cv_bridge makes of an encoding that is unknown here. Raises InputError where it can neither."""
+    """Decode an encoding that is unknown here with cv_bridge. Raises InputError if that does not work either."""
     if (bridge := _cv_bridge()) is None:
         raise _wrong_encoding(role, message.encoding, known, other)
     try:
         pixels = np.asarray(bridge.imgmsg_to_cv2(message, wanted))
-    except Exception as error:  # whatever its compiled part throws
+    except Exception as error:  # its compiled part raises its own types
         raise _wrong_encoding(role, message.encoding, known, other) from error
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[..., 0]
@@ -361,11 +402,11 @@ def _by_cv_bridge(role: str, message: Any, wanted: str, known: dict, other: dict
 
 
 def _metres(depth: np.ndarray, unit: float) -> np.ndarray:
-    """uint16 counts or float32 values in metres; unit 0: in millimetres and metres as they come."""
+    """Convert uint16 or float32 values to metres; unit 0: uint16 values are millimetres and float32 values metres."""
     if depth.dtype != np.uint16:
         return depth * np.float32(unit) if unit not in (0.0, 1.0) else depth
     metres = depth * np.float32(unit or 0.001)
-    metres[(depth == 0) | (depth == _NOTHING)] = np.nan
+    metres[(depth == 0) | (depth == _NOT_MEASURED)] = np.nan
     return metres
 
 
@@ -373,8 +414,8 @@ def _check_no_video(role: str, message: Any) -> None:
     if video := video_name(message.format, message.data):
         raise InputError(
             "encoding",
-            f"{role} comes as {video} video (format {message.format!r}), whose packets are no images by themselves: "
-            "decode it first, as with `ros2 run image_transport republish`, or let the driver send "
+            f"{role} is {video} video (format {message.format!r}), whose packets cannot be decoded one by one: decode "
+            "it first, for example with `ros2 run image_transport republish`, or configure the driver to send "
             + ("JPEG" if role == "rgb" else "compressedDepth"),
         )
 
@@ -383,12 +424,14 @@ def _sixteen_bit(message_format: str, image: np.ndarray) -> np.ndarray:
     if image.dtype != np.uint16 or image.ndim != 2:
         raise InputError(
             "encoding",
-            f"depth has format {message_format!r} and decodes to {image.dtype} {image.shape}, not to 16 bits and one "
-            "channel: are the topics swapped, or is depth sent as JPEG? Use compressedDepth",
+            f"depth has format {message_format!r} and decodes to {image.dtype} {image.shape}, but one channel of 16 "
+            "bits is needed: check whether the topics are swapped or depth is sent as JPEG; use compressedDepth",
         )
     return image
 
 
 def _wrong_encoding(role: str, encoding: str, known: dict, other: dict) -> InputError:
-    hint = "are the topics swapped? It" if encoding in other else "it"
-    return InputError("encoding", f"{role} image has encoding {encoding!r}: {hint} must be one of {', '.join(known)}")
+    hint = "check whether the topics are swapped; " if encoding in other else ""
+    return InputError(
+        "encoding", f"{role} image has encoding {encoding!r}: {hint}supported encodings are {', '.join(known)}"
+    )

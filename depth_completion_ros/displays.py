@@ -1,4 +1,4 @@
-"""The rviz2 configuration of a profile, fitted to the topics and frames of a running system."""
+"""The rviz2 configuration of a profile, adapted to the topics and frames of a running system."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from .resources import share_directory
 
 
 def absolute(topic: str, namespace: str) -> str:
-    """The full name of a topic as a node in this namespace ("/", "/front") sees it."""
+    """The full name of a topic for a node in this namespace ("/", "/front")."""
     return topic if topic.startswith("/") else f"{namespace.rstrip('/')}/{topic}"
 
 
 def displays(profile: str, namespace: str, topics: dict[str, str], frame: str) -> str:
-    """The text of the configuration for a node in ``namespace``.
+    """The text of the configuration.
 
-    topics: of the inputs, by launch argument. frame: of the colour image, in which all is shown.
+    Args:
+        profile: Name of the profile.
+        namespace: Namespace of the node.
+        topics: Input topics by launch argument.
+        frame: Frame of the colour image, in which everything is shown.
     """
     text = (share_directory() / "config" / "rviz" / f"{profile}.rviz").read_text(encoding="utf-8")
     text = text.replace(DEFAULT_FRAME, frame)
@@ -28,7 +32,7 @@ def displays(profile: str, namespace: str, topics: dict[str, str], frame: str) -
 
 
 def write_displays(profile: str, namespace: str, topics: dict[str, str], frame: str) -> Path:
-    """The same in a new temporary file, which rviz2 may be told to read and to write."""
+    """Write the configuration to a new temporary file, which rviz2 can read and write, and return its path."""
     with tempfile.NamedTemporaryFile("w", prefix=f"{profile}_", suffix=".rviz", delete=False) as file:
         file.write(displays(profile, namespace, topics, frame))
     return Path(file.name)

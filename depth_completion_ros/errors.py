@@ -1,10 +1,10 @@
-"""The errors a user can cause and mend. Each message names the thing and the mend."""
+"""Errors that a user can cause and fix. Each message says what is wrong and how to fix it."""
 
 from __future__ import annotations
 
 import re
 
-# What the messages call by the name of the node's parameter, and the option of ``complete`` and ``evaluate`` for it.
+# Parameter names in messages, and the equivalent option of the commands ``complete`` and ``evaluate``.
 _OPTIONS = {
     r"\bdepth\.unit\b": "--depth-unit",
     r"\bdepth\.min_range\b": "--min-range",
@@ -16,9 +16,10 @@ _OPTIONS = {
 
 
 class InputError(ValueError):
-    """One frame, message or file that cannot be used; the next one may be fine.
+    """A frame, message or file that cannot be used; the next one may be fine.
 
-    ``cause`` is a short snake_case word ("encoding", "size", "empty_depth", …): diagnostics count drops by it.
+    Attributes:
+        cause: A short name in snake_case ("encoding", "size", "empty_depth", …). Diagnostics count drops by cause.
     """
 
     def __init__(self, cause: str, message: str):
@@ -27,15 +28,15 @@ class InputError(ValueError):
 
 
 class ConfigurationError(ValueError):
-    """A setting, profile, engine or model that cannot be used until somebody changes it."""
+    """A setting, profile, engine or model that cannot be used until the user changes it."""
 
 
 class EngineError(RuntimeError):
-    """An engine failed while it ran; whatever its library threw is the cause."""
+    """An engine failed while it ran. ``__cause__`` is the exception of its library."""
 
 
 def in_options(message: object) -> str:
-    """A message for the command line: it names options where the node's messages name parameters."""
+    """The message with the names of node parameters replaced by command-line options."""
     text = str(message)
     for parameter, option in _OPTIONS.items():
         text = re.sub(parameter, option, text)

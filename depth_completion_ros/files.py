@@ -1,4 +1,4 @@
-"""Completion of image files: a pair, or two folders."""
+"""``depth-completion complete``: complete a pair of image files, or the pairs in two folders."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from .preview import colour_range, panel, save_picture
 from .profiles import load_profile
 
 RGB_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm"}
-DEPTH_SUFFIXES = {".png", ".tif", ".tiff", ".exr", ".pgm", ".npy", ".npz"}  # .exr, to say that it is not read
-_SLOP_NS = 20_000_000  # between the times of a pair
-_FARTHEST_M = 65.535  # of a 16-bit image in millimetres
+DEPTH_SUFFIXES = {".png", ".tif", ".tiff", ".exr", ".pgm", ".npy", ".npz"}  # .exr only for its error message
+_SLOP_NS = 20_000_000  # largest difference between the times of a pair
+_FARTHEST_M = 65.535  # largest depth in a 16-bit image in millimetres
 
 
 class FilePair(NamedTuple):
-    """The two files of one frame and the name its results get."""
+    """The two files of one frame, and the name of its results."""
 
     name: str
     rgb: Path
@@ -37,7 +37,7 @@ class FilePair(NamedTuple):
 
 
 class Pairing(NamedTuple):
-    """The pairs in natural order, the files left over, and by what they were matched: empty where by their names."""
+    """The pairs in natural order, the files without a partner, and the matching rule; empty = by file name."""
 
     pairs: list[FilePair]
     left_over: list[Path]
@@ -45,26 +45,36 @@ class Pairing(NamedTuple):
 
 
 def read_rgb(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8, red first, as stored: an EXIF rotation would part it from the depth. Raises InputError."""
+    """Read a colour image as (H, W, 3) uint8 RGB. Raises InputError.
+
+    An EXIF rotation is ignored, because the rotated image would not match the depth.
+    """
     image = _read_image(path, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     return np.ascontiguousarray(image[..., ::-1])
 
 
 def read_depth(path: Path, unit: float | None = None) -> np.ndarray:
-    """(h, w) float32 metres, NaN where missing. unit: metres that 1 stands for; None: 0.001 for whole numbers, else 1.
+    """Read a depth file as (h, w) float32 metres, NaN = missing.
 
-    Reads 16-bit PNG, TIFF and PGM, float32 TIFF, .npy, and .npz with one array or one named "depth". The largest count
-    of 16 bits says, as zero does, that nothing was measured. Raises InputError.
+    Supports 16-bit PNG, TIFF and PGM, float32 TIFF, .npy, and .npz with one array or an array named "depth". Zero and
+    the largest 16-bit value (65535) count as missing.
+
+    Args:
+        path: The file.
+        unit: Metres per unit of the stored values; None = 0.001 for integers, 1 for floats.
+
+    Raises:
+        InputError: If the file cannot be read or is not depth.
     """
     if path.suffix.lower() == ".exr":
-        raise InputError("file", f"{path}: OpenEXR files are not read: save it as float32 TIFF or with numpy.save")
+        raise InputError("file", f"{path}: OpenEXR is not supported: save it as float32 TIFF or with numpy.save")
     stored = _read_array(path) if path.suffix.lower() in (".npy", ".npz") else _read_image(path, cv2.IMREAD_UNCHANGED)
     kind = f"{'x'.join(map(str, stored.shape))} {stored.dtype}"
     if stored.ndim == 3 and stored.shape[2] == 1:
         stored = stored[..., 0]
     if stored.ndim != 2 or stored.dtype == np.uint8 or stored.dtype.kind not in "iuf":
         raise InputError(
-            "file", f"{path} holds {kind}, which is no depth: give one channel of 16-bit numbers or of float metres"
+            "file", f"{path} holds {kind}, which is not depth: give one channel of 16-bit numbers or of float metres"
         )
     if unit is None:
         unit = 1 if stored.dtype.kind == "f" else 0.001
@@ -76,15 +86,22 @@ def read_depth(path: Path, unit: float | None = None) -> np.ndarray:
 
 
 def find_pairs(rgb: Path, depth: Path) -> Pairing:
-    """What belongs together: two files, or the files of two folders.
+    """Match colour and depth files.
 
-    Files of one name do, whatever their suffix; else those of one number (rgb_0007, depth_0007), else those whose
-    names are times no more than 20 ms apart, whichever pairs most; else, where there are as many of both, by order.
-    Raises ConfigurationError where a path is absent, one is a file and one a folder, or nothing matches.
+    In folders, files are matched by the same name without suffix, the same number in the name (rgb_0007, depth_0007),
+    or times in the names that differ by at most 20 ms, whichever rule gives the most pairs. If none of these gives any
+    pairs and both folders have the same number of files, files are matched by order.
+
+    Args:
+        rgb: A colour image, or a folder.
+        depth: A depth file, or a folder.
+
+    Raises:
+        ConfigurationError: If a path does not exist, one is a file and the other a folder, or no files match.
     """
     for path in (rgb, depth):
         if not path.exists():
-            raise ConfigurationError(f"{path} does not exist: give an image file or a folder of them")
+            raise ConfigurationError(f"{path} does not exist: give an image file or a folder of image files")
     if rgb.is_dir() != depth.is_dir():
         raise ConfigurationError(f"{rgb} and {depth} must be two files or two folders")
     if rgb.is_file():
@@ -94,7 +111,10 @@ def find_pairs(rgb: Path, depth: Path) -> Pairing:
         ("", [(name, name) for name in images if name in depths]),
         ("the numbers in their names", _of_one_number(images, depths)),
         (f"the times in their names, up to {_SLOP_NS / 1e6:.0f} ms apart", _of_one_time(images, depths)),
-        ("their order, as no names fit", list(zip(images, depths, strict=True)) if len(images) == len(depths) else []),
+        (
+            "their order, as no names match",
+            list(zip(images, depths, strict=True)) if len(images) == len(depths) else [],
+        ),
     ]
     rule, names = max(rules[:3], key=lambda tried: len(tried[1]))
     if not names:
@@ -103,7 +123,7 @@ def find_pairs(rgb: Path, depth: Path) -> Pairing:
         raise ConfigurationError(
             f"{rgb} ({len(images)} files, {next(iter(images), 'no image')}, …) and {depth} ({len(depths)} files, "
             f"{next(iter(depths), 'no image')}, …) have no file name, number or time in common: rename the files so "
-            "that a pair differs only in its suffix"
+            "that the names of a pair differ only in the suffix"
         )
     paired = {name for pair in names for name in (images[pair[0]], depths[pair[1]])}
     left_over = [path for path in (*images.values(), *depths.values()) if path not in paired]
@@ -111,7 +131,7 @@ def find_pairs(rgb: Path, depth: Path) -> Pairing:
 
 
 def read_pair(pair: FilePair, unit: float | None, intrinsics: tuple[float, float, float, float] | None) -> RgbdFrame:
-    """The frame of a pair. unit: as in ``read_depth``; intrinsics: fx, fy, cx, cy [pixels]. Raises InputError."""
+    """Read the frame of a pair. unit: see ``read_depth``; intrinsics: fx, fy, cx, cy [pixels]. Raises InputError."""
     rgb = read_rgb(pair.rgb)
     height, width = rgb.shape[:2]
     camera = Intrinsics(*intrinsics, width, height) if intrinsics else None
@@ -119,10 +139,16 @@ def read_pair(pair: FilePair, unit: float | None, intrinsics: tuple[float, float
 
 
 def write_results(folder: Path, name: str, frame: RgbdFrame, completed: CompletedDepth) -> bool:
-    """Write all files of one frame; True if depth beyond what NAME_depth.png can hold was written as missing there.
+    """Write the result files of one frame.
 
-    NAME_depth.png (16-bit mm, 0 = missing or too far), NAME_depth.npy and NAME_sigma.npy (float32 m),
-    NAME_confidence.png (255 = certain), NAME_preview.png, and with intrinsics NAME.ply. Raises OSError.
+    The files are NAME_depth.png (16-bit millimetres, 0 = missing or too far), NAME_depth.npy and NAME_sigma.npy
+    (float32 metres), NAME_confidence.png (255 = certain), NAME_preview.png and, with intrinsics, NAME.ply.
+
+    Returns:
+        Whether some depth is too large for NAME_depth.png and is missing there.
+
+    Raises:
+        OSError: If a file cannot be written.
     """
     known = np.isfinite(completed.depth)
     too_far = known & (completed.depth > _FARTHEST_M)
@@ -152,34 +178,39 @@ def write_ply(path: Path, points: np.ndarray, colours: np.ndarray) -> None:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``depth-completion complete``."""
     add = parser.add_argument
-    add("--rgb", type=Path, required=True, help="colour image, or a folder of them")
-    add("--depth", type=Path, required=True, help="depth of the same view, or a folder of as many")
-    unit = "metres that 1 stands for in depth (default 0.001 for whole numbers, 1 for others)"
+    add("--rgb", type=Path, required=True, help="colour image, or folder of colour images")
+    add("--depth", type=Path, required=True, help="depth file of the same view, or folder of depth files")
+    unit = "length of one unit of the depth values [m] (default: 0.001 for integers, 1 for floats)"
     add("--depth-unit", "--depth-scale", type=float, metavar="M", help=unit)
-    add("--min-range", type=float, metavar="M", help="nearer depth counts as missing (default the profile's)")
-    add("--max-range", type=float, metavar="M", help="farther depth counts as missing (default the profile's)")
-    add("--intrinsics", type=_intrinsics, help="fx,fy,cx,cy of the colour image [pixels]: adds point clouds (PLY)")
-    add("--profile", default="kinect", help="kind of depth sensor: kinect, tof or lidar (default kinect)")
-    add("--engine", default="", help="what runs the model (default as the profile says, auto for a --model)")
-    add("--model", default="auto", help="the model (default auto)")
-    add("--fill-only", action="store_true", help="keep measured depth exactly as it is")
-    add("--min-confidence", type=float, default=0.0, help="leave depth below it out, 0 to 1 (default 0)")
+    minimum = "smallest measured depth [m]; nearer pixels count as missing (default: that of the profile)"
+    add("--min-range", type=float, metavar="M", help=minimum)
+    maximum = "largest measured depth [m]; farther pixels count as missing (default: that of the profile)"
+    add("--max-range", type=float, metavar="M", help=maximum)
+    intrinsics = "fx,fy,cx,cy of the colour image [pixels]; if given, point clouds (PLY) are written too"
+    add("--intrinsics", type=_intrinsics, help=intrinsics)
+    add("--profile", default="kinect", help="sensor profile: kinect, tof or lidar (default: kinect)")
+    engine = "engine that runs the model (default: that of the profile, or auto if --model is given)"
+    add("--engine", default="", help=engine)
+    add("--model", default="auto", help="name of a model, or path of a network file (default: auto = the best one)")
+    add("--fill-only", action="store_true", help="keep the measured depth of measured pixels")
+    confidence = "pixels with a lower confidence, 0 to 1, are written as missing (default: 0)"
+    add("--min-confidence", type=float, default=0.0, help=confidence)
     add("--out", type=Path, required=True, help="folder for the results")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Complete every pair; 1 if any failed."""
+    """Complete every pair. Returns 1 if any failed."""
     if args.depth_unit is not None and not args.depth_unit > 0:
         raise ConfigurationError(f"--depth-unit {args.depth_unit} must be above zero: 0.001 for millimetres")
     if not 0 <= args.min_confidence <= 1:
-        raise ConfigurationError(f"--min-confidence {args.min_confidence} must lie between 0 and 1")
+        raise ConfigurationError(f"--min-confidence {args.min_confidence} must be between 0 and 1")
     pairs, left_over, rule = find_pairs(args.rgb, args.depth)
     console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
     if rule:
         first = f"{pairs[0].rgb.name} with {pairs[0].depth.name}"
         console.print(f"{len(pairs)} pairs are matched by {rule}: {first}, and so on")
     if left_over:
-        console.print(f"{len(left_over)} files have no partner and are left out: {left_over[0]} and so on")
+        console.print(f"{len(left_over)} files have no partner and are ignored: {left_over[0]} and so on")
     profile = load_profile(args.profile).within(args.min_range, args.max_range)
     completer = DepthCompleter(
         profile, args.engine, args.model, fill_only=args.fill_only, min_confidence=args.min_confidence
@@ -199,23 +230,25 @@ def run(args: argparse.Namespace) -> int:
             too_far += write_results(args.out, pair.name, frame, completed)
     except OSError as error:
         raise ConfigurationError(
-            f"--out {args.out} cannot be written to ({error}): mend it or choose another"
+            f"--out {args.out} cannot be written to ({error}): fix this or choose another folder"
         ) from error
     finally:
         completer.close()
     if too_far:
-        console.print(f"{too_far} frames hold depth beyond {_FARTHEST_M} m: 0 in the PNG, kept in the .npy file")
+        console.print(f"{too_far} frames have depth beyond {_FARTHEST_M} m, which is 0 in the PNG and kept in the .npy")
     print(f"{len(milliseconds)} of {len(pairs)} frames completed, written to {args.out}")
     if milliseconds:
         p50, p95 = np.percentile(milliseconds, [50, 95])
-        print(f"{p50:.1f} ms p50, {p95:.1f} ms p95 a frame ({completer.engine.engine}, {completer.engine.model})")
+        print(f"{p50:.1f} ms p50, {p95:.1f} ms p95 per frame ({completer.engine.engine}, {completer.engine.model})")
     return int(len(milliseconds) < len(pairs))
 
 
 def _read_image(path: Path, flags: int) -> np.ndarray:
     image = cv2.imdecode(np.frombuffer(_read_bytes(path), np.uint8), flags)
     if image is None:
-        raise InputError("file", f"{path} cannot be decoded: is it cut short, or no image that OpenCV reads?")
+        raise InputError(
+            "file", f"{path} cannot be decoded: check whether it is truncated, or an image format that OpenCV reads"
+        )
     return image
 
 
@@ -228,7 +261,7 @@ def _read_array(path: Path) -> np.ndarray:
             names = content.files
             return content["depth" if len(names) != 1 else names[0]]
     except KeyError:
-        raise InputError("file", f"{path} holds {len(names)} arrays: call the one to use 'depth'") from None
+        raise InputError("file", f"{path} holds {len(names)} arrays: name the one to use 'depth'") from None
     except (OSError, ValueError, EOFError) as error:
         raise InputError("file", f"{path} cannot be read ({error}): save it again with numpy.save") from error
 
@@ -244,18 +277,18 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _by_stem(folder: Path, suffixes: set[str]) -> dict[str, Path]:
-    """The files of a folder by their names without the suffix, in natural order."""
+    """The files of a folder by name without suffix, in natural order."""
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir(), key=lambda path: _natural_order(path.name)):
         if path.suffix.lower() in suffixes and path.is_file():
             if path.stem in files:
-                raise ConfigurationError(f"{files[path.stem]} and {path.name} have one name: leave one of them there")
+                raise ConfigurationError(f"{files[path.stem]} and {path.name} have the same name: remove one of them")
             files[path.stem] = path
     return files
 
 
 def _of_one_number(images: Iterable[str], depths: Iterable[str]) -> list[tuple[str, str]]:
-    """Names of one number, the longest in each; none where a number is there twice."""
+    """Pairs of names with the same number (the longest in each name); none if a number occurs twice in a folder."""
 
     def numbered(names: Iterable[str]) -> dict[int, str]:
         digits = {name: re.findall(r"\d+", name) for name in names}
@@ -267,7 +300,7 @@ def _of_one_number(images: Iterable[str], depths: Iterable[str]) -> list[tuple[s
 
 
 def _of_one_time(images: Iterable[str], depths: Iterable[str]) -> list[tuple[str, str]]:
-    """Names whose times are each other's nearest; none where a name holds no time since 1970."""
+    """Pairs of names whose times are nearest to each other; none if a name contains no time."""
     names = list(images), list(depths)
     times = [[_time_ns(name) for name in side] for side in names]
     if not all(times) or not all(time for side in times for time in side):
@@ -282,7 +315,7 @@ def _of_one_time(images: Iterable[str], depths: Iterable[str]) -> list[tuple[str
 
 
 def _nearest(times: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """For each time the index of the nearest of the others."""
+    """Index of the nearest of ``others`` for each time."""
     order = np.argsort(others, kind="stable")
     ascending = others[order]
     after = np.searchsorted(ascending, times).clip(1, max(1, len(others) - 1))
@@ -292,7 +325,7 @@ def _nearest(times: np.ndarray, others: np.ndarray) -> np.ndarray:
 
 
 def _time_ns(name: str) -> int:
-    """The time [ns] in a name: seconds with a fraction, or a whole number of ms, µs or ns since 1970; 0: none."""
+    """The time in a name since 1970 [ns]: seconds with a fraction, or an integer in ms, µs or ns; 0 = none."""
     if found := re.search(r"(?<!\d)(\d{9,10})\.(\d{1,9})(?!\d)", name):
         return int(found[1]) * 1_000_000_000 + int(found[2].ljust(9, "0"))
     found = re.search(r"(?<!\d)(\d{13}|\d{16}|\d{19})(?!\d)", name)
@@ -300,7 +333,7 @@ def _time_ns(name: str) -> int:
 
 
 def _natural_order(name: str) -> list[tuple[int, str]]:
-    """frame2 before frame10."""
+    """Sort key that puts frame2 before frame10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 

@@ -1,4 +1,4 @@
-"""The two things that flow: an RGB-D frame in, a completed depth out. Plain NumPy, no ROS."""
+"""The input and output of completion: RGB-D frame and completed depth. Plain NumPy, without ROS."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from .errors import InputError
 
 @dataclass(frozen=True)
 class Distortion:
-    """What a lens does to an image that nobody rectified, as OpenCV and sensor_msgs/CameraInfo describe it.
+    """Lens distortion of an image that is not rectified, as in OpenCV and sensor_msgs/CameraInfo.
 
-    coefficients: k1 k2 p1 p2 (k3 (k4 k5 k6 …)), of a polynomial (plumb_bob, rational_polynomial), or the four of a
-    fisheye lens (equidistant). rotation: the nine numbers of R, which turns the camera's axes into those of the
-    rectified image, row by row; only stereo cameras have one.
+    Attributes:
+        coefficients: k1 k2 p1 p2 (k3 (k4 k5 k6 …)) of a polynomial (plumb_bob, rational_polynomial), or the four
+            coefficients of a fisheye lens (equidistant).
+        fisheye: Whether the lens is a fisheye lens (equidistant).
+        rotation: R, row by row, which rotates the axes of the camera to those of the rectified image; it differs from
+            the identity only for stereo cameras.
     """
 
     coefficients: tuple[float, ...]
@@ -25,9 +28,19 @@ class Distortion:
 
 @dataclass(frozen=True)
 class Intrinsics:
-    """Intrinsics of an image: focal lengths and principal point in pixels, size in pixels, distortion of a raw image.
+    """Intrinsics of an image. Pixel centres have integer coordinates, the top left one (0, 0), as in OpenCV and ROS.
 
-    Pixel centres lie on whole numbers (the top left one is (0, 0)), as in OpenCV and sensor_msgs/CameraInfo.
+    Attributes:
+        fx: Focal length along x [pixels].
+        fy: Focal length along y [pixels].
+        cx: Principal point, x [pixels].
+        cy: Principal point, y [pixels].
+        width: Width of the image [pixels].
+        height: Height of the image [pixels].
+        distortion: Distortion of a raw image; None if the image is rectified.
+
+    Raises:
+        InputError: With the cause "camera_info", if the focal lengths, principal point or size are not valid.
     """
 
     fx: float
@@ -42,27 +55,33 @@ class Intrinsics:
         if not (np.isfinite([self.fx, self.fy, self.cx, self.cy]).all() and self.fx > 0 and self.fy > 0):
             raise InputError(
                 "camera_info",
-                f"intrinsics fx={self.fx} fy={self.fy} cx={self.cx} cy={self.cy} are not those of a camera: "
-                "calibrate it, or publish a camera_info with its focal lengths",
+                f"intrinsics fx={self.fx} fy={self.fy} cx={self.cx} cy={self.cy} are not valid: calibrate the camera, "
+                "or publish a camera_info with its focal lengths",
             )
         if self.width <= 0 or self.height <= 0:
             raise InputError(
-                "camera_info", f"camera_info says {self.width}x{self.height} pixels: publish its real size"
+                "camera_info", f"camera_info says {self.width}x{self.height} pixels: publish the real image size"
             )
 
 
 @dataclass(frozen=True)
 class RgbdFrame:
-    """A colour image and the depth measured with it.
+    """A colour image and its measured depth.
 
-    rgb: (H, W, 3) uint8, red first. depth: (h, w) or (h, w, 1) float32, metres along the optical axis; NaN is missing
-    (zero, negative and infinite values are taken as missing too). Where (h, w) differs from (H, W) and
-    ``depth_to_rgb`` is None, both are taken to show the same field of view. Otherwise the depth camera is another one:
-    ``depth_to_rgb`` is the (4, 4) rigid transform of its optical frame into the RGB optical frame, in metres, and
-    both ``intrinsics`` are needed.
+    Attributes:
+        rgb: (H, W, 3) uint8, RGB.
+        depth: (h, w) or (h, w, 1) float32, metres along the optical axis; NaN = missing (zero, negative and infinite
+            values count as missing too). If ``depth_to_rgb`` is None, rgb and depth must show the same field of view;
+            the resolutions may differ.
+        intrinsics: Intrinsics of rgb.
+        stamp_ns: Stamp of rgb [ns].
+        frame_id: RGB optical frame (REP 103).
+        depth_intrinsics: Intrinsics of depth.
+        depth_to_rgb: (4, 4) rigid transform [m] from the optical frame of the depth camera to the RGB optical frame, if
+            depth comes from another camera. It needs the intrinsics of both cameras.
 
-    intrinsics: of rgb. stamp_ns: nanoseconds, of rgb. frame_id: the RGB optical frame (REP 103).
-    Raises InputError where types, shapes or sizes do not fit.
+    Raises:
+        InputError: If types, shapes or sizes are not valid.
     """
 
     rgb: np.ndarray
@@ -98,19 +117,21 @@ def _check_size(role: str, shape: tuple[int, ...], intrinsics: Intrinsics | None
     if intrinsics is not None and (intrinsics.height, intrinsics.width) != tuple(shape):
         raise InputError(
             "size",
-            f"{role} is {shape[1]}x{shape[0]} but its camera_info says {intrinsics.width}x{intrinsics.height}: "
-            "publish the camera_info of this very image",
+            f"{role} is {shape[1]}x{shape[0]}, but its camera_info says {intrinsics.width}x{intrinsics.height}: "
+            "publish the camera_info that belongs to this image",
         )
 
 
 @dataclass
 class CompletedDepth:
-    """Dense depth at the RGB resolution and how far to trust it.
+    """Dense depth at the RGB resolution with its uncertainty.
 
-    depth: (H, W) float32, metres; NaN only where confidence lies below the completer's ``min_confidence``.
-    sigma: (H, W) float32, metres, standard deviation of depth. confidence: (H, W) float32, 0..1, the probability that
-    depth is off by less than max(5 cm, 2 % of depth). measured: (H, W) bool, the sensor measured this pixel.
-    timings_ms: milliseconds by stage.
+    Attributes:
+        depth: (H, W) float32 [m]; NaN only where confidence is below ``min_confidence`` of the completer.
+        sigma: (H, W) float32, standard deviation of depth [m].
+        confidence: (H, W) float32, 0..1, probability that the error of depth is below max(5 cm, 2 % of depth).
+        measured: (H, W) bool, whether the sensor measured the pixel.
+        timings_ms: Time of each stage [ms].
     """
 
     depth: np.ndarray
@@ -121,7 +142,7 @@ class CompletedDepth:
 
     @classmethod
     def empty(cls, height: int, width: int) -> CompletedDepth:
-        """Uninitialised arrays of one size, for ``DepthCompleter.complete(frame, out=…)`` to write into."""
+        """Uninitialised arrays of this size, for ``DepthCompleter.complete(frame, out=…)``."""
         return cls(
             depth=np.empty((height, width), np.float32),
             sigma=np.empty((height, width), np.float32),

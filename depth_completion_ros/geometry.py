@@ -1,4 +1,4 @@
-"""Depth brought onto the RGB pixel grid: projection, registration, rectification and resampling. No ROS."""
+"""Bring depth to the RGB pixel grid: projection, registration, rectification and resampling. No ROS."""
 
 from __future__ import annotations
 
@@ -11,26 +11,29 @@ import numpy as np
 from .errors import InputError
 from .frame import Distortion, Intrinsics, RgbdFrame
 
-# A pixel is seen along the ray that is found for it if that ray leads back to within this distance [pixels].
+# The ray of a pixel is valid if its projection is within this distance of the pixel [pixels].
 _RAY_ACCURACY = 0.5
-_RAY_STEP = 4
-# How far a point may lie from the ray of the pixel that it lands on [pixels, and as a share of the ray's length].
+_RAY_STEP = 4  # rays are computed for every fourth pixel and interpolated in between
+# Largest distance of a point from the ray of its pixel: a constant [pixels], plus a share of the ray's length.
 _FOLD_PIXELS, _FOLD_SHARE = 5.0, 0.1
-# Depth seems to be clipped where a share of it between these has one value, this many times the median of the rest.
+# Depth is probably clipped if a share between these limits has the same value, larger than this factor times the median
+# of the rest.
 _CLIPPED_SHARE, _CLIPPED_BEYOND = (0.02, 0.4), 1.5
 
 
 def transform_from_pose(pose: np.ndarray) -> np.ndarray:
-    """(4, 4) float64 rigid transform from (7,) x y z [m], qx qy qz qw, as geometry_msgs/Pose has them.
+    """Convert a pose (7,), x y z [m] qx qy qz qw as in geometry_msgs/Pose, to a (4, 4) float64 rigid transform.
 
-    Raises InputError (cause "extrinsic") for a wrong length, non-finite values or a quaternion far from unit length.
+    Raises:
+        InputError: With the cause "extrinsic", if the pose does not consist of seven finite numbers or the quaternion
+            is not of unit length.
     """
     pose = np.asarray(pose, np.float64)
     if pose.shape != (7,) or not np.isfinite(pose).all():
-        raise InputError("extrinsic", "an extrinsic is seven finite numbers: x y z [m] qx qy qz qw")
+        raise InputError("extrinsic", "an extrinsic must be seven finite numbers: x y z [m] qx qy qz qw")
     norm = float(np.linalg.norm(pose[3:]))
     if abs(norm - 1) > 0.01:
-        raise InputError("extrinsic", f"the quaternion of the extrinsic has length {norm:.3f}: give one of length 1")
+        raise InputError("extrinsic", f"the quaternion of the extrinsic has length {norm:.3f}: it must be 1")
     x, y, z, w = pose[3:] / norm
     transform = np.eye(4)
     transform[:3, :3] = [
@@ -43,17 +46,18 @@ def transform_from_pose(pose: np.ndarray) -> np.ndarray:
 
 
 def moved(points: np.ndarray, transform: np.ndarray) -> np.ndarray:
-    """points (N, 3) [m], brought by transform (4, 4) into another frame; computed in float32. By none: themselves."""
+    """Transform points (N, 3) [m] by a (4, 4) rigid transform, in float32. The identity returns ``points`` itself."""
     if np.array_equal(transform, np.eye(4)):
         return points
     return points @ transform[:3, :3].T.astype(np.float32) + transform[:3, 3].astype(np.float32)
 
 
 def project_points(points: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
-    """Sparse depth (H, W) float32, NaN where nothing falls, of points (N, 3) [m] in the camera's optical frame.
+    """Project points (N, 3) [m] in the optical frame of a camera to sparse depth (H, W) float32 [m], NaN = no point.
 
-    Each point lands on its nearest pixel, of a raw image through the distortion; of several on one pixel the nearest to
-    the camera stays (z-buffer). Points behind the camera, outside the image or not finite are left out.
+    Each point is assigned to the nearest pixel, using the distortion if there is one. If several points fall on one
+    pixel, the one nearest to the camera is kept (z-buffer). Points behind the camera, outside the image or not finite
+    are ignored.
     """
     z = points[:, 2]
     u, v = _pixels(points, intrinsics)
@@ -69,7 +73,7 @@ def project_points(points: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
 
 
 def _pixels(points: np.ndarray, intrinsics: Intrinsics) -> tuple[np.ndarray, np.ndarray]:
-    """The column and row of the pixel nearest to each of points (N, 3), as whole floats; NaN where there is none."""
+    """Column and row of the pixel nearest to each of the points (N, 3), as floats; NaN if there is none."""
     i = intrinsics
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         if i.distortion is None:
@@ -82,7 +86,7 @@ def _pixels(points: np.ndarray, intrinsics: Intrinsics) -> tuple[np.ndarray, np.
 
 
 def _distorted(points: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
-    """Pixel coordinates (N, 2) float64 of points (N, 3) before a camera that distorts."""
+    """Pixel coordinates (N, 2) float64 of points (N, 3) in front of a camera with distortion."""
     if len(points) == 0:
         return np.empty((0, 2))
     assert intrinsics.distortion is not None
@@ -94,9 +98,10 @@ def _distorted(points: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
 
 
 def _on_their_rays(points: np.ndarray, u: np.ndarray, v: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
-    """Which of points (N, 3) the camera sees at the pixels (u, v) that the polynomial puts them on.
+    """Mask of the points (N, 3) that are really visible at their pixels (u, v).
 
-    Beyond the edge of the image the polynomial of a lens may turn back: it puts points there that no pixel looks at.
+    Outside the field of view, the distortion polynomial may fold back and project points into the image that the camera
+    does not see.
     """
     rows, columns = v.astype(np.intp), u.astype(np.intp)
     x, y = (ray[rows, columns] for ray in rays(intrinsics))
@@ -106,15 +111,15 @@ def _on_their_rays(points: np.ndarray, u: np.ndarray, v: np.ndarray, intrinsics:
 
 @functools.lru_cache(maxsize=8)
 def rays(intrinsics: Intrinsics) -> tuple[np.ndarray, np.ndarray]:
-    """x/z and y/z float32 of what each pixel looks at: (1, W) and (H, 1), with distortion (H, W) both; read only.
+    """x/z and y/z of the viewing ray of each pixel, float32: (1, W) and (H, 1), or both (H, W) with distortion.
 
-    NaN for pixels in the corners of a raw image that the distortion has no ray for.
+    The arrays are read-only. NaN for pixels in the corners of a raw image for which the distortion has no inverse.
     """
     i = intrinsics
     x = (np.arange(i.width, dtype=np.float32) - np.float32(i.cx))[None, :] / np.float32(i.fx)
     y = (np.arange(i.height, dtype=np.float32) - np.float32(i.cy))[:, None] / np.float32(i.fy)
     if i.distortion is not None:
-        # Between these pixels rays are as good as straight: a hundredth of a pixel off for a lens of 120 degrees.
+        # Interpolation between these pixels is accurate to a hundredth of a pixel for a lens of 120 degrees.
         rows, columns = np.mgrid[0 : i.height + _RAY_STEP : _RAY_STEP, 0 : i.width + _RAY_STEP : _RAY_STEP]
         pixels = np.stack([columns.ravel(), rows.ravel()], axis=1).astype(np.float64)
         seen = _undistorted(pixels, i)
@@ -131,7 +136,7 @@ def rays(intrinsics: Intrinsics) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _undistorted(pixels: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
-    """x/z and y/z (N, 2) float64, in the rectified frame, of pixel coordinates (N, 2) of a raw image."""
+    """x/z and y/z (N, 2) float64 in the rectified frame for pixel coordinates (N, 2) of a raw image."""
     assert intrinsics.distortion is not None
     camera, lens = _camera_matrix(intrinsics), intrinsics.distortion
     coefficients, turn = np.array(lens.coefficients), _rotation(lens)
@@ -155,9 +160,15 @@ def _rotation(distortion: Distortion) -> np.ndarray:
 
 
 def projected(points: np.ndarray, transform: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
-    """Sparse depth (H, W) float32 [m] of points (N, 3) [m] in another frame, whose pose in the camera's is transform.
+    """Project points of another frame to sparse depth (H, W) float32 [m], NaN = no point.
 
-    Raises InputError (cause "outside") where there are points and none of them falls into the image.
+    Args:
+        points: (N, 3) [m], in their own frame.
+        transform: (4, 4) transform from that frame to the optical frame of the camera.
+        intrinsics: Intrinsics of the camera.
+
+    Raises:
+        InputError: With the cause "outside", if there are points and none of them falls into the image.
     """
     points = moved(points, transform)
     depth = project_points(points, intrinsics)
@@ -167,14 +178,14 @@ def projected(points: np.ndarray, transform: np.ndarray, intrinsics: Intrinsics)
         raise InputError(
             "outside",
             f"none of {len(points)} points falls into the image, {behind:.0%} of them lie behind the camera: check the "
-            "pose of the depth sensor in the optical frame of the camera (x right, y down, z forward), which the "
-            "parameter extrinsic or tf gives",
+            "pose of the depth sensor in the optical frame of the camera (x right, y down, z forward), which is set by "
+            "the parameter extrinsic or tf",
         )
     return depth
 
 
 def back_project(depth: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
-    """Points (N, 3) float32 [m] in the optical frame, one for each finite pixel of depth (H, W) [m], row by row."""
+    """Points (N, 3) float32 [m] in the optical frame for each finite pixel of depth (H, W) [m], row by row."""
     rows, columns = np.nonzero(np.isfinite(depth))
     z = depth[rows, columns]
     x, y = (np.broadcast_to(ray, depth.shape)[rows, columns] for ray in rays(intrinsics))
@@ -182,15 +193,15 @@ def back_project(depth: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
 
 
 def rectify_rgb(rgb: np.ndarray, raw: Intrinsics, rectified: Intrinsics) -> np.ndarray:
-    """The image (H, W, 3) uint8 as a camera without distortion would see it; black where the raw one ends."""
+    """Rectify an image (H, W, 3) uint8; black outside the raw image."""
     first, second, _ = _rectification(raw, rectified)
     return cv2.remap(rgb, first, second, cv2.INTER_LINEAR)
 
 
 def rectify_depth(depth: np.ndarray, raw: Intrinsics, rectified: Intrinsics) -> np.ndarray:
-    """Depth (h, w) float32 [m] that lies on the grid of a raw image, of any resolution, as ``rectify_rgb`` brings that.
+    """Rectify depth (h, w) float32 [m] that is registered to a raw image, at any resolution, as ``rectify_rgb`` does.
 
-    Each pixel takes the measurement nearest to it: depth is not averaged across edges. NaN where the raw image ends.
+    Each pixel takes the nearest measurement, so that depth is not averaged across edges. NaN outside the raw image.
     """
     height, width = depth.shape
     _, _, nearest = _rectification(_resized(raw, width, height), _resized(rectified, width, height))
@@ -199,7 +210,7 @@ def rectify_depth(depth: np.ndarray, raw: Intrinsics, rectified: Intrinsics) -> 
 
 @functools.lru_cache(maxsize=4)
 def _rectification(raw: Intrinsics, rectified: Intrinsics) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """OpenCV's maps from the rectified into the raw image: two for linear interpolation, one for the nearest pixel."""
+    """OpenCV's maps from the rectified to the raw image: two for linear interpolation, one for the nearest pixel."""
     assert raw.distortion is not None
     initialise = cv2.fisheye.initUndistortRectifyMap if raw.distortion.fisheye else cv2.initUndistortRectifyMap
     x, y = initialise(
@@ -215,7 +226,7 @@ def _rectification(raw: Intrinsics, rectified: Intrinsics) -> tuple[np.ndarray, 
 
 
 def _resized(intrinsics: Intrinsics, width: int, height: int) -> Intrinsics:
-    """Of the same view at another resolution; the image begins half a pixel before the first pixel's centre."""
+    """Intrinsics of the same view at another resolution; an image starts half a pixel before the first pixel centre."""
     i, across, down = intrinsics, width / intrinsics.width, height / intrinsics.height
     return dataclasses.replace(
         i,
@@ -229,9 +240,9 @@ def _resized(intrinsics: Intrinsics, width: int, height: int) -> Intrinsics:
 
 
 def clipped_at(depth: np.ndarray) -> float | None:
-    """The distance [m] that depth (h, w) float32 seems to be clipped at, as simulators and filters do it; else None.
+    """The distance [m] at which depth (h, w) float32 seems to be clipped, as by simulators and filters; else None.
 
-    That is its largest value, if a whole area has exactly that, it is a round number and lies far beyond the rest.
+    This is the largest value, if a whole area has exactly that value, and it is a round number far beyond the rest.
     """
     sample = depth[::2, ::2]
     with np.errstate(invalid="ignore"):
@@ -245,12 +256,16 @@ def clipped_at(depth: np.ndarray) -> float | None:
 
 
 def depth_on_rgb_grid(frame: RgbdFrame) -> np.ndarray:
-    """The frame's depth as (H, W) float32 [m] at the RGB resolution; NaN where no measurement lands.
+    """The depth of a frame as (H, W) float32 [m] at the RGB resolution; NaN where there is no measurement.
 
-    Same size: the frame's own array. Another camera (``depth_to_rgb``): back-projected, moved and projected again.
-    Same field of view at a lower resolution: each sample goes to the pixel nearest to its centre, the rest is left to
-    the completion; at a higher resolution: the nearest (smallest) measurement of each pixel's block stays.
-    Raises InputError (cause "size") where the shapes rule out that both show the same field of view.
+    - Depth of the same size: returns the array of the frame itself.
+    - Depth of another camera (``depth_to_rgb``): back-projects, transforms and projects the measurements.
+    - Depth of a lower resolution: assigns each measurement to the pixel nearest to its centre.
+    - Depth of a higher resolution: keeps the nearest (smallest) measurement in each pixel.
+
+    Raises:
+        InputError: With the cause "size", if the aspect ratios differ, so that both cannot show the same field of view;
+            or as in ``projected``.
     """
     height, width = frame.rgb.shape[:2]
     if frame.depth_to_rgb is not None:
@@ -272,18 +287,18 @@ def depth_on_rgb_grid(frame: RgbdFrame) -> np.ndarray:
 
 
 def _check_same_field_of_view(depth: tuple[int, int], rgb: tuple[int, int]) -> None:
-    # Sensors round their modes (848x480 beside 1280x720 differ by 0.6 %); another field of view differs by far more.
+    # Aspect ratios of the modes of one sensor differ slightly (848x480 and 1280x720 by 0.6 %), others by far more.
     if abs(depth[1] * rgb[0] / (depth[0] * rgb[1]) - 1) > 0.02:
         raise InputError(
             "size",
-            f"depth is {depth[1]}x{depth[0]} and rgb {rgb[1]}x{rgb[0]}: their shapes differ, so they cannot show the "
-            "same field of view: register depth to rgb, or set depth.registered false and give both camera_infos and "
-            "the extrinsic",
+            f"depth is {depth[1]}x{depth[0]} and rgb is {rgb[1]}x{rgb[0]}: the aspect ratios differ, so they cannot "
+            "show the same field of view: register depth to rgb, or set depth.registered false and provide both "
+            "camera_infos and the extrinsic",
         )
 
 
 def _nearest_pixels(samples: int, pixels: int) -> np.ndarray:
-    """For each of ``samples`` cells across an image, the one of ``pixels`` cells that holds its centre."""
+    """For an image side divided into ``samples`` cells or ``pixels`` cells: the pixel at the centre of each sample."""
     return np.minimum(((np.arange(samples) + 0.5) * pixels / samples).astype(np.intp), pixels - 1)
 
 

@@ -1,4 +1,4 @@
-"""Images as a file or a codec holds them: JPEG, PNG, TIFF and others by OpenCV, RVL here; what is video. No ROS."""
+"""Decode compressed images: JPEG, PNG, TIFF and others with OpenCV, RVL here; and detect video. No ROS."""
 
 from __future__ import annotations
 
@@ -21,46 +21,54 @@ _END_OF_IMAGE, _START_OF_SCAN = 0xD9, 0xDA
 
 
 def decode_image(role: str, data: Any, flags: int) -> np.ndarray:
-    """An image file's pixels, as ``cv2.imdecode`` gives them. Raises InputError, cause "truncated", if it is not whole.
+    """Decode an image like ``cv2.imdecode``.
 
-    What follows behind the end of the image does no harm: padding of a fixed buffer, or a driver's own data.
+    Data after the end of the image is ignored, such as padding or additional data of a driver.
+
+    Raises:
+        InputError: With the cause "truncated", if the image is not complete.
     """
     data = np.frombuffer(data, np.uint8)
-    # The decoders fill up what is cut off at the end with grey or noise and only print a warning.
+    # The decoders fill a missing end with grey or noise and only print a warning.
     try:
         image = cv2.imdecode(data, flags) if _is_whole(data.tobytes()) else None
     except cv2.error:  # OpenCV 4, for a damaged header
         image = None
     if image is None:
         raise InputError(
-            "truncated", f"the {data.size} bytes of the compressed {role} image are no whole image (JPEG, PNG, TIFF, …)"
+            "truncated",
+            f"the {data.size} bytes of the compressed {role} image are not a complete image (JPEG, PNG, TIFF, …)",
         )
     return image
 
 
 def decode_rvl(data: np.ndarray) -> np.ndarray:
-    """Counts (h, w) uint16 of RVL, which compressedDepth may hold. Raises InputError, cause "truncated".
+    """Decode RVL, which compressedDepth may contain, to counts (h, w) uint16.
 
-    Wilson, "Fast Lossless Depth Image Compression" (ISS 2017): in turns the length of a run of zeros, the length of a
-    run of others, and the difference of each of those from the one before; all in groups of three bits.
+    Wilson, "Fast Lossless Depth Image Compression" (ISS 2017). The data repeats: the length of a run of zeros, the
+    length of a run of other values, and the difference of each of these values from the previous one. All numbers are
+    stored in groups of three bits.
+
+    Raises:
+        InputError: With the cause "truncated".
     """
     if data.size < _RVL_SIZE.size:
-        raise InputError("truncated", f"RVL depth holds {data.size} bytes, not even its size")
+        raise InputError("truncated", f"RVL depth has only {data.size} bytes, less than its header")
     columns, rows = _RVL_SIZE.unpack(data[: _RVL_SIZE.size].tobytes())
     pixels, words = columns * rows, data[_RVL_SIZE.size :]
-    # A word of 32 bits holds eight groups; a group covers a pixel, or together with others a run of up to 2^32.
+    # A word of 32 bits consists of eight groups. A run may have up to 2^32 pixels, so the size must be checked first.
     if pixels == 0 or pixels > 64 << 20:
-        raise InputError("truncated", f"RVL depth says that it has {columns}x{rows} pixels: is it damaged?")
+        raise InputError("truncated", f"RVL depth has a size of {columns}x{rows} pixels: the data may be damaged")
     values = _variable_lengths(words[: words.size // 4 * 4])
-    numbers = values.tolist()  # one by one, Python's own are faster
-    heads: list[int] = []  # where a run of zeros and one of others are said
+    numbers = values.tolist()  # Python integers are faster when used one by one
+    heads: list[int] = []  # indices of the lengths of each run of zeros
     place, at = 0, 0
     while place < pixels and at + 1 < len(numbers):
         heads.append(at)
         place += numbers[at] + numbers[at + 1]
         at += 2 + numbers[at + 1]
     if place != pixels or at > len(numbers):
-        raise InputError("truncated", f"RVL depth of {columns}x{rows} holds {place} pixels: is it damaged?")
+        raise InputError("truncated", f"RVL depth of {columns}x{rows} contains {place} pixels: the data may be damaged")
     runs = np.stack([values[heads], values[np.array(heads) + 1]], axis=1)
     odd = np.arange(runs.size) % 2 == 1
     occupied = np.repeat(odd, runs.ravel())
@@ -68,13 +76,17 @@ def decode_rvl(data: np.ndarray) -> np.ndarray:
     is_difference = np.repeat(odd, runs.ravel())
     differences = values[:at][is_difference]
     counts = np.zeros(pixels, np.uint16)
-    # Even values stand for differences from zero up, odd ones for those below.
+    # Even values encode differences >= 0, odd values negative differences.
     counts[occupied] = np.cumsum((differences >> 1) ^ -(differences & 1)).astype(np.uint16)
     return counts.reshape(rows, columns)
 
 
 def _variable_lengths(words: np.ndarray) -> np.ndarray:
-    """The numbers (N,) int64 in little-endian words of eight groups, the highest first: three bits, then "goes on"."""
+    """Decode variable-length numbers (N,) int64.
+
+    They are stored in little-endian words of eight groups, the highest group first. A group has three bits of the
+    number, and its highest bit says whether the next group continues it.
+    """
     swapped = words.reshape(-1, 4)[:, ::-1].ravel()
     groups = np.empty(2 * swapped.size, np.uint8)
     groups[0::2], groups[1::2] = swapped >> 4, swapped & 15
@@ -83,7 +95,7 @@ def _variable_lengths(words: np.ndarray) -> np.ndarray:
     longest = last - first
     groups &= 7
     values = groups[first].astype(np.int64)
-    # A count has 16 bits and a sign, a run 32 bits at most: what goes on longer is damaged, and is cut.
+    # A difference has 16 bits and a sign, a run at most 32 bits. Longer numbers are damaged and are truncated.
     for k in range(1, min(int(longest.max(initial=0)), 11) + 1):
         longer = np.flatnonzero(longest >= k)
         values[longer] |= groups[first[longer] + k].astype(np.int64) << 3 * k
@@ -91,14 +103,14 @@ def _variable_lengths(words: np.ndarray) -> np.ndarray:
 
 
 def video_name(message_format: str, data: Any) -> str:
-    """What kind of video a CompressedImage of this format holds, "" where it holds an image."""
+    """The kind of video in a CompressedImage; "" if it is an image."""
     if found := _VIDEO.search(message_format):
         return found.group().lower()
     return "h264 or h265" if bytes(data[:4]).startswith(_H264_START) else ""
 
 
 def _is_whole(data: bytes) -> bool:
-    """Whether a JPEG or PNG reaches its end. Others OpenCV itself refuses if they are cut."""
+    """Whether a JPEG or PNG is complete. OpenCV itself rejects other formats if they are truncated."""
     if data.startswith(b"\xff\xd8"):
         return _jpeg_ends(data)
     if data.startswith(_PNG_SIGNATURE):
@@ -107,7 +119,7 @@ def _is_whole(data: bytes) -> bool:
 
 
 def _jpeg_ends(data: bytes) -> bool:
-    """Segments have a length, a scan goes up to the next marker; a preview within a segment is not the end."""
+    """Whether a JPEG has its end marker. Skips segments by their length, as a preview in one has an end marker too."""
     at = 2
     while (marker := _MARKER.search(data, at)) is not None:
         kind, at = data[marker.end() - 1], marker.end()

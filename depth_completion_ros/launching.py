@@ -1,4 +1,4 @@
-"""What the launch files start. Only they import this: it needs ROS's launch and launch_ros."""
+"""Launch descriptions for the launch files. Only these import this module, which needs launch and launch_ros."""
 
 from __future__ import annotations
 
@@ -37,30 +37,57 @@ NODE_NAME = "depth_completion"
 _LEVELS = ("debug", "info", "warn", "error", "fatal")
 _WITH_LAUNCH = ["--exit-with", str(os.getpid())]
 
-# Name, default and description of what every launch file takes.
+# Name, default and description of the arguments of every launch file.
 _ARGUMENTS = (
-    ("namespace", "", "Namespace of all that is started, within the one that a parent launch file has pushed"),
-    ("camera", "", f"Driver whose topics, frame and profile are taken: {', '.join(camera_names())}; empty: none"),
-    ("camera_name", "", "Name that the driver was started with; one that begins with / is the prefix of its topics"),
-    ("engine", "", "What runs the model; empty: as the parameter files say, auto for a model:="),
-    ("model", "", "Which completion method; empty: as the parameter files say"),
-    *((name, "", f"Topic that the node takes as {own}; empty: the camera's, or that") for name, own in TOPICS.items()),
-    ("camera_frame", "", f"Frame of the colour image, for rviz2; empty: the camera's or bag's, or {DEFAULT_FRAME}"),
-    ("params_file", "", "ROS parameter file that overrides the profile's"),
-    ("use_sim_time", "", "true or false; empty: as SetParameter or params_file say, true with a bag:="),
-    ("log_level", "info", f"Of the node: {', '.join(_LEVELS)}"),
-    ("rviz", "false", "Show images and clouds in rviz2: true, false"),
+    ("namespace", "", "Namespace of all nodes, within the namespace that a parent launch file has pushed"),
+    (
+        "camera",
+        "",
+        "Camera driver that sets the default topics, frame and profile, one of "
+        f"{', '.join(camera_names())}; empty = none",
+    ),
+    (
+        "camera_name",
+        "",
+        "camera_name that the driver was started with, or a topic prefix that begins with /; empty = the driver's "
+        "default name",
+    ),
+    (
+        "engine",
+        "",
+        f"Engine that runs the model, one of {', '.join(ENGINES)}; empty = as in the parameter files, or auto if "
+        "model:= is given",
+    ),
+    ("model", "", "Name of a method, or path of a network file; empty = as in the parameter files"),
+    *(
+        (name, "", f"Topic for the node's input {own}; empty = that of the camera, else {own}")
+        for name, own in TOPICS.items()
+    ),
+    (
+        "camera_frame",
+        "",
+        f"Frame of the colour image, for rviz2; empty = that of the bag or the camera, else {DEFAULT_FRAME}",
+    ),
+    ("params_file", "", "ROS parameter file with values that override those of the profile; empty = none"),
+    (
+        "use_sim_time",
+        "",
+        "Whether to use simulated time, true or false; empty = as set by SetParameter or params_file, else true if a "
+        "bag is played",
+    ),
+    ("log_level", "info", f"Log level of the node: {', '.join(_LEVELS)}"),
+    ("rviz", "false", "Whether to show images and point clouds in rviz2: true or false"),
 )
 
 
 def sensor_launch(profile: str) -> LaunchDescription:
-    """The node for one kind of sensor, live or fed from a recording. A camera:= brings a profile of its own."""
-    bag = ("bag", "", "Recording (rosbag2) to play once instead of a live sensor")
+    """The node for one kind of sensor, live or with a recording. The argument camera:= may change the profile."""
+    bag = ("bag", "", "Recording (rosbag2) to play once; empty = live sensor")
     return _launch([*_ARGUMENTS, bag], lambda context, values: _start(context, values, profile))
 
 
 def replay_launch() -> LaunchDescription:
-    """The node fed from a recording: the sample that comes with the package, if no other is given."""
+    """The node with a recording; by default a sample recording of the package."""
 
     def start(context: LaunchContext, values: dict[str, str]) -> list[Action]:
         values["bag"] = values["bag"] or str(share_directory() / "samples" / _profile(values, "kinect"))
@@ -68,16 +95,21 @@ def replay_launch() -> LaunchDescription:
         return _start(context, values, "kinect", options)
 
     own = [
-        ("profile", "", f"Sensor that recorded the bag: {', '.join(profile_names())}; empty: the camera's, or kinect"),
-        ("bag", "", "Recording (rosbag2) to play; empty: the sample of the profile"),
-        ("rate", "1.0", "Speed of the replay, 2.0 = twice as fast"),
-        ("loop", "true", "Begin again at the end: true, false"),
+        (
+            "profile",
+            "",
+            f"Profile of the sensor that recorded the bag: {', '.join(profile_names())}; empty = that of the camera, "
+            "else kinect",
+        ),
+        ("bag", "", "Recording (rosbag2) to play; empty = the sample recording of the profile"),
+        ("rate", "1.0", "Playback speed; 2.0 = twice as fast"),
+        ("loop", "true", "Whether to repeat the recording: true or false"),
     ]
     return _launch([*_ARGUMENTS, *own], start)
 
 
 def cameras_launch() -> LaunchDescription:
-    """One node in a namespace of its own for each camera of a robot, the processor's cores shared out among them."""
+    """One node in its own namespace for each camera of a robot. The CPU cores are divided among the nodes."""
 
     def start(context: LaunchContext, values: dict[str, str]) -> list[Action]:
         entries = read_entries(values["config"])
@@ -90,19 +122,25 @@ def cameras_launch() -> LaunchDescription:
         return actions
 
     shared = [argument for argument in _ARGUMENTS if argument[0] in ("namespace", "use_sim_time", "log_level")]
-    config = ("config", "", f"YAML file: for each namespace any of {', '.join(ENTRY_KEYS)}")
+    config = ("config", "", f"YAML file that maps each namespace to settings of its node: {', '.join(ENTRY_KEYS)}")
     return _launch([*shared, config], start)
 
 
 def _launch(
     arguments: list[tuple[str, str, str]], start: Callable[[LaunchContext, dict[str, str]], list[Action]]
 ) -> LaunchDescription:
-    """start: called with the values of the arguments, and only those: a parent file's others are none of ours."""
+    """Make a launch description.
+
+    Args:
+        arguments: Name, default and description of each launch argument.
+        start: Returns the actions. It is called with the values of these arguments only, without other launch
+            configurations of a parent file.
+    """
 
     def called(context: LaunchContext) -> list[Action]:
         return start(context, {name: context.launch_configurations[name] for name, _, _ in arguments})
 
-    # Without choices: those would be held against what a parent file calls by the same name, too.
+    # Without choices, because they would also be applied to arguments of the same name in a parent file.
     declared = [
         DeclareLaunchArgument(name, default_value=default, description=text) for name, default, text in arguments
     ]
@@ -112,12 +150,12 @@ def _launch(
 def _start(
     context: LaunchContext, values: dict[str, str], default_profile: str, play_options: list[str] | None = None
 ) -> list[Action]:
-    """Everything is checked before the first action, so that a failure leaves nothing running."""
+    """Make all actions. Everything is checked before the first one, so that an error leaves nothing running."""
     bag = values.get("bag", "")
     if bag and not Path(bag).exists():
-        raise ConfigurationError(f"bag:={bag}: there is no such recording")
+        raise ConfigurationError(f"bag:={bag}: this recording does not exist")
     if values["params_file"] and not Path(values["params_file"]).is_file():
-        raise ConfigurationError(f"params_file:={values['params_file']}: there is no such file")
+        raise ConfigurationError(f"params_file:={values['params_file']}: this file does not exist")
     rviz = _boolean("rviz", values["rviz"])
     if rviz:
         _require("rviz2", *(["tf2_ros"] if bag else []))
@@ -143,7 +181,7 @@ def _start(
             parameters=[
                 str(profile_file(profile)),
                 *_for_all_nodes(chosen.parameters if chosen is not None else {}),
-                # Not in the last dictionary: a file may say otherwise.
+                # Not in the last dictionary, so that a parameter file can override it.
                 *_for_all_nodes({"use_sim_time": True} if bag and not _sim_time_is_set(context) else {}),
                 *_parameter_files(bag, values["params_file"]),
                 *([own] if (own := {**model, **_threads(values), **(use_sim_time or {})}) else []),
@@ -173,7 +211,7 @@ def _start(
 
 
 def _boolean(name: str, value: str) -> bool:
-    """As launch's own conditions take it, whatever the case: a parent file in Python passes on "True"."""
+    """Parse a value like the conditions of launch. Upper case is allowed: a Python launch file passes "True"."""
     if value.lower() not in ("true", "false", "1", "0"):
         raise ConfigurationError(f"{name}:={value}: choose true or false")
     return value.lower() in ("true", "1")
@@ -189,7 +227,7 @@ def _threads(values: dict[str, str]) -> dict[str, int]:
     try:
         return {"threads": int(values["threads"])} if values.get("threads") else {}
     except ValueError:
-        raise ConfigurationError(f"threads {values['threads']!r} must be a whole number") from None
+        raise ConfigurationError(f"threads {values['threads']!r} must be an integer") from None
 
 
 def _camera(values: dict[str, str]) -> Camera | None:
@@ -202,23 +240,23 @@ def _profile(values: dict[str, str], default: str) -> str:
 
 
 def _model(values: dict[str, str]) -> tuple[dict[str, str], list[str]]:
-    """engine and model as parameters, and a line for each that names none of ours.
+    """The parameters engine and model, and a log line for each value that this package does not know.
 
-    A parent launch file hands its own arguments down, and many robots have a model:=robot.urdf: so it is left out
-    rather than an error.
+    A parent launch file passes its own arguments on, and many robots have model:=robot.urdf. Such values are therefore
+    ignored and are not an error.
     """
     engine, model = values["engine"], values["model"]
     lines = []
     if engine and engine not in ENGINES:
         lines.append(
-            f"engine:={engine} names no engine of {PACKAGE} and is left out: choose one of {', '.join(ENGINES)}"
+            f"engine:={engine} is not an engine of {PACKAGE} and is ignored: choose one of {', '.join(ENGINES)}"
         )
         engine = ""
     if model:
         try:
             check_model(engine or "auto", model)
         except ConfigurationError as error:
-            lines.append(f"model:={model} names no model of {PACKAGE} and is left out: {error}")
+            lines.append(f"model:={model} is not a model of {PACKAGE} and is ignored: {error}")
             model = ""
     if model:
         return {"engine": engine or "auto", "model": model}, lines
@@ -226,9 +264,9 @@ def _model(values: dict[str, str]) -> tuple[dict[str, str], list[str]]:
 
 
 def _namespace(context: LaunchContext, given: str) -> str:
-    """The full name of the namespace: the one given, within the one that has been pushed.
+    """The full namespace: the given one within the one that has been pushed.
 
-    Where a parent file pushes its argument ``namespace`` and so hands it down as well, it is meant once.
+    If a parent file pushes its argument ``namespace``, which is also passed on to this file, it is applied only once.
     """
     pushed = make_namespace_absolute(context.launch_configurations.get("ros_namespace") or "/")
     if f"{pushed}/".endswith(f"/{given.strip('/')}/"):
@@ -237,26 +275,26 @@ def _namespace(context: LaunchContext, given: str) -> str:
 
 
 def _for_all_nodes(parameters: dict[str, Any]) -> list[Parameter]:
-    """For any node name ("/**"), as parameter files mostly are: of those, the later one wins."""
+    """Parameters for all nodes ("/**"), as in most parameter files. Among such values, later ones take precedence."""
     return [Parameter(name, value) for name, value in parameters.items()]
 
 
 def _sim_time_is_set(context: LaunchContext) -> bool:
-    """Whether SetParameter has said what use_sim_time is to be."""
+    """Whether a SetParameter action has set use_sim_time."""
     given = context.launch_configurations.get("global_params") or []
     return any(isinstance(each, tuple) and each[0] == "use_sim_time" for each in given)
 
 
 def _parameter_files(bag: str, params_file: str) -> list[str]:
-    """What belongs to the recording (the extrinsic of its LiDAR), then the user's own."""
+    """The parameter file of the recording (with the extrinsic of its LiDAR), then that of the user."""
     of_bag = Path(bag, "parameters.yaml")
     return [*([str(of_bag)] if bag and of_bag.is_file() else []), *([params_file] if params_file else [])]
 
 
 def _player(bag: str, namespace: str, topics: dict[str, str], options: list[str]) -> Node:
-    """Publishes the recording: topics that the node takes from its namespace, into that.
+    """The node that publishes the recording. Topics with relative names are published in the node's namespace.
 
-    Images are decoded before: the node then gets what it gets from a camera driver.
+    Images are decoded before publishing, so that the node receives the same messages as from a camera driver.
     """
     return Node(
         package=PACKAGE,
@@ -265,13 +303,13 @@ def _player(bag: str, namespace: str, topics: dict[str, str], options: list[str]
         namespace=namespace,
         output="screen",
         arguments=["bag", "play", bag, "--raw", *options, *_WITH_LAUNCH],
-        parameters=[{"use_sim_time": False}],  # it is the clock
+        parameters=[{"use_sim_time": False}],  # this node publishes /clock
         remappings=[(f"/{topic}", topic) for topic in topics.values() if not topic.startswith("/")],
     )
 
 
 def _dds_profile() -> list[Action]:
-    """The Fast DDS profile for all that is started, unless the user has chosen one."""
+    """Set the Fast DDS profile for all processes, unless the user has set one."""
     if any(os.environ.get(name) for name in DDS_PROFILE_VARIABLES):
         return []
     return [SetEnvironmentVariable(name, str(dds_profile_file())) for name in DDS_PROFILE_VARIABLES]
@@ -284,27 +322,27 @@ def _require(*packages: str) -> None:
         except PackageNotFoundError:
             raise ConfigurationError(
                 f"rviz:=true needs the package {package}, which is not installed: install "
-                f"ros-{os.environ.get('ROS_DISTRO', 'DISTRO')}-{package.replace('_', '-')}, or leave rviz:=true out"
+                f"ros-{os.environ.get('ROS_DISTRO', 'DISTRO')}-{package.replace('_', '-')}, or omit rviz:=true"
             ) from None
 
 
 def _frames_of(bag: str, topics: dict[str, str]) -> dict[str, str]:
-    from .data.bags import frames_of  # only whoever plays a bag needs what reads bags
+    from .data.bags import frames_of  # reading bags needs rosbags, which is not needed otherwise
 
     return frames_of(bag, topics)
 
 
 def _extrinsic(parameter_files: list[str]) -> list[float]:
-    """Of the LiDAR, as the last file that has one for any node says; else empty."""
+    """The extrinsic of the LiDAR in the last parameter file that sets it for all nodes; else empty."""
     extrinsic: list[float] = []
     for file in parameter_files:
-        with suppress(ConfigurationError):  # a file for certain nodes only
+        with suppress(ConfigurationError):  # the file has sections for certain nodes only
             extrinsic = read_parameters(Path(file)).get("extrinsic", extrinsic)
     return extrinsic
 
 
 def _transforms(frame: str, points_frame: str, extrinsic: list[float]) -> list[Node]:
-    """What a driver would publish on tf: the camera's frame, without which rviz2 shows no cloud, and the LiDAR's."""
+    """Publish on tf what a driver would: the camera frame, which rviz2 needs to show clouds, and the LiDAR frame."""
     upright = ["--roll", "-1.5707963", "--yaw", "-1.5707963", "--frame-id", "camera_link", "--child-frame-id", frame]
     arguments = [upright]
     if points_frame and len(extrinsic) == 7:

@@ -1,19 +1,20 @@
-"""The process's memory allocator, told how this package uses it."""
+"""Settings of the memory allocator of the process."""
 
 from __future__ import annotations
 
 import ctypes
 
-# mallopt(3) of glibc; the block size is the largest that it takes.
+# Constants of mallopt(3) in glibc; the block size is the largest allowed value.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _KEEP_BYTES, _LARGEST_BLOCK_BYTES = 512 << 20, 32 << 20
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep freed images for the next frame instead of giving them back to the kernel. Call it at start.
+    """Make glibc keep the memory of freed images for the next frame. Call it at the start of the process.
 
-    By default each temporary image is fetched anew, page by page: several milliseconds of a VGA frame. One arena for
-    all threads, as those of other threads give memory back all the same. Does nothing where the allocator is another.
+    By default glibc returns the memory of each temporary image to the kernel and gets it back page by page, which costs
+    several milliseconds per VGA frame. All threads use one arena, because other arenas would still return memory. Does
+    nothing if the allocator is not that of glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
@@ -23,7 +24,7 @@ def keep_freed_memory() -> None:
 
 
 def return_freed_memory() -> None:
-    """Give what is freed back to the kernel once, as after an exchange of engines, when two were in memory."""
+    """Return freed memory to the kernel once, for example after an engine was replaced and two were in memory."""
     malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if malloc_trim is not None:
         malloc_trim(0)

@@ -1,4 +1,4 @@
-"""Depth and confidence as pictures: colour maps, a labelled panel of one frame, and an animation of many."""
+"""Pictures of depth and confidence: colour maps, a labelled panel of one frame, and an animation of several frames."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from .errors import ConfigurationError
 
-MISSING = np.array((52, 54, 58), np.uint8)  # dark grey: in neither colour map
+MISSING = np.array((52, 54, 58), np.uint8)  # dark grey, which is in neither colour map
 _BACKGROUND = (18, 20, 24)
 _TEXT = (225, 228, 232)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -20,7 +20,7 @@ def _colour_map(name: int, first: int, last: int) -> np.ndarray:
     return cv2.applyColorMap(levels, name)[:, 0, ::-1]
 
 
-# Lightness grows evenly in both, and neither has a grey, so that missing depth stands out. Near is bright.
+# The lightness of both colour maps is uniform, and neither contains grey, so missing depth stands out. Near is bright.
 _DEPTH_COLOURS = _colour_map(cv2.COLORMAP_PLASMA, 255, 0)
 _CONFIDENCE_COLOURS = _colour_map(cv2.COLORMAP_DEEPGREEN, 20, 235)
 
@@ -28,7 +28,7 @@ Range = tuple[float, float]
 
 
 def colour_range(depth: np.ndarray) -> Range:
-    """Near and far [m] for a picture of depth [m] (missing = NaN): its 2nd and 98th percentile, a little wider."""
+    """Near and far [m] for a picture of depth [m] (NaN = missing): slightly wider than the 2nd to 98th percentile."""
     seen = depth[np.isfinite(depth) & (depth > 0)]
     if seen.size == 0:
         return 0.5, 5.0
@@ -37,7 +37,7 @@ def colour_range(depth: np.ndarray) -> Range:
 
 
 def smooth_range(previous: Range | None, current: Range, weight: float = 0.15) -> Range:
-    """The range of an animation's next frame: a moving average, so that colours do not flicker."""
+    """The colour range of the next frame of an animation: a moving average, so that colours do not flicker."""
     if previous is None:
         return current
     near, far = (p + weight * (c - p) for p, c in zip(previous, current, strict=True))
@@ -45,12 +45,12 @@ def smooth_range(previous: Range | None, current: Range, weight: float = 0.15) -
 
 
 def colour_depth(depth: np.ndarray, limits: Range) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of depth (H, W) [m]: bright is near, evenly in log depth; not finite or zero is dark grey."""
+    """Depth (H, W) [m] as (H, W, 3) uint8 RGB on a logarithmic scale; near is bright, missing (or 0) is dark grey."""
     return _coloured(_log_position(depth, limits), _DEPTH_COLOURS, np.isfinite(depth) & (depth > 0))
 
 
 def colour_confidence(confidence: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of confidence (H, W), 0 (dark) to 1 (bright); not finite is dark grey."""
+    """Confidence (H, W) as (H, W, 3) uint8 RGB, 0 (dark) to 1 (bright); values that are not finite are dark grey."""
     return _coloured(confidence, _CONFIDENCE_COLOURS, np.isfinite(confidence))
 
 
@@ -63,11 +63,19 @@ def panel(
     width: int = 1296,
     classical: np.ndarray | None = None,
 ) -> np.ndarray:
-    """RGB, raw depth, completed depth and confidence with labels and legends; (h, width, 3) uint8 RGB.
+    """Draw RGB, raw depth, completed depth and confidence with labels and legends.
 
-    rgb: (H, W, 3) uint8. raw: float32 [m], what the sensor measured, of any resolution. depth: (H, W) [m].
-    confidence: (H, W), 0..1. limits: the near and far [m] of the colours that all depth shares. classical: (H, W) [m],
-    what it takes no network to complete, is shown beside the raw depth.
+    Args:
+        rgb: (H, W, 3) uint8.
+        raw: Measured depth [m], float32, of any resolution.
+        depth: (H, W), completed depth [m].
+        confidence: (H, W), 0..1.
+        limits: Near and far [m] of the colours, for all depth.
+        width: Width of the panel [pixels].
+        classical: (H, W), depth completed without a network [m], for comparison; None = not shown.
+
+    Returns:
+        (h, width, 3) uint8 RGB.
     """
     columns = 2 if classical is None else 3
     gap = width // (40 * columns)
@@ -103,9 +111,16 @@ def panel(
 
 
 def save_animation(path: Path, frames: list[np.ndarray], milliseconds: list[int]) -> None:
-    """Write frames, (H, W, 3) uint8 RGB of one size, each shown for so long, as a looping WebP that browsers play.
+    """Write a looping WebP animation.
 
-    Raises ConfigurationError where OpenCV cannot write it, OSError where the file cannot be written.
+    Args:
+        path: The file to write.
+        frames: (H, W, 3) uint8 RGB, all of one size.
+        milliseconds: Duration of each frame [ms].
+
+    Raises:
+        ConfigurationError: If OpenCV does not support animations.
+        OSError: If the file cannot be written.
     """
     if not hasattr(cv2, "imencodeanimation"):
         raise ConfigurationError(f"{path} needs OpenCV 4.12 or later: pip install -U opencv-contrib-python-headless")
@@ -123,7 +138,7 @@ def save_picture(path: Path, image: np.ndarray) -> None:
 
 
 def _log_position(depth: np.ndarray | np.float64, limits: Range) -> np.ndarray:
-    """Where depth lies between near (0) and far (1) of the limits, by ratio."""
+    """Position of depth between near (0) and far (1) on a logarithmic scale."""
     near, far = limits
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.log(depth / near) / np.log(far / near))
@@ -144,7 +159,7 @@ def _nearest(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _visible(raw: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Raw depth at the size shown; sparse points are drawn larger, the nearest on top, as they could not be seen."""
+    """Raw depth at the displayed size. Sparse points are enlarged to be visible, with the nearest on top."""
     raw = np.where(np.isfinite(raw) & (raw > 0), raw, np.inf).astype(np.float32)
     if np.isfinite(raw).mean() < 0.15:
         side = 2 * round(0.75 * max(1.0, raw.shape[1] / size[0])) + 1
@@ -153,7 +168,7 @@ def _visible(raw: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _round_distances(near: float, far: float) -> list[float]:
-    """Round distances [m] between near and far, about 4 to 8 of them where these span one decade or two."""
+    """Round distances [m] between near and far; about 4 to 8 if they span one or two decades."""
     rungs = (1, 1.5, 2, 3, 4, 5, 7) if far / near < 8 else (1, 2, 5)
     decades = range(int(np.floor(np.log10(near))), int(np.ceil(np.log10(far))) + 1)
     return [m for decade in decades for rung in rungs if near <= (m := float(f"{rung * 10.0**decade:.3g}")) <= far]

@@ -1,4 +1,4 @@
-"""What a kind of depth sensor is like. The figures are data: ``config/<name>.yaml``, the node's parameter files."""
+"""Sensor profiles: properties of a kind of depth sensor, from the node's parameter files ``config/<name>.yaml``."""
 
 from __future__ import annotations
 
@@ -16,9 +16,17 @@ from .resources import share_directory
 
 @dataclass(frozen=True)
 class Profile:
-    """A depth sensor: the range it can measure [m], the noise of what it measures, and the engine that suits it.
+    """The properties of a kind of depth sensor.
 
-    noise: (constant [m], linear [m/m], quadratic [m/m²]); standard deviation at z metres is c + l·z + q·z².
+    Attributes:
+        name: Name of the profile.
+        min_range: Smallest depth that it measures [m].
+        max_range: Largest depth that it measures [m].
+        noise: (constant c [m], linear l [m/m], quadratic q [m/m²]); the standard deviation at depth z is c + lz + qz².
+        engine: The engine that suits the sensor.
+
+    Raises:
+        ConfigurationError: If the range or the noise is not valid.
     """
 
     name: str
@@ -30,19 +38,19 @@ class Profile:
     def __post_init__(self) -> None:
         if not 0 <= self.min_range < self.max_range < float("inf"):
             raise ConfigurationError(
-                f"profile {self.name}: depth.min_range {self.min_range} m must lie below "
+                f"profile {self.name}: depth.min_range {self.min_range} m must be smaller than "
                 f"depth.max_range {self.max_range} m"
             )
         if min(self.noise) < 0 or max(self.noise) <= 0:
             raise ConfigurationError(f"profile {self.name}: noise {self.noise} must not be negative or all zero")
 
     def measurement_sigma(self, depth: np.ndarray) -> np.ndarray:
-        """Standard deviation [m] of a measurement at ``depth`` [m]; same shape, float32."""
+        """Standard deviation of a measurement at ``depth`` [m], of the same shape, float32 [m]."""
         constant, linear, quadratic = (np.float32(value) for value in self.noise)
         return (quadratic * depth + linear) * depth + constant
 
     def within(self, min_range: float | None, max_range: float | None) -> Profile:
-        """The same sensor with another range [m]; None keeps the profile's. Raises ConfigurationError."""
+        """The same sensor with another range [m]; None = keep the value. Raises ConfigurationError."""
         return replace(
             self,
             min_range=self.min_range if min_range is None else min_range,
@@ -51,7 +59,7 @@ class Profile:
 
     @classmethod
     def from_parameters(cls, parameters: dict[str, Any]) -> Profile:
-        """From the node's parameters, flat names as in ``config/<name>.yaml``."""
+        """Make a profile from the node's parameters with flat names, for example "depth.max_range"."""
         return cls(
             name=parameters["profile"],
             min_range=parameters["depth.min_range"],
@@ -62,12 +70,12 @@ class Profile:
 
 
 def profile_names() -> list[str]:
-    """Names of the profiles that are installed, sorted."""
+    """Names of the installed profiles, sorted."""
     return sorted(path.stem for path in (share_directory() / "config").glob("*.yaml") if path.name != CAMERAS)
 
 
 def profile_file(name: str) -> Path:
-    """The ROS parameter file of a profile. Raises ConfigurationError for a name that is not installed."""
+    """The ROS parameter file of a profile. Raises ConfigurationError if there is no such profile."""
     path = share_directory() / "config" / f"{name}.yaml"
     if name not in profile_names():
         raise ConfigurationError(f"no profile {name!r}: choose one of {', '.join(profile_names())}")
@@ -75,19 +83,21 @@ def profile_file(name: str) -> Path:
 
 
 def read_parameters(path: Path) -> dict[str, Any]:
-    """The parameters of a ROS parameter file for any node (``/**``), with flat names ("depth.max_range").
+    """Read the section for all nodes (``/**``) of a ROS parameter file, with flat names ("depth.max_range").
 
-    Raises ConfigurationError where the file cannot be read or is not such a file.
+    Raises:
+        ConfigurationError: If the file cannot be read or has no such section.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         nested = content["/**"]["ros__parameters"]
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
         raise ConfigurationError(
-            f"{path} cannot be read as a ROS parameter file ({error!r}): it needs '/**:' with 'ros__parameters:' in it"
+            f"{path} cannot be read as a ROS parameter file ({error!r}): it must have a section '/**:' with "
+            "'ros__parameters:'"
         ) from error
     if not isinstance(nested, dict):
-        raise ConfigurationError(f"{path}: 'ros__parameters' must hold names and values")
+        raise ConfigurationError(f"{path}: 'ros__parameters' must contain parameter names and values")
     return _flatten(nested)
 
 
@@ -102,7 +112,7 @@ def _flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def load_profile(name: str) -> Profile:
-    """The installed profile of this name ("kinect", "tof", "lidar"). Raises ConfigurationError."""
+    """Load an installed profile ("kinect", "tof", "lidar"). Raises ConfigurationError if there is no such profile."""
     path = profile_file(name)
     try:
         return Profile.from_parameters(read_parameters(path))

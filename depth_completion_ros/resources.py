@@ -1,4 +1,4 @@
-"""Where the files that are not code lie: config, launch, models and samples."""
+"""The location of data files: config, launch, models and samples."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ PACKAGE = "depth_completion_ros"
 
 
 def share_directory() -> Path:
-    """The source checkout this code runs from, else ``share/depth_completion_ros`` of the prefix it is installed in.
+    """The source checkout of this code, or ``share/depth_completion_ros`` of the prefix in which it is installed.
 
-    Raises ConfigurationError where there is none.
+    Raises:
+        ConfigurationError: If neither is found.
     """
     here = Path(__file__).resolve()
     prefixes = [p for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
-    # First the prefix that holds this very code, <prefix>/lib/python3.x/site-packages/<package>: another may hold
-    # another version.
+    # First the prefix of this code, <prefix>/lib/python3.x/site-packages/<package>: other prefixes may contain other
+    # versions.
     installed = [Path(prefix) / "share" / PACKAGE for prefix in [*map(str, here.parents), *prefixes, sys.prefix]]
     for candidate in [here.parent.parent, *installed]:
         if (candidate / "package.xml").is_file() and (candidate / "config").is_dir():

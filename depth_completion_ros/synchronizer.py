@@ -1,9 +1,10 @@
-"""Pairs each RGB message with the depth message measured closest to it. No ROS, no threads, no callbacks.
+"""Pair each RGB message with the depth message that is closest in time. No ROS, no threads, no callbacks.
 
-Which pairs are best: those of equal stamps first; then the order-preserving matching that maximises
-Σ (slop - |offset|), so that small offsets win and no partner is left over without need. As messages come one by one,
-the next of each stream is predicted from its period: a pair is given out as soon as the best matching of what is
-there and what is expected contains it. With steady streams this means at once, at any phase between them.
+The best pairs are those with equal stamps, then those of the order-preserving matching that maximises
+Σ (slop - |offset|), which prefers small offsets and leaves as few messages as possible without a partner. Messages
+arrive one by one, so the next messages of each stream are predicted from its period. A pair is returned as soon as the
+best matching of the present and the expected messages contains it. For regular streams this is immediately, whatever
+the phase between them.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ from typing import Any, Literal, NamedTuple
 
 Stream = Literal["rgb", "depth"]
 
-# A stamp this far behind the newest of its stream is a clock set back or a recording begun again; less is a message
-# that was overtaken.
+# A stamp this far behind the newest one of its stream means that a clock was set back or a recording was restarted.
+# With a smaller difference, the message just arrived out of order.
 JUMP_BACK_NS = 200_000_000
-# Clocks farther apart than this are set anew, and no offset is added to their stamps.
+# Limit of the parameter sync.depth_offset. If clocks differ by more, they must be set.
 LARGEST_OFFSET_S = 10.0
 _WAIT_NS = 1_000_000_000
 _PERIODS_REMEMBERED = 9
-_PERIODS_OF_LAG = 2  # a stream may arrive this far behind the other and is still waited for
+_PERIODS_OF_LAG = 2  # a stream that lags behind the other by up to this many periods is waited for
 
 
 class Pair(NamedTuple):
-    """Two messages that belong together and their stamps [ns]."""
+    """Two messages that belong together, and their stamps [ns]."""
 
     rgb_ns: int
     depth_ns: int
@@ -46,19 +47,23 @@ class _Queue:
     messages: list[_Stamped] = field(default_factory=list)
     gaps: deque[int] = field(default_factory=lambda: deque(maxlen=_PERIODS_REMEMBERED))
     newest: int | None = None
-    paired: int | None = None  # the stamp given out last: what is not newer comes too late
+    paired: int | None = None  # stamp of the last paired message; messages that are not newer are too late
 
     def stamps(self) -> list[int]:
         return [message.stamp for message in self.messages]
 
 
 class Synchronizer:
-    """Pairs two streams by their stamps. Not thread-safe; ``add`` returns pairs instead of calling out.
+    """Pairs two streams by their stamps. Not thread-safe. ``add`` returns the pairs; there are no callbacks.
 
-    slop_ns: the largest offset within a pair [ns]. queue_size: messages kept of each stream while they wait; 0: those
-    of its last second, so that a partner may come that late at any rate.
-    dropped: messages that were not paired, counted by cause: "unpaired", "late", "duplicate_stamp", "time_jump".
-    jumps: how often time went back, after which pairing starts anew.
+    Args:
+        slop_ns: Largest difference between the stamps of a pair [ns].
+        queue_size: Number of messages of each stream that wait for a partner; 0 = all messages of the last second, so
+            that a partner may arrive up to a second late at any rate.
+
+    Attributes:
+        dropped: Number of messages that were not paired, by cause: "unpaired", "late", "duplicate_stamp", "time_jump".
+        jumps: How often time went back. Pairing starts over after each jump.
     """
 
     def __init__(self, slop_ns: int, queue_size: int):
@@ -69,7 +74,7 @@ class Synchronizer:
         self._queues: dict[Stream, _Queue] = {"rgb": _Queue(), "depth": _Queue()}
 
     def add(self, stream: Stream, stamp_ns: int, item: Any) -> list[Pair]:
-        """Take in one message; returns the pairs that it settles, oldest first (often one, seldom more)."""
+        """Add one message; returns the pairs that are now final, oldest first (usually none or one)."""
         queue = self._queues[stream]
         if queue.newest is not None and stamp_ns < queue.newest - JUMP_BACK_NS:
             self.jumps += 1
@@ -84,13 +89,13 @@ class Synchronizer:
         return pairs
 
     def clear(self) -> None:
-        """Forget both streams, as after a jump in time; what waited counts as dropped by "time_jump"."""
+        """Discard all messages and start over, as after a jump in time. Waiting messages are dropped by "time_jump"."""
         for name, queue in self._queues.items():
             self.dropped["time_jump"] += len(queue.messages)
             self._queues[name] = _Queue()
 
     def _too_many(self, queue: _Queue) -> int:
-        """How many of the oldest messages of a queue have waited long enough."""
+        """The number of the oldest messages in a queue that are dropped because they have waited too long."""
         if self.queue_size:
             return max(0, len(queue.messages) - self.queue_size)
         assert queue.newest is not None  # a message has just been added
@@ -113,7 +118,7 @@ class Synchronizer:
         return True
 
     def _next_settled(self) -> Pair | None:
-        """The oldest pair of the best matching, unless a message still expected takes part in it."""
+        """Remove and return the oldest pair of the best matching; None if an expected message is part of that pair."""
         rgb, depth = self._queues["rgb"], self._queues["depth"]
         if not rgb.messages or not depth.messages:
             return None
@@ -137,21 +142,27 @@ class Synchronizer:
 
 
 def _expected(queue: _Queue, other: _Queue) -> list[int]:
-    """The stamps [ns] of the messages of a stream that may still come and take part."""
+    """Predicted stamps [ns] of the next messages of a stream that may become part of the matching."""
     assert queue.newest is not None and other.newest is not None  # both queues hold messages
     if not queue.gaps:
-        return []  # the first message: a pair within the slop now beats a perhaps better one some time later
+        return []  # no period is known yet: a pair within the slop now is better than a later one
     period = max(1, int(median(queue.gaps)))
-    # Where the other stream has run ahead, messages of this one are on their way or lost: wait for the last few only.
+    # If the other stream is ahead, messages of this one are delayed or lost: wait only for the last few.
     steps = max(1, round((other.newest - queue.newest) / period))
     return [queue.newest + step * period for step in range(max(1, steps - _PERIODS_OF_LAG), steps + 1)]
 
 
 def why_unpaired(rgb: Iterable[int], depth: Iterable[int], slop: int, queue_size: int) -> str:
-    """Why streams that come do not pair, and how to fix it, from the stamps [ns] seen of each, at least one.
+    """Explain why two streams that arrive do not pair, and how to fix it.
 
-    slop, queue_size: of the ``Synchronizer``. Told apart are stamps that would pair if both came in time, or if none
-    were lost, streams with the stamps of one between those of the other, and clocks far apart.
+    Distinguishes lost messages, a stream that arrives too late, stamps that lie between those of the other stream, and
+    clocks that differ.
+
+    Args:
+        rgb: Stamps of received RGB messages [ns], at least one.
+        depth: Stamps of received depth messages [ns], at least one.
+        slop: See ``Synchronizer`` [ns].
+        queue_size: See ``Synchronizer``.
     """
     stamps = {"rgb": sorted(rgb), "depth": sorted(depth)}
     apart = min(
@@ -170,29 +181,31 @@ def why_unpaired(rgb: Iterable[int], depth: Iterable[int], slop: int, queue_size
         waiting = sum(stamp > stamps[behind][-1] for stamp in stamps[ahead])
         if waiting < queue_size or (queue_size == 0 and lag_s * 1e9 < _WAIT_NS):
             return (
-                "some of their stamps fit, but the partners of the latest ones did not come: see in /diagnostics"
-                " whether messages are lost on their way (lost, overrun); if not, trigger both sensors together"
+                "some of their stamps match, but the partners of the latest messages did not arrive: check in "
+                "/diagnostics whether messages are lost in transit (lost, overrun); if not, trigger both sensors "
+                "together"
             )
         return (
-            f"{behind} comes {lag_s:.3f} s after the {ahead} of the same stamp, which no longer waits by then. Either "
-            f"{behind} is delayed: start this node with sync.queue_size set to {2 * waiting + 1} or more; or {clocks}"
+            f"{behind} arrives {lag_s:.3f} s after the {ahead} of the same stamp, which is no longer in the queue by "
+            f"then. Either {behind} is delayed: start this node with sync.queue_size set to {2 * waiting + 1} or more; "
+            f"or {clocks}"
         )
     if max(stamps["rgb"][0], stamps["depth"][0]) <= min(stamps["rgb"][-1], stamps["depth"][-1]):
         return (
             f"their nearest stamps are {apart * 1e-9:.3f} s apart, but sync.slop is {slop * 1e-9:g} s: trigger both "
-            f"sensors together; only where nothing moves, set sync.slop to {apart * 1.2e-9:.3f}"
+            f"sensors together; only if nothing moves, set sync.slop to {apart * 1.2e-9:.3f}"
         )
     return f"their newest stamps are {lag_s:.3f} s apart, {ahead} ahead, so that {clocks}"
 
 
 def best_matching(rgb: list[int], depth: list[int], slop: int) -> list[tuple[int, int]]:
-    """Indices (i, j) of the pairs of the best order-preserving matching of two ascending lists of stamps.
+    """Indices (i, j) of the pairs in the best order-preserving matching of two ascending lists of stamps.
 
-    Best: most equal stamps, then the largest Σ (slop + 1 - |rgb_i - depth_j|) over pairs within ``slop``; by dynamic
-    programming over the suffixes, O(n·m).
+    The best matching has the most equal stamps, then the largest Σ (slop + 1 - |rgb_i - depth_j|) over pairs within
+    ``slop``. Computed by dynamic programming over the suffixes, O(n·m).
     """
     if not _any_within(rgb, depth, slop):
-        return []  # messages that pile up without partners must not cost more the more there are
+        return []  # avoids the quadratic cost when many messages without partners are waiting
     exact = (slop + 1) * (len(rgb) + len(depth) + 1)  # outweighs any number of other pairs
     value = [[0] * (len(depth) + 1) for _ in range(len(rgb) + 1)]
 
@@ -219,6 +232,6 @@ def best_matching(rgb: list[int], depth: list[int], slop: int) -> list[tuple[int
 
 
 def _any_within(rgb: list[int], depth: list[int], slop: int) -> bool:
-    """Whether any two stamps of two ascending lists lie within ``slop``."""
+    """Whether any stamps of the two ascending lists differ by at most ``slop``."""
     places = ((stamp, bisect_left(depth, stamp - slop)) for stamp in rgb)
     return any(place < len(depth) and depth[place] <= stamp + slop for stamp, place in places)

@@ -1,4 +1,4 @@
-"""Depth completion for several cameras, a node for each; its arguments: --show-args."""
+"""Depth completion for several cameras, with one node per camera. List the arguments with --show-args."""
 
 from launch import LaunchDescription
 

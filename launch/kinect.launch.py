@@ -1,4 +1,4 @@
-"""Depth completion for a structured-light or active-stereo camera; its arguments: --show-args."""
+"""Depth completion for a structured-light or active-stereo camera. List the arguments with --show-args."""
 
 from launch import LaunchDescription
 

@@ -1,4 +1,4 @@
-"""Depth completion for a LiDAR beside a colour camera; its arguments: --show-args."""
+"""Depth completion for a LiDAR and a colour camera. List the arguments with --show-args."""
 
 from launch import LaunchDescription
 

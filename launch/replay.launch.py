@@ -1,4 +1,4 @@
-"""Depth completion of a recording, over and over; its arguments: --show-args."""
+"""Depth completion of a recording, played in a loop. List the arguments with --show-args."""
 
 from launch import LaunchDescription
 

@@ -1,4 +1,4 @@
-"""Depth completion for a time-of-flight camera; its arguments: --show-args."""
+"""Depth completion for a time-of-flight camera. List the arguments with --show-args."""
 
 from launch import LaunchDescription
 

@@ -89,7 +89,7 @@ def test_amplitude_and_phase_are_kept_where_they_are_said_to_be():
 
 
 @pytest.mark.parametrize(("name", "heard"), [("neither", False), ("colour in space", True), ("0 pairs", True)])
-def test_core_without_spectrum_hears_of_colour_as_said(name, heard):
+def test_core_without_spectrum_gets_colour_as_configured(name, heard):
     network = stir(built("s2ml", name)).eval()
     with torch.no_grad():
         inputs = network.normalise(*frame(1, 64, 64))

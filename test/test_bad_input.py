@@ -51,7 +51,7 @@ BAD_PAIRS = {
     "unknown depth encoding": (rgb_image, lambda: changed(depth_image(), encoding="16SC9"), "encoding", "16SC9"),
     "depth on the rgb topic": (depth_image, depth_image, "encoding", "the same image"),
     "both topics swapped": (depth_image, rgb_image, "encoding", "swapped"),
-    "rgb on the depth topic": (rgb_image, rgb_image, "encoding", "swapped"),
+    "rgb on the depth topic": (rgb_image, rgb_image, "encoding", "the same image"),
     "rgb cut short": (
         lambda: changed(rgb_image(), data=array("B", bytes(1000))),
         depth_image,
@@ -72,19 +72,19 @@ BAD_PAIRS = {
         rgb_image,
         lambda: depth_image(np.zeros((120, 160), np.uint16)),
         "empty_depth",
-        "no pixel holds a measurement",
+        "no pixel is measured",
     ),
     "depth of another unit": (
         rgb_image,
         lambda: depth_image(np.full((120, 160), 65000, np.uint16)),
         "empty_depth",
-        "lie between 65 and 65 m: if the scene lies elsewhere, set depth.unit",
+        "lie between 65 and 65 m. If these distances are wrong, set depth.unit",
     ),
     "float depth in millimetres": (
         rgb_image,
         lambda: depth_image(np.full((120, 160), 543.1, np.float32), "32FC1"),
         "unit",
-        "beyond 543.1 m, so it seems to hold millimetres: set depth.unit to 0.001",
+        "farther than 543.1 m, so its values are probably in millimetres: set depth.unit to 0.001",
     ),
     "depth all NaN": (
         rgb_image,
@@ -108,7 +108,7 @@ BAD_PAIRS = {
 
 
 @pytest.mark.parametrize("name", BAD_PAIRS)
-def test_a_bad_pair_is_named_and_counted_and_the_next_is_completed(graph, capfd, name):
+def test_a_bad_pair_is_reported_and_counted_and_the_next_is_completed(graph, capfd, name):
     make_rgb, make_depth, cause, words = BAD_PAIRS[name]
     ros = graph()
     ros.completed_pair()
@@ -121,7 +121,7 @@ def test_a_bad_pair_is_named_and_counted_and_the_next_is_completed(graph, capfd,
     assert values[f"dropped.{cause}"] == "1" and values["frames_out.count"] == "2"
 
 
-def test_a_storm_of_bad_frames_does_not_flood_the_log(graph, capfd):
+def test_many_bad_frames_do_not_flood_the_log(graph, capfd):
     ros = graph()
     ros.completed_pair()
     for _ in range(30):
@@ -151,7 +151,7 @@ def test_nan_negative_and_infinite_pixels_are_taken_as_missing(graph):
 
 
 @pytest.mark.parametrize("stops", ["rgb", "depth"])
-def test_the_watchdog_names_the_input_that_stopped(graph, stops):
+def test_the_watchdog_reports_the_input_that_stopped(graph, stops):
     ros = graph(watchdog__timeout=0.3)
     ros.completed_pair()
     topics = {"rgb": "rgb/image_rect_color", "depth": "depth_registered/image_rect"}
@@ -190,7 +190,7 @@ def test_messages_that_newer_ones_replaced_before_they_were_taken_are_counted(gr
     assert "5 messages on /rgb/image_rect_color were replaced by newer ones" in capfd.readouterr().err
 
 
-def test_equal_stamps_are_dropped_and_named(graph, capfd):
+def test_equal_stamps_are_dropped_and_reported(graph, capfd):
     ros = graph()
     stamp = ros.send_pair()
     ros.output(stamp)
@@ -200,7 +200,7 @@ def test_equal_stamps_are_dropped_and_named(graph, capfd):
     ros.completed_pair()
 
 
-def test_time_going_back_starts_anew(graph, capfd):
+def test_pairing_starts_over_when_time_goes_back(graph, capfd):
     """A recording played again from its beginning: completion goes on with its first pair."""
     ros = graph()
     for _ in range(2):
@@ -222,7 +222,7 @@ def test_stamps_hours_apart_are_explained(graph):
     assert ros.spin(explained, 8.0)
 
 
-def test_zeros_in_camera_info_cost_only_the_points(graph):
+def test_invalid_camera_info_only_prevents_the_point_cloud(graph):
     ros = graph()
     ros.publish("rgb/camera_info", camera_info(160, 120, 0.0))
     ros.spin(lambda: False, 0.2)
@@ -230,14 +230,14 @@ def test_zeros_in_camera_info_cost_only_the_points(graph):
     assert ros.problems() == {"camera_info": 1}
 
 
-def test_absent_camera_info_is_named_where_it_is_needed(graph):
+def test_absent_camera_info_is_reported_where_it_is_needed(graph):
     ros = graph(depth__registered=False, watchdog__timeout=0.2)
     ros.send_pair()
     assert ros.spin(lambda: ros.drops() == {"camera_info": 1})
     assert ros.spin(lambda: "no rgb_info on /rgb/camera_info" in ros.diagnostics()[0].message)
 
 
-def test_an_unknown_extrinsic_is_named_where_it_is_needed(graph):
+def test_an_unknown_extrinsic_is_reported_where_it_is_needed(graph):
     ros = graph(depth__registered=False)
     for topic in ("rgb/camera_info", "depth_registered/camera_info"):
         ros.publish(topic, camera_info(160, 120, 130.0))
@@ -254,7 +254,7 @@ def test_frames_over_max_age_are_dropped(graph):
     assert ros.spin(lambda: ros.drops() == {"too_old": 1})
 
 
-def test_parameters_out_of_range_at_start_leave_the_default(graph, capfd):
+def test_parameters_out_of_range_at_start_are_replaced_by_the_default(graph, capfd):
     ros = graph(sync__slop=99.0, threads="many", min_confidence=0.5, slopp=1)
     assert ros.node.parameters["sync.slop"] == 0.02 and ros.node.parameters["threads"] == 0
     assert ros.node.parameters["min_confidence"] == 0.5
@@ -269,11 +269,11 @@ def test_parameters_out_of_range_at_start_leave_the_default(graph, capfd):
         ("min_confidence", 1.5, "0 to 1"),
         ("min_confidence", "high", "double"),
         ("output.encoding", "32FC3", "16UC1"),
-        ("depth.min_range", 50.0, "below"),
+        ("depth.min_range", 50.0, "smaller than"),
         ("extrinsic", [1.0, 2.0], "7 numbers"),
     ],
 )
-def test_parameters_out_of_range_while_running_are_refused(graph, name, value, words):
+def test_parameters_out_of_range_while_running_are_rejected(graph, name, value, words):
     ros = graph()
     before = ros.node.parameters.as_dict()
     (result,) = ros.node.set_parameters([Parameter(name, value=value)])
@@ -290,6 +290,6 @@ def test_absent_message_filters_leave_our_own_synchroniser(graph):
     ros.completed_pair()
 
 
-def test_whole_numbers_do_for_doubles(graph):
+def test_integers_are_accepted_for_doubles(graph):
     ros = graph(depth__max_range=8)
     assert ros.node.parameters["depth.max_range"] == 8.0 and ros.problems() == {}

@@ -134,7 +134,7 @@ def test_a_storage_file_is_read_without_its_metadata(kinect_set):
         assert len(list(read_frames(bag))) == 3
 
 
-def test_jpeg_files_go_in_byte_for_byte_unless_scaled(kinect_set):
+def test_jpeg_files_are_copied_unchanged_unless_scaled(kinect_set):
     def to_jpeg(meta):
         for entry in meta["frames"]:
             image_file = kinect_set / entry["rgb"]
@@ -207,7 +207,7 @@ def test_frames_are_chosen_by_position(kinect_set):
 
 
 @pytest.mark.parametrize("frames", ["5:9", "a:b", "2", "2:1", ""])
-def test_a_range_without_frames_is_refused_before_anything_is_written(kinect_set, frames, capsys):
+def test_a_range_without_frames_is_rejected_before_anything_is_written(kinect_set, frames, capsys):
     out = kinect_set.parent / "none"
     assert main(["bag", "make", str(kinect_set), str(out), "--frames", frames]) == 1
     assert "selects none of the 3 frames" in capsys.readouterr().err
@@ -219,11 +219,11 @@ def test_an_existing_bag_is_not_overwritten(kinect_set):
     before = hashlib.sha256((bag / "metadata.yaml").read_bytes()).hexdigest()
     assert main(["bag", "make", str(kinect_set), str(bag)]) == 1
     assert hashlib.sha256((bag / "metadata.yaml").read_bytes()).hexdigest() == before
-    with pytest.raises(ConfigurationError, match="exists already"):
+    with pytest.raises(ConfigurationError, match="already exists"):
         BagWriter(bag)
 
 
-def test_points_go_in_with_the_pose_of_the_lidar(tmp_path):
+def test_points_are_written_with_the_pose_of_the_lidar(tmp_path):
     folder = tmp_path / "set"
     arrays = write_set(folder)
     arrays["points"][:, 4] = np.arange(7)
@@ -263,13 +263,13 @@ def test_without_intrinsics_there_is_no_camera_info(kinect_set):
     assert next(iter(read_frames(bag))).intrinsics is None
 
 
-def test_the_licence_note_says_whose_it_is_and_what_was_done(kinect_set):
+def test_the_licence_note_states_source_licence_and_changes(kinect_set):
     note = (make(kinect_set, "--width", "16", "--close-gaps") / "LICENSE.md").read_text(encoding="utf-8")
     for words in ("CC0-1.0", "No rights.", "Nobody, 2020", "width of 16", "gaps", "millimetres", "made up"):
         assert words in note
 
 
-def test_a_bag_that_cannot_be_used_says_why(kinect_set, tmp_path):
+def test_errors_about_unusable_bags_say_why(kinect_set, tmp_path):
     whole = make(kinect_set)
     cut = tmp_path / "cut"
     cut.mkdir()
@@ -331,7 +331,7 @@ def written(request, tmp_path_factory) -> tuple[Path, list[BagMessage]]:
 
 @pytest.mark.parametrize("metadata", ["kept", "missing", "cut", "without storage_identifier"])
 @pytest.mark.parametrize("share", [0.5, 0.9, 1.0])
-def test_a_recording_that_ended_badly_is_read_as_far_as_it_is_whole(written, tmp_path, metadata, share):
+def test_an_incomplete_recording_is_read_as_far_as_possible(written, tmp_path, metadata, share):
     source, messages = written
     bag = tmp_path / "bag"
     shutil.copytree(source, bag)
@@ -356,13 +356,13 @@ def test_a_recording_that_ended_badly_is_read_as_far_as_it_is_whole(written, tmp
         (line,) = lines
         assert f"{len(read)} messages" in line
         assert (file.name in line) == (share < 1)
-        assert "metadata.yaml counts 40 messages" in line or metadata in ("missing", "cut") or share == 1
+        assert "metadata.yaml lists 40 messages" in line or metadata in ("missing", "cut") or share == 1
         words = {"missing": "is missing", "cut": "cannot be read", "without storage_identifier": "is empty"}
         assert all((text in line) == (metadata == kind) for kind, text in words.items())
 
 
 @given(share=st.floats(0, 1), zeros=st.floats(0, 0.99))
-def test_no_message_of_a_cut_file_is_made_up(written, share, zeros):
+def test_truncated_files_give_no_invented_messages(written, share, zeros):
     """Cut anywhere, and a part of what is missing filled with zeros, as a power cut leaves a file."""
     source, messages = written  # recorded at 10, 11, 12, …
     data = storage_file(source).read_bytes()
@@ -416,11 +416,11 @@ def test_messages_that_metadata_does_not_count_are_read(tmp_path, storage):
     (tmp_path / "bag" / "metadata.yaml").write_text(yaml.safe_dump(metadata))
     read, (line,) = read_all(tmp_path / "bag")
     assert read == messages
-    assert "metadata.yaml counts 0 messages" in line and "40 messages" in line
+    assert "metadata.yaml lists 0 messages" in line and "40 messages" in line
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-def test_of_several_files_those_that_are_there_are_read(tmp_path, storage):
+def test_existing_files_of_a_split_recording_are_read(tmp_path, storage):
     bag, other = tmp_path / "bag", tmp_path / "other"
     messages = write_messages(bag, storage)
     moved = [message._replace(log_ns=message.log_ns + 1000) for message in messages]
@@ -485,7 +485,7 @@ def test_an_mcap_file_without_an_index_is_read_in_the_order_of_time(tmp_path):
     assert lines == []
 
 
-def test_a_damaged_chunk_ends_the_reading_and_is_told_of(tmp_path):
+def test_a_damaged_chunk_ends_reading_with_a_message(tmp_path):
     messages = write_messages(tmp_path / "bag", "mcap", count=500)
     file = storage_file(tmp_path / "bag")
     data = bytearray(file.read_bytes())
@@ -504,7 +504,7 @@ def test_a_damaged_chunk_ends_the_reading_and_is_told_of(tmp_path):
 
 
 @pytest.mark.parametrize("inside", [False, True])
-def test_a_bag_of_ros_1_is_named_with_a_converter_that_works(tmp_path, inside):
+def test_a_bag_of_ros_1_is_reported_with_a_converter_that_works(tmp_path, inside):
     (tmp_path / "old").mkdir()
     old = tmp_path / "old" / "old.bag"
     store = get_typestore(Stores.ROS1_NOETIC)
@@ -519,18 +519,18 @@ def test_a_bag_of_ros_1_is_named_with_a_converter_that_works(tmp_path, inside):
     assert [message.topic for message in read_all(old.with_suffix(""))[0]] == ["/chatter"]
 
 
-def test_missing_topics_are_named_with_those_that_are_there(kinect_set):
+def test_missing_topics_are_reported_with_those_that_are_there(kinect_set):
     bag = make(kinect_set)
     with pytest.raises(InputError, match="no depth images on /elsewhere") as caught:
         list(read_frames(bag, depth_topic="/elsewhere"))
     assert f"{DEPTH_TOPIC}/compressedDepth (sensor_msgs/msg/CompressedImage)" in str(caught.value)
 
 
-def test_a_message_that_is_not_of_its_type_is_named(tmp_path):
+def test_a_message_that_is_not_of_its_type_is_reported(tmp_path):
     with BagWriter(tmp_path / "bag") as bag:
         for topic in (RGB_TOPIC, DEPTH_TOPIC):
             bag.write(topic, "sensor_msgs/msg/Image", 5, b"\0\1\0\0" + bytes(12))
-    with pytest.raises(InputError, match=f"{RGB_TOPIC} is no sensor_msgs/msg/Image"):
+    with pytest.raises(InputError, match=f"{RGB_TOPIC} is not a valid sensor_msgs/msg/Image"):
         list(read_frames(tmp_path / "bag"))
 
 
@@ -548,7 +548,7 @@ def unstamped(bag: Path, out: Path, topics: set[str], leave_out: Collection[tupl
 
 
 @pytest.mark.parametrize("roles", [{"rgb"}, {"depth"}, {"rgb", "depth"}])
-def test_images_without_stamps_are_paired_by_order_and_said_so(kinect_set, roles):
+def test_images_without_stamps_are_paired_by_order_and_reported(kinect_set, roles):
     """Depth was recorded half a second late, so only the order says what belongs together."""
     edit_meta(kinect_set, lambda meta: [entry.update(t_depth=entry["t_rgb"] + 0.5) for entry in meta["frames"]])
     bag = make(kinect_set)
@@ -561,7 +561,7 @@ def test_images_without_stamps_are_paired_by_order_and_said_so(kinect_set, roles
     for frame, expected in zip(frames, original, strict=True):
         np.testing.assert_allclose(np.nan_to_num(frame.depth), np.nan_to_num(expected.depth), atol=5.1e-4)
     (line,) = lines
-    assert "order in which they were recorded, 3 of each" in line
+    assert "order of recording, 3 of each" in line
     assert all((names[role] in line) == (role in roles) for role in names)
 
 
@@ -572,7 +572,7 @@ def test_images_without_stamps_of_which_some_are_missing_are_paired_by_when_they
     frames = list(read_frames(kinect_set.parent / "zero", tell=lines.append))
     stamps = [one.frame.stamp_ns for one in read_folder(kinect_set)]
     assert [frame.stamp_ns for frame in frames] == [stamps[0], stamps[2]]
-    assert len(lines) == 1 and "3 of colour and 2 of depth" in lines[0]
+    assert len(lines) == 1 and "3 colour images and 2 depth images" in lines[0]
 
 
 def test_camera_info_is_found_beside_a_topic_that_ends_in_a_transport(kinect_set):
@@ -647,11 +647,11 @@ def test_raw_playback_publishes_what_the_compressed_images_hold(kinect_set):
 def test_an_empty_bag_cannot_be_played(tmp_path):
     with BagWriter(tmp_path / "bag"):
         pass
-    with pytest.raises(InputError, match="holds no messages"):
+    with pytest.raises(InputError, match="contains no messages"):
         Recording(tmp_path / "bag")
 
 
-def test_info_tells_what_is_there(kinect_set, capsys):
+def test_info_lists_topics_types_counts_and_encodings(kinect_set, capsys):
     bag = make(kinect_set, "--depth", "16UC1")
     with BagReader(bag) as reader:
         topics = {topic.name: topic for topic in summarize(reader)}
@@ -662,7 +662,7 @@ def test_info_tells_what_is_there(kinect_set, capsys):
 
 
 @pytest.mark.parametrize(("name", "count"), [("kinect", 112), ("tof", 1)])
-def test_the_samples_are_whole(name, count):
+def test_the_samples_are_complete(name, count):
     frames = list(read_frames(share_directory() / "samples" / name))
     assert len(frames) == count
     assert all(np.isfinite(frame.depth).mean() > 0.5 for frame in frames)

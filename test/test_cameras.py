@@ -69,7 +69,7 @@ def test_the_name_of_a_camera_finds_its_topics(name, camera_name, rgb, frame):
     assert chosen.frame == frame
 
 
-def test_what_is_given_goes_before_the_camera_and_the_camera_before_the_nodes_own_names():
+def test_given_topics_override_those_of_the_camera_and_these_the_own_names():
     assert resolved_topics({}, None) == TOPICS and remappings(TOPICS) == []
     topics = resolved_topics({"depth_topic": "/filtered/depth/image", "rgb_topic": ""}, camera("realsense"))
     assert topics["rgb_topic"] == "/camera/camera/color/image_raw"
@@ -79,7 +79,7 @@ def test_what_is_given_goes_before_the_camera_and_the_camera_before_the_nodes_ow
     assert ("rgb/image_rect_color", "/camera/camera/color/image_raw") in remappings(topics)
 
 
-def test_an_unknown_camera_is_refused_with_the_list():
+def test_an_unknown_camera_is_rejected_with_the_list():
     with pytest.raises(ConfigurationError, match="realsense, orbbec"):
         camera("webcam")
 
@@ -93,15 +93,15 @@ def test_a_robots_cameras_are_read_as_launch_arguments(tmp_path):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("", "must hold"),
-        ("front: zed", "must hold"),
-        ("[zed]", "must hold"),
+        ("", "must contain a mapping"),
+        ("front: zed", "must contain a mapping"),
+        ("[zed]", "must contain a mapping"),
         ("front: {camra: zed}", "front has an unknown key 'camra'"),
         ("a: [", "cannot be read"),
         (None, "cannot be read"),
     ],
 )
-def test_what_is_wrong_with_a_robots_cameras_is_said(tmp_path, content, words):
+def test_errors_in_a_file_of_cameras_are_reported(tmp_path, content, words):
     path = tmp_path / "my_cameras.yaml"
     if content is not None:
         path.write_text(content)

@@ -68,7 +68,7 @@ def test_keeps_measured_pixels_and_their_sigma(model):
     np.testing.assert_array_equal(dense, depth)
 
 
-def test_a_frame_leaves_no_trace_in_the_next_and_inputs_stay_as_they_are(model):
+def test_frames_are_independent_and_inputs_are_not_modified(model):
     first, other = scene(seed=3), scene(seed=4)
     first_depth, other_depth = thinned(first[1], 0.1), thinned(other[1][::-1], 0.02)
     inputs = [first[0].copy(), first_depth.copy()]
@@ -113,12 +113,12 @@ def test_sigma_is_larger_beside_a_depth_step_than_on_a_surface():
     assert sigma[20, 40] > 3 * sigma[20, 10]
 
 
-def test_an_unknown_model_is_answered_with_the_choices():
+def test_an_unknown_model_is_rejected_with_the_choices():
     with pytest.raises(ConfigurationError, match=r"no classical model 'telepathy'.*guided.*nearest"):
         engine("telepathy")
 
 
-def test_a_model_whose_library_is_absent_says_which_at_opening(monkeypatch):
+def test_opening_a_model_without_its_library_says_which_is_missing(monkeypatch):
     monkeypatch.setattr(classical_models, "find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match="pip install scipy"):
         engine("linear")

@@ -113,7 +113,7 @@ def test_padding_moves_nothing():
 
 
 @pytest.mark.parametrize("options", [{}, {"fill_only": True}, {"min_confidence": 0.7}])
-def test_arrays_used_again_hold_what_fresh_ones_would(options):
+def test_reused_arrays_give_the_result_of_new_ones(options):
     reused, out = completer(Ramp(8), **options), CompletedDepth.empty(12, 17)
     for name in ("depth", "sigma", "confidence"):
         getattr(out, name)[...] = NAN
@@ -136,7 +136,7 @@ def test_results_stay_when_the_next_frame_is_completed():
         np.testing.assert_array_equal(getattr(first, name), array)
 
 
-def test_after_a_frame_that_is_refused_the_next_is_completed_as_if_alone():
+def test_a_rejected_frame_does_not_affect_the_next_one():
     one, out = completer(Ramp()), CompletedDepth.empty(12, 17)
     with pytest.raises(InputError):
         one.complete(frame_with(np.full((12, 17), NAN)), out)
@@ -179,7 +179,7 @@ def test_zero_is_missing_even_for_a_sensor_that_measures_from_zero():
 
 @pytest.mark.parametrize("value", [NAN, 0.0, -1.0, INF, 0.1, 50.0])
 @pytest.mark.parametrize("shape", [(6, 8), (3, 4), (12, 16)])
-def test_a_frame_without_depth_is_refused_as_such(value, shape):
+def test_a_frame_without_depth_raises_empty_depth(value, shape):
     frame = RgbdFrame(np.zeros((6, 8, 3), np.uint8), np.full(shape, value, np.float32))
     with pytest.raises(InputError, match=r"no depth between 0\.5 and 8 m") as caught:
         completer().complete(frame)
@@ -243,7 +243,7 @@ def test_confidence_falls_as_sigma_grows_and_stays_within_bounds():
 
 
 @pytest.mark.parametrize("fill_only", [False, True])
-def test_depth_is_missing_exactly_where_confidence_lies_below_the_gate(fill_only):
+def test_depth_is_missing_exactly_where_confidence_is_below_min_confidence(fill_only):
     """The gate has the last word, also over measured pixels of ``fill_only``."""
     open_, gated = (
         completer(Ramp(), fill_only=fill_only, min_confidence=gate).complete(random_frame()) for gate in (0.0, 0.9)
@@ -272,14 +272,14 @@ def test_settings_and_engine_may_change_between_frames():
     assert len(np.unique(changing.complete(frame).depth)) > 100
 
 
-def test_whatever_an_engine_throws_is_an_engine_error_that_names_it():
+def test_any_exception_of_an_engine_becomes_an_engine_error_with_its_name():
     with pytest.raises(EngineError, match=r"engine broken, model test.*the card fell out") as caught:
         completer(Broken()).complete(random_frame())
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
 @pytest.mark.parametrize("engine", [Level(), Level(8), "classical"], ids=["plain", "padded", "classical"])
-def test_the_frame_is_only_read(engine):
+def test_the_frame_is_not_modified(engine):
     """Messages share their memory with the frame; read-only arrays must do as well."""
     cameras = {"intrinsics": Intrinsics(20, 20, 8, 6, 17, 12)}
     others = {"depth_intrinsics": Intrinsics(20, 20, 8, 6, 17, 12), "depth_to_rgb": np.eye(4)}
@@ -294,7 +294,7 @@ def test_the_frame_is_only_read(engine):
             frame.depth.flags.writeable = True
 
 
-def test_a_view_into_padded_rows_is_completed_as_its_copy_is():
+def test_a_view_with_padded_rows_gives_the_result_of_its_copy():
     """Decoded images of padded step are such views."""
     frame = random_frame(24, 32)
     wide = np.zeros((24, 40, 3), np.uint8)
@@ -320,7 +320,7 @@ def test_close_closes_the_engine():
     assert engine.closed
 
 
-def test_unknown_names_are_refused_with_the_choices():
+def test_unknown_names_are_rejected_with_the_choices():
     with pytest.raises(ConfigurationError, match=r"'sonar'.*kinect"):
         DepthCompleter("sonar")
     with pytest.raises(ConfigurationError, match=r"'warp'.*classical"):
@@ -354,11 +354,11 @@ CAMERA = Intrinsics(10, 10, 4, 3, 8, 6)
         ({"depth_to_rgb": np.eye(4) * NAN, "intrinsics": CAMERA, "depth_intrinsics": CAMERA}, "extrinsic"),
     ],
 )
-def test_a_frame_of_parts_that_do_not_fit_is_refused(fields, cause):
+def test_a_frame_with_inconsistent_parts_is_rejected(fields, cause):
     with pytest.raises(InputError) as caught:
         RgbdFrame(**{"rgb": RGB, "depth": DEPTH, **fields})
     assert caught.value.cause == cause
 
 
-def test_depth_with_an_axis_for_its_one_channel_is_taken():
+def test_depth_with_a_channel_axis_is_accepted():
     np.testing.assert_array_equal(RgbdFrame(RGB, DEPTH[..., None]).depth, DEPTH)

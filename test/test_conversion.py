@@ -108,7 +108,7 @@ def test_grey_of_more_than_eight_bits_is_stretched_to_what_it_uses(encoding, low
     np.testing.assert_allclose(decoded[..., 0][sure], expected[sure], atol=12)  # quantiles of a sample
 
 
-def test_even_grey_is_one_grey():
+def test_a_uniform_grey_image_stays_uniform():
     decoded = decode_rgb(image("mono16", [struct.pack("<4H", *[500] * 4)] * 4, 4))
     assert len(np.unique(decoded)) == 1
 
@@ -129,7 +129,7 @@ def test_a_plane_of_grey_and_one_of_colour_follow_bt601(encoding, couples_down, 
     np.testing.assert_allclose(decoded, np.clip(expected, 0, 255), atol=3)
 
 
-def test_planes_that_do_not_fit_are_refused():
+def test_planes_that_do_not_fit_are_rejected():
     good = image("nv12", [bytes(6)] * 6, 6)
     good.height = 4
     decode_rgb(good)
@@ -208,7 +208,7 @@ def test_yuv422_follows_bt601(encoding, height, couples, pad, container, seed):
     st.sampled_from([0.001, 0.0001, 0.00025, 1 / 256]),
     st.integers(0, 99),
 )
-def test_depth_counts_become_metres_and_those_that_say_nothing_become_nan(
+def test_depth_counts_become_metres_and_unmeasured_ones_become_nan(
     encoding, height, width, pad, container, big, unit, seed
 ):
     counts = np.random.default_rng(seed).choice([0, 1, 255, 256, 1234, 65535], (height, width)).tolist()
@@ -240,7 +240,7 @@ def test_float_depth_is_in_the_unit_that_is_given(unit, seed):
     np.testing.assert_allclose(decoded, values * np.float32(unit), rtol=1e-6)
 
 
-def test_an_unknown_encoding_is_named():
+def test_an_unknown_encoding_is_reported():
     assert "'rgb9'" in refusal("encoding", decode_rgb, image("rgb9", [b"abc"], 1))
     assert "'64FC9'" in refusal("encoding", decode_depth, image("64FC9", [bytes(8)], 1))
 
@@ -262,7 +262,7 @@ def test_the_encoding_of_the_other_role_hints_at_swapped_topics():
 
 
 @pytest.mark.parametrize(("decode", "encoding", "pixel"), [(decode_rgb, "rgb8", 3), (decode_depth, "32FC1", 4)])
-def test_sizes_that_do_not_fit_are_refused(decode, encoding, pixel):
+def test_sizes_that_do_not_fit_are_rejected(decode, encoding, pixel):
     good = image(encoding, [bytes(5 * pixel)] * 4, 5)
     decode(good)
     for change, cause in [
@@ -280,7 +280,7 @@ def test_sizes_that_do_not_fit_are_refused(decode, encoding, pixel):
         refusal(cause, decode, SimpleNamespace(**{**vars(good), **change}))
 
 
-def test_yuv422_of_odd_width_is_refused():
+def test_yuv422_of_odd_width_is_rejected():
     refusal("size", decode_rgb, image("uyvy", [bytes(6)] * 2, 3))
 
 
@@ -382,7 +382,7 @@ def test_an_empty_cloud_has_no_points():
         ({"fields": [field("x", UINT32), field("y", 4), field("z", 8)]}, "points"),
     ],
 )
-def test_clouds_that_do_not_fit_are_refused(changes, cause):
+def test_clouds_that_do_not_fit_are_rejected(changes, cause):
     refusal(cause, decode_points, cloud(**changes))
 
 
@@ -421,7 +421,7 @@ def test_the_rectified_intrinsics_are_those_of_p():
     assert (found.width, found.height) == (640, 480)
 
 
-def test_k_serves_where_p_is_empty():
+def test_k_is_used_if_p_is_empty():
     found = intrinsics_of(calibration(p=[0.0] * 12))
     assert (found.fx, found.fy, found.cx, found.cy) == (500.0, 510.0, 320.5, 240.5)
 
@@ -437,7 +437,7 @@ def test_k_serves_where_p_is_empty():
         {"p": [400.0, 0, 300.5, 0, 0, -410.0, *P[6:]]},
     ],
 )
-def test_a_calibration_that_is_none_is_refused(changes):
+def test_an_invalid_calibration_is_rejected(changes):
     refusal("camera_info", intrinsics_of, calibration(**changes))
 
 
@@ -492,7 +492,7 @@ def test_a_raw_image_is_seen_by_k_through_the_distortion(model, coefficients):
     assert numbers_of(rectified) == (400.0, 410.0, 300.5, 200.5, 640, 480) and rectified.distortion is None
 
 
-def test_a_raw_image_of_a_stereo_camera_is_turned():
+def test_a_raw_image_of_a_stereo_camera_is_rotated():
     turn = (0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0)
     assert intrinsics_of(distorted(r=turn), raw=True).distortion.rotation == turn
     assert intrinsics_of(distorted(d=(), r=turn), raw=True).distortion.rotation == turn
@@ -505,7 +505,7 @@ def test_a_raw_image_without_distortion_is_as_good_as_rectified(changes):
 
 
 @pytest.mark.parametrize("changes", [{"model": "double_sphere"}, {"model": "equidistant"}, {"d": (0.1, 0.2, 0.3)}])
-def test_a_distortion_that_is_not_known_is_named(changes):
+def test_a_distortion_that_is_not_known_is_reported(changes):
     said = refusal("camera_info", lambda message: intrinsics_of(message, raw=True), distorted(**changes))
     assert "distortion_model" in said and "rectify off" in said
     assert intrinsics_of(distorted(**changes)).distortion is None

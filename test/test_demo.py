@@ -96,14 +96,14 @@ def test_a_demo_that_is_stopped_leaves_no_process_behind(tmp_path, number):
     assert not [pid for pid in processes if Path(f"/proc/{pid}").exists()]
 
 
-def test_a_child_that_fails_is_told_with_its_last_words(tmp_path):
+def test_a_failed_child_is_reported_with_its_last_output(tmp_path):
     child = Child("node", ["depth_completion_ros.cli", "complete", "--rgb"], tmp_path, dict(os.environ))
     with pytest.raises(ConfigurationError, match=r"the node ended with status 2(.|\n)*--rgb"):
         while child.running():
             time.sleep(0.05)
 
 
-def test_a_child_that_does_not_listen_is_killed(tmp_path, monkeypatch):
+def test_a_child_that_ignores_signals_is_killed(tmp_path, monkeypatch):
     monkeypatch.setattr("depth_completion_ros.bench.processes._END_WITHIN_S", 0.2)
     (tmp_path / "deaf.py").write_text(
         "import signal, time\n"
@@ -141,7 +141,7 @@ def test_cpu_and_memory_of_a_process_that_counts_for_itself(tmp_path):
     assert usage.peak_memory_mb > 80
 
 
-def test_a_domain_that_is_in_use_is_not_taken():
+def test_a_domain_in_use_is_not_chosen():
     first = free_domain()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as participant:
         participant.bind(("", 7400 + 250 * first + 14))
@@ -157,7 +157,7 @@ def test_each_output_finds_the_nearest_stamp():
 
 
 @pytest.mark.parametrize("options", [["--seconds", "0"], ["--rate", "-1"]])
-def test_wrong_options_are_told_before_anything_starts(tmp_path, options):
+def test_wrong_options_are_reported_before_anything_starts(tmp_path, options):
     run = start_demo(tmp_path / "out", *options)
     assert options[0] in run.communicate()[0]
     assert run.returncode == 1 and not (tmp_path / "out").exists()

@@ -35,7 +35,7 @@ class Elsewhere(TorchFunctionMode):
 
 
 @pytest.mark.parametrize("name", names())
-def test_networks_make_no_tensor_on_the_host(name):
+def test_networks_create_no_tensors_on_the_host(name):
     """Nor copy one from there: a CUDA graph could not hold that."""
     network = fold_batch_norm(create(name))
     frame = torch.rand(1, 3, 64, 64), torch.rand(1, 1, 64, 64) + 1, torch.ones(1, 1, 1, 1)

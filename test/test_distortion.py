@@ -60,7 +60,7 @@ def test_each_point_lands_where_opencv_projects_it(lens, seed):
 
 @repeatable
 @given(lenses, seeds)
-def test_what_a_pixel_looks_at_is_projected_back_onto_it(lens, seed):
+def test_the_ray_of_a_pixel_projects_back_onto_it(lens, seed):
     rng = np.random.default_rng(seed)
     camera = camera_of(lens, rng)
     depth = rng.uniform(0.5, 9, (HEIGHT, WIDTH)).astype(np.float32)

@@ -52,7 +52,7 @@ def found(one: Record, recording: Path) -> str:
     return "; ".join(finding for finding in check(one, SECONDS, recording, EVERY).values() if finding)
 
 
-def test_nothing_is_found_where_all_is_well(recording):
+def test_no_check_fails_after_a_run_without_errors(recording):
     assert found(record(), recording) == ""
     assert found(record(own_mb=500.0, grown_mb=9.0), recording) == ""
 
@@ -64,24 +64,24 @@ def test_nothing_is_found_where_all_is_well(recording):
         ({"log": "Traceback (most recent call last)"}, "traceback"),
         ({"dropped.lost": 1000}, "-995 messages neither arrived nor were counted as lost"),
         ({"rgb.count": 17_000, "dropped.unpaired": 0}, "neither arrived nor were counted"),
-        ({"rgb.count": 18_001}, "1 more rgb than sent"),
+        ({"rgb.count": 18_001}, "1 more rgb messages received than sent"),
         ({"dropped.unpaired": 100}, "73 messages neither paired nor dropped"),
         ({"dropped.overload": 800}, "100 pairs neither completed nor dropped"),
         ({"dropped.encoding": 1}, "1 encoding"),
         ({"dropped.internal": 2}, "2 internal"),
-        ({"problem.time_jump": 2}, "2 jumps in time told of 1"),
-        ({"problem.engine": 0}, "0 failures told of 1"),
-        ({"frames_out.count": 17_300, "dropped.overload": 599}, "170 of 173 frames are in it"),
+        ({"problem.time_jump": 2}, "2 jumps in time reported instead of 1"),
+        ({"problem.engine": 0}, "0 failures reported instead of 1"),
+        ({"frames_out.count": 17_300, "dropped.overload": 599}, "it contains 170 of 173 frames"),
     ],
 )
-def test_each_fault_is_found(recording, changed, words):
+def test_each_kind_of_error_fails_a_check(recording, changed, words):
     assert words in found(record(**changed), recording)
 
 
-def test_an_absent_recording_is_found(tmp_path):
+def test_a_missing_recording_fails_a_check(tmp_path):
     assert "no such file" in found(record(), tmp_path / "absent")
 
 
-def test_too_short_a_run_is_refused(tmp_path, capsys):
+def test_too_short_a_run_is_rejected(tmp_path, capsys):
     assert main(["bench", "endurance", "--minutes", "1", "--out", str(tmp_path / "out")]) == 1
     assert "--minutes 1 is too short" in capsys.readouterr().err

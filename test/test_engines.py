@@ -59,7 +59,7 @@ COMBINATIONS += [("lite", "int8"), ("magaconv", "int8")]
 
 
 @pytest.mark.parametrize(("name", "precision"), COMBINATIONS)
-def test_openvino_gives_the_answer_of_pytorch(name, precision):
+def test_openvino_gives_the_result_of_pytorch(name, precision):
     engine = openvino_engine(network_file(name, precision))
     for frame in FRAMES.values():
         depth, sigma = engine.run(*frame)
@@ -88,7 +88,7 @@ def test_float16_graphs_are_within_one_percent(name):
         assert relative_difference(network_file(name, "fp16"), network_file(name), [feed_of(frame)]) < 0.01
 
 
-def test_torch_engine_gives_the_answer_of_the_network(tmp_path):
+def test_torch_engine_gives_the_result_of_the_network(tmp_path):
     """From a weights file, on whatever device it takes here."""
     path = tmp_path / "lite.pt"
     save_weights(WeightedNetwork(stirred("lite"), "kinect"), path)
@@ -126,7 +126,7 @@ def test_logarithms_are_replaced_by_equal_ones():
 
 
 @pytest.mark.parametrize("kind", ["openvino", "torch"])
-def test_buffers_do_not_leak_from_frame_to_frame(kind):
+def test_buffers_do_not_carry_over_between_frames(kind):
     """A, B, A: the second A is the first, to the bit, and B is that of an engine that never saw A."""
     a, b = FRAMES.values()
 
@@ -157,7 +157,7 @@ def test_inputs_are_only_read_and_may_be_views():
     np.testing.assert_array_equal(views[0], image)
 
 
-def test_another_size_is_refused_with_the_command_that_mends_it():
+def test_another_size_is_rejected_with_the_command_that_fixes_it():
     engine = openvino_engine(network_file("lite"))
     with pytest.raises(
         ConfigurationError, match=r"takes images of 96x64 pixels, not 160x96.*export lite --size 96x160"
@@ -165,7 +165,7 @@ def test_another_size_is_refused_with_the_command_that_mends_it():
         engine.run(*random_frame(96, 160))
 
 
-def test_completer_pads_and_reports_an_engine_that_refuses():
+def test_completer_pads_and_reports_an_engine_that_rejects_the_size():
     frame = random_frame(60, 89)
     completer = DepthCompleter(PROFILE, openvino_engine(network_file("lite")))
     completed = completer.complete(RgbdFrame(frame[0], frame[1]))
@@ -182,7 +182,7 @@ def test_dynamic_file_takes_any_size():
         assert relative_rmse(engine.run(*frame)[0], reference("lite", frame)[0]) < TOLERANCES["fp32"]
 
 
-def test_sizes_beyond_the_last_few_are_compiled_anew():
+def test_only_the_last_few_sizes_stay_compiled():
     """A camera keeps its size; an evaluation over many sizes must not fill the memory."""
     engine = openvino_engine(network_file("lite", dynamic=True))
     frames = [random_frame(64, width) for width in (64, 96, 128, 160, 192)]
@@ -193,7 +193,7 @@ def test_sizes_beyond_the_last_few_are_compiled_anew():
 
 
 @pytest.mark.parametrize("name", NOT_IN_INT8)
-def test_int8_is_refused_where_it_ruins_the_answer(name):
+def test_int8_is_rejected_for_networks_that_it_ruins(name):
     with pytest.raises(ConfigurationError, match="take fp32 or fp16"):
         network_file(name, "int8")
 
@@ -217,14 +217,14 @@ def damaged(path: Path, how: str) -> bytes:
 
 
 @pytest.mark.parametrize("how", ["cut short", "empty", "text", "foreign", "other contract", "no operators"])
-def test_unusable_file_is_refused_with_the_mend(how, tmp_path):
+def test_unusable_file_is_rejected_with_a_fix(how, tmp_path):
     path = tmp_path / "lite.onnx"
     path.write_bytes(damaged(network_file("lite"), how))
     with pytest.raises(ConfigurationError, match=r"(?s)lite\.onnx.*depth-completion export"):
         openvino_engine(path)
 
 
-def test_missing_and_foreign_weights_are_refused(tmp_path):
+def test_missing_and_foreign_weights_are_rejected(tmp_path):
     with pytest.raises(ConfigurationError, match="cannot be read"):
         openvino_engine(tmp_path / "none.onnx")
     (tmp_path / "weights.pt").write_bytes(b"no weights")
@@ -299,7 +299,7 @@ def test_auto_takes_a_trained_network_and_else_the_classical_engine(models):
 
 
 @pytest.mark.parametrize("how", ["cut short", "no operators"])
-def test_auto_says_so_where_a_damaged_network_makes_the_classical_engine_serve(how, models):
+def test_auto_warns_if_it_uses_the_classical_engine_because_a_network_is_damaged(how, models):
     """One line with the file and the mend; nothing where no network was ever installed."""
     said: list[str] = []
     assert open_engine("auto", profile=PROFILE, warn=said.append).engine == "classical"
@@ -310,7 +310,7 @@ def test_auto_says_so_where_a_damaged_network_makes_the_classical_engine_serve(h
     assert str(models / "lite.onnx") in line and "depth-completion export" in line
 
 
-def test_commands_say_so_where_a_damaged_network_is_passed_over(models):
+def test_commands_warn_about_a_damaged_network_that_is_skipped(models):
     """On stderr, also where another network serves in its place."""
     shutil.copy(network_file("lite", profile="kinect"), models)
     (models / "lite-best.onnx").write_bytes(damaged(network_file("lite"), "cut short"))
@@ -322,7 +322,7 @@ def test_commands_say_so_where_a_damaged_network_is_passed_over(models):
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_threads_are_as_asked(threads):
+def test_the_number_of_threads_is_applied(threads):
     engine = openvino_engine(network_file("lite"), threads=threads)
     compiled = engine._request(HEIGHT, WIDTH).get_compiled_model()
     assert compiled.get_property("INFERENCE_NUM_THREADS") == threads

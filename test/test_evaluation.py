@@ -40,7 +40,7 @@ def two_sets(tmp_path):
     return [str(tmp_path / name) for name in ("one", "two")]
 
 
-def test_a_bag_of_points_is_scored_by_its_rings_once_their_pose_is_told(tmp_path, capsys):
+def test_a_bag_of_points_is_scored_by_its_rings_if_the_extrinsic_is_given(tmp_path, capsys):
     bag = str(share_directory() / "samples" / "lidar")
     arguments = ["evaluate", bag, "--depth-topic", "/points", "--protocol", "lidar-rings", "--models", "nearest"]
     assert main([*arguments, "--frames", "1"]) == 1
@@ -76,14 +76,14 @@ def test_a_bag_is_scored_in_the_unit_of_its_depth(tmp_path, capsys, unit):
     assert errors == pytest.approx(400 * (unit or 0.001), rel=0.01)
 
 
-def test_errors_of_evaluate_name_its_options(tmp_path, capsys):
+def test_errors_of_evaluate_mention_its_options(tmp_path, capsys):
     write_set(tmp_path / "set")
     edit_meta(tmp_path / "set", lambda meta: [entry.pop("points") for entry in meta["frames"]])
     make_bag(read_folder(tmp_path / "set"), tmp_path / "bag", [0], BagOptions())
     assert main(["evaluate", str(tmp_path / "bag"), "--depth-topic", "/elsewhere"]) == 1
     assert "with --rgb-topic and --depth-topic" in capsys.readouterr().err
     assert main(["evaluate", str(tmp_path / "bag"), "--min-range", "20"]) == 1
-    assert "--min-range 20.0 m must lie below --max-range 10.0 m" in capsys.readouterr().err
+    assert "--min-range 20.0 m must be smaller than --max-range 10.0 m" in capsys.readouterr().err
     assert main(["evaluate", str(tmp_path / "bag"), "--depth-unit", "0"]) == 1
     assert "--depth-unit 0.0 must be above zero" in capsys.readouterr().err
 
@@ -136,7 +136,7 @@ def test_evaluate_reads_bags_and_folders_side_by_side(two_sets, tmp_path, capsys
     assert {row["set"]: row["frames"] for row in rows} == {"one": "3", "bag": "3"}
 
 
-def test_sets_of_the_same_name_stay_apart_and_an_unusable_source_is_told_of(two_sets, tmp_path, capsys):
+def test_sets_with_the_same_name_are_distinguished_and_unusable_sources_reported(two_sets, tmp_path, capsys):
     write_set(tmp_path / "more" / "one", name="one")
     sources = [two_sets[0], str(tmp_path / "more" / "one"), str(tmp_path / "absent")]
     out = tmp_path / "out"
@@ -156,19 +156,19 @@ def test_sets_of_the_same_name_stay_apart_and_an_unusable_source_is_told_of(two_
         (["--profile", "sonar"], "no profile 'sonar'"),
     ],
 )
-def test_evaluate_answers_wrong_settings_with_one_line(two_sets, capsys, options, message):
+def test_evaluate_rejects_wrong_settings_with_one_line(two_sets, capsys, options, message):
     assert main(["evaluate", two_sets[0], *options]) == 1
     assert message in capsys.readouterr().err
 
 
-def test_evaluate_says_when_no_frame_fits_the_protocol(tmp_path, capsys):
+def test_evaluate_reports_that_no_frame_can_be_used_with_the_protocol(tmp_path, capsys):
     write_set(tmp_path / "small", count=1)
     # with one frame the donor of holes is the frame itself, whose holes hide nothing
     assert main(["evaluate", str(tmp_path / "small"), "--protocol", "raw", "--models", "nearest"]) == 1
     assert "choose others with --protocol" in capsys.readouterr().err
 
 
-def test_a_frame_that_cannot_be_read_is_left_out_and_told_of(two_sets, tmp_path, capsys):
+def test_a_frame_that_cannot_be_read_is_skipped_and_reported(two_sets, tmp_path, capsys):
     (tmp_path / "one" / "rgb" / "1.png").write_bytes(b"no image")
     out = tmp_path / "out"
     assert main(["evaluate", two_sets[0], "--protocol", "rows", "--models", "nearest", "--out", str(out)]) == 0
@@ -191,7 +191,7 @@ class FailingOnce(Engine):
         return np.full_like(depth, np.nan if self.frames == 2 else scale), np.ones_like(depth)
 
 
-def test_a_model_that_fails_on_a_set_is_left_out_there_and_said_so(two_sets, tmp_path, monkeypatch):
+def test_a_model_that_fails_on_a_set_is_skipped_there_and_reported(two_sets, tmp_path, monkeypatch):
     def with_failing(name, profile):
         return DepthCompleter(profile, FailingOnce()) if name == "failing" else open_model(name, profile)
 
@@ -202,7 +202,7 @@ def test_a_model_that_fails_on_a_set_is_left_out_there_and_said_so(two_sets, tmp
     whole = {(row["set"], row["model"], row["frames"]) for row in read_csv(out / "evaluation.csv")}
     assert whole == {("one", "nearest", "3"), ("two", "nearest", "3"), ("two", "failing", "3")}
     told = (out / "evaluation.md").read_text()
-    assert "one, failing: left out" in told and "not finite" in told
+    assert "one, failing: skipped" in told and "not finite" in told
     assert next(line for line in told.splitlines() if line.startswith("| failing |")).endswith("(1 set) |")
     assert next(line for line in told.splitlines() if line.startswith("| one, rows")).split(" | ")[1] == "-"
 
@@ -217,7 +217,7 @@ def test_each_set_has_its_own_profile(tmp_path):
     assert near["16-32 m"]["pixels"] == near["over 32 m"]["pixels"] == 0
 
 
-def test_an_interrupted_run_prints_and_writes_what_there_is(two_sets, tmp_path, monkeypatch, capsys):
+def test_an_interrupted_run_prints_and_writes_its_partial_results(two_sets, tmp_path, monkeypatch, capsys):
     def interrupted(folder, profile, limits):
         samples = open_folder(folder, profile, limits)
 
@@ -268,7 +268,7 @@ def test_prefill_is_what_an_untrained_network_returns(two_sets):
         np.testing.assert_allclose(start.depth, untrained.depth, rtol=1e-5)
 
 
-def test_random_weights_are_named_so_in_every_table(two_sets):
+def test_random_weights_are_marked_in_every_table(two_sets):
     pytest.importorskip("torch")
     evaluation = evaluate([open_folder(Path(two_sets[0]))], ["sparse5"], ["torch:lite-full", "nearest"], 1)
     assert [key.model for key in evaluation.metrics] == ["torch:lite-full (untrained)", "nearest"]
@@ -301,7 +301,7 @@ def test_bench_engines_times_every_model_asked_for(tmp_path, capsys):
     assert all(len(values) == 2 and min(values) > 0 for timing in timings for values in timing["ms"].values())
 
 
-def test_bench_engines_goes_on_after_a_model_that_cannot_be_timed(tmp_path, capsys):
+def test_bench_engines_continues_after_a_model_that_cannot_be_timed(tmp_path, capsys):
     write_set(tmp_path / "small")
     arguments = ["bench", "engines", "--frames", str(tmp_path / "small"), "--size", "64x48", "--rounds", "2"]
     assert main([*arguments, "--models", "none_such,measured", "--out", str(tmp_path / "bench.json")]) == 0
@@ -309,6 +309,6 @@ def test_bench_engines_goes_on_after_a_model_that_cannot_be_timed(tmp_path, caps
     assert "classical none_such: no classical model" in printed and "classical measured" in printed
 
 
-def test_bench_engines_refuses_a_size_that_is_none(capsys):
+def test_bench_engines_rejects_an_invalid_size(capsys):
     assert main(["bench", "engines", "--size", "large"]) == 1
-    assert "--size must be like 640x480" in capsys.readouterr().err
+    assert "--size must have the form 640x480" in capsys.readouterr().err

@@ -116,7 +116,7 @@ def test_every_pixel_is_of_one_kind_one_side_of_edges_and_one_band(metric):
     assert sum(pixels[stratum] for stratum in STRATA if stratum.endswith(" m")) == pixels["all"]
 
 
-def test_sigmas_that_are_true_cover_what_they_say(metric):
+def test_correct_sigmas_have_the_nominal_coverage(metric):
     # of 5000 pixels the share inside a 90 % interval has a standard deviation of 0.4 %
     assert metric.compute()["all"]["coverage"] == pytest.approx(0.9, abs=0.02)
 
@@ -153,7 +153,7 @@ def test_rank_statistics_of_a_large_frame_are_close_to_those_of_all_its_pixels()
     assert figures["spearman"] == pytest.approx(spearman(error, sigma.ravel()), abs=0.02)
 
 
-def test_a_reset_metric_knows_nothing_and_says_nan(trials):
+def test_a_reset_metric_has_no_frames_and_returns_nan(trials):
     completed, shown, truth = trials[0]
     metric = Metric()
     metric.update(completed, ScoredPixels(shown, truth, completed.measured))
@@ -211,7 +211,7 @@ def test_ssim_of_a_full_truth_is_that_of_the_paper_computed_window_by_window():
         assert found[y, x] == pytest.approx(expected, rel=1e-3)
 
 
-def test_ssim_does_not_look_at_pixels_without_truth():
+def test_ssim_ignores_pixels_without_ground_truth():
     rng = np.random.default_rng(7)
     truth = rng.uniform(1, 4, (24, 30)).astype(np.float32)
     truth[8:12] = np.nan

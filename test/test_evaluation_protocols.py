@@ -142,7 +142,7 @@ def test_transparent_scores_glass_only():
     assert make_trial("transparent", set_of(sample(depth, ground_truth=truth)), 0) is None
 
 
-def test_an_unknown_protocol_is_answered_with_the_choices(folder):
+def test_an_unknown_protocol_is_rejected_with_the_choices(folder):
     with pytest.raises(ConfigurationError, match="sparse500"):
         make_trial("guess", folder, 0)
 

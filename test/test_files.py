@@ -43,7 +43,7 @@ def stored(folder, name: str) -> np.ndarray:
     return cv2.imread(str(folder / "out" / name), cv2.IMREAD_UNCHANGED)
 
 
-def test_every_output_is_what_the_completer_gives(tmp_path):
+def test_every_output_file_has_the_result_of_the_completer(tmp_path):
     rgb, depth = write_scene(tmp_path, "a", 1)
     assert complete(tmp_path) == 0
     expected = DepthCompleter("kinect", "classical").complete(RgbdFrame(rgb, metres(depth)))
@@ -55,7 +55,7 @@ def test_every_output_is_what_the_completer_gives(tmp_path):
     assert not (tmp_path / "out/a.ply").exists()
 
 
-def test_gated_depth_is_zero_in_the_png_and_nan_in_the_array(tmp_path):
+def test_depth_below_min_confidence_is_zero_in_the_png_and_nan_in_the_array(tmp_path):
     rgb, depth = write_scene(tmp_path, "a", 1)
     confidence = DepthCompleter("kinect", "classical").complete(RgbdFrame(rgb, metres(depth))).confidence
     threshold = float(np.median(confidence[confidence < confidence.max()]))
@@ -142,7 +142,7 @@ def matched(folder, rgb: list[str], depth: list[str]) -> tuple[list[tuple[str, s
         ("{}.jpg", "d16_{:03}.png"),
     ],
 )
-def test_files_of_one_number_belong_together(tmp_path, pattern, other):
+def test_files_are_matched_by_the_number_in_their_names(tmp_path, pattern, other):
     numbers = [3, 20, 100]
     names = [pattern.format(n) for n in numbers], [other.format(n) for n in (*numbers, 7)]
     pairs, rule = matched(tmp_path, *names)
@@ -168,13 +168,13 @@ def test_files_whose_names_are_times_are_paired_with_the_nearest(tmp_path, secon
     assert "times" in rule and "20 ms" in rule
 
 
-def test_files_without_anything_in_common_are_paired_by_order_and_said_so(tmp_path, capsys):
+def test_files_without_matching_names_are_paired_by_order_with_a_message(tmp_path, capsys):
     write_scene(tmp_path, "a", 1)
     write_scene(tmp_path, "b", 2)
     for old, new in (("a", "first"), ("b", "second")):
         (tmp_path / "depth" / f"{old}.png").rename(tmp_path / "depth" / f"{new}.png")
     assert complete(tmp_path) == 0
-    assert "matched by their order, as no names fit: a.png with first.png" in capsys.readouterr().err
+    assert "matched by their order, as no names match: a.png with first.png" in capsys.readouterr().err
     alone = DepthCompleter("kinect", "classical").complete(RgbdFrame(scene(2)[0], metres(scene(2)[1])))
     np.testing.assert_array_equal(np.load(tmp_path / "out/b_depth.npy"), alone.depth)
 
@@ -210,7 +210,7 @@ def break_by_covering(path):
 
 
 @pytest.mark.parametrize("damage", [break_by_cutting, break_by_emptying, break_by_eight_bits, break_by_covering])
-def test_a_bad_file_in_the_middle_is_named_and_the_others_are_done(tmp_path, capsys, damage):
+def test_a_bad_file_is_reported_and_the_others_are_completed(tmp_path, capsys, damage):
     for name in ("f1", "f2", "f3"):
         write_scene(tmp_path, name, 1)
     damage(tmp_path / "depth/f2.png")
@@ -251,19 +251,19 @@ def test_intrinsics_add_a_point_cloud_that_reads_back(tmp_path):
     [
         (["--depth-unit", "0"], "--depth-unit"),
         (["--min-confidence", "1.5"], "--min-confidence"),
-        (["--min-range", "3", "--max-range", "2"], "--min-range 3.0 m must lie below --max-range 2.0 m"),
+        (["--min-range", "3", "--max-range", "2"], "--min-range 3.0 m must be smaller than --max-range 2.0 m"),
         (["--profile", "sonar"], "sonar"),
         (["--model", "nothing"], "nothing"),
     ],
 )
-def test_a_wrong_setting_is_named_before_any_work(tmp_path, capsys, options, named):
+def test_a_wrong_setting_is_reported_before_any_work(tmp_path, capsys, options, named):
     write_scene(tmp_path, "a", 1)
     assert complete(tmp_path, *options) == 1
     assert named in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
-def test_paths_that_do_not_fit_together_are_told_apart(tmp_path):
+def test_each_mismatch_of_paths_has_its_own_message(tmp_path):
     write_scene(tmp_path, "a", 1)
     with pytest.raises(ConfigurationError, match="does not exist"):
         find_pairs(tmp_path / "nowhere", tmp_path / "depth")
@@ -274,32 +274,32 @@ def test_paths_that_do_not_fit_together_are_told_apart(tmp_path):
     with pytest.raises(ConfigurationError, match="no file name, number or time in common"):
         find_pairs(tmp_path / "rgb", tmp_path / "depth")
     (tmp_path / "rgb/a.jpg").write_bytes(b"")
-    with pytest.raises(ConfigurationError, match="one name"):
+    with pytest.raises(ConfigurationError, match="the same name"):
         find_pairs(tmp_path / "rgb", tmp_path / "depth")
 
 
 def test_an_npz_with_several_arrays_needs_one_named_depth(tmp_path):
     np.savez(tmp_path / "a.npz", z=np.ones((2, 2)), w=np.ones((2, 2)))
-    with pytest.raises(InputError, match="call the one to use 'depth'"):
+    with pytest.raises(InputError, match="name the one to use 'depth'"):
         read_depth(tmp_path / "a.npz", 1)
     (tmp_path / "b.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(InputError, match=r"b\.npy"):
         read_depth(tmp_path / "b.npy", 1)
 
 
-def test_depth_arrays_with_an_axis_for_their_one_channel_are_read(tmp_path):
+def test_depth_files_with_a_channel_axis_are_read(tmp_path):
     depth = np.float32([[1.5, np.nan], [2.5, 3.5]])
     np.save(tmp_path / "a.npy", depth[..., None])
     np.testing.assert_array_equal(read_depth(tmp_path / "a.npy", 1), depth)
 
 
-def test_the_largest_count_of_sixteen_bits_says_that_nothing_was_measured(tmp_path):
+def test_the_largest_16_bit_value_is_missing(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), np.uint16([[0, 1000, 65534, 65535]]))
     expected = np.float32([[np.nan, 1, 65.534, np.nan]])
     np.testing.assert_allclose(read_depth(tmp_path / "a.png", 0.001), expected, rtol=1e-6)
 
 
-def test_openexr_files_are_refused_with_formats_that_are_read(tmp_path):
+def test_openexr_files_are_rejected_with_formats_that_are_read(tmp_path):
     (tmp_path / "a.exr").write_bytes(b"v/1\x01")
     with pytest.raises(InputError, match="TIFF"):
         read_depth(tmp_path / "a.exr", 1)

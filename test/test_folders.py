@@ -88,13 +88,13 @@ def test_missing_or_partial_intrinsics_are_none(tmp_path, intrinsics):
         ({"frames": [{}], "depth": {"scale_to_m": 0}}, "only metric depth"),
     ],
 )
-def test_an_unusable_meta_says_what_it_lacks(tmp_path, meta, mend):
+def test_errors_about_an_unusable_meta_say_what_is_missing(tmp_path, meta, mend):
     write_meta(tmp_path, meta)
     with folder_error(mend):
         read_folder(tmp_path)
 
 
-def test_no_folder_and_no_json(tmp_path):
+def test_missing_folder_and_invalid_json_are_rejected(tmp_path):
     with folder_error("no meta.json"):
         read_folder(tmp_path / "nowhere")
     (tmp_path / "meta.json").write_bytes(b"\xff{")
@@ -106,7 +106,7 @@ def test_a_bad_frame_is_named_and_the_next_one_is_fine(tmp_path):
     cases = {
         "rgb": (b"no image", "cannot be decoded"),
         "depth": (cv2.imencode(".png", np.zeros((24, 32), np.uint8))[1].tobytes(), "16-bit"),
-        "gt": (None, "is not there"),
+        "gt": (None, "does not exist"),
         "ring": (cv2.imencode(".png", np.zeros((2, 3), np.uint8))[1].tobytes(), "size of rgb"),
         "points": (b"no array", ".npy"),
     }
@@ -131,7 +131,7 @@ def test_a_bad_frame_is_named_and_the_next_one_is_fine(tmp_path):
         (lambda entry: entry.update(intrinsics={**INTRINSICS, "width": 31}), "31x24"),
     ],
 )
-def test_an_unusable_entry_is_named(tmp_path, edit, words):
+def test_an_unusable_entry_is_reported(tmp_path, edit, words):
     write_set(tmp_path)
     edit_meta(tmp_path, lambda meta: edit(meta["frames"][1]))
     with folder_error(words):

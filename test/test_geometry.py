@@ -220,7 +220,7 @@ def test_a_pose_is_the_rotation_and_translation_that_scipy_makes_of_it(seed):
         [[0, 0, 0, 0, 0, 0, 1]],
     ],
 )
-def test_what_is_no_pose_is_refused(pose):
+def test_an_invalid_pose_is_rejected(pose):
     with pytest.raises(InputError) as caught:
         transform_from_pose(np.array(pose))
     assert caught.value.cause == "extrinsic"

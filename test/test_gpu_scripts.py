@@ -30,7 +30,7 @@ def records(out: Path, step: str) -> list[dict]:
     return results(out)[step]["records"]
 
 
-def test_a_step_that_fails_is_recorded_and_the_others_go_on(tmp_path):
+def test_a_step_that_fails_is_recorded_and_the_others_continue(tmp_path):
     """Of a network that does not exist nothing can be built, and `floors` must come to its end without it."""
     assert begin(tmp_path, "card,builds,floors", "--networks", "nothing").wait(60) == 1
     steps = results(tmp_path)
@@ -45,7 +45,7 @@ def test_a_step_that_fails_is_recorded_and_the_others_go_on(tmp_path):
     assert products.keys() == {"float16", "bfloat16", "float32"} and min(products.values()) > 0
 
 
-def test_a_kill_leaves_what_was_found_out_and_a_later_call_goes_on(tmp_path):
+def test_results_survive_a_kill_and_a_later_call_continues(tmp_path):
     """No step outlives the kill, which would hold the card against the next call."""
     process = begin(tmp_path, "card,propagation,node30")
     deadline = time.monotonic() + 60
@@ -66,7 +66,7 @@ def test_a_kill_leaves_what_was_found_out_and_a_later_call_goes_on(tmp_path):
     assert records(tmp_path, "card") == steps["card"]["records"]
 
 
-def test_what_is_over_its_time_is_cut_off(tmp_path):
+def test_a_step_that_exceeds_its_time_is_stopped(tmp_path):
     """The records that it has until then stay, and nothing more is begun."""
     process = begin(tmp_path, "card,node30")
     deadline = time.monotonic() + 60

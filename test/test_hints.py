@@ -78,13 +78,13 @@ def test_nobody_publishes(graph):
     assert comes_to_say(ros, "no rgb on /rgb/image_rect_color: nobody publishes it")
 
 
-def test_a_topic_of_the_same_type_is_offered(graph):
+def test_a_topic_of_the_same_type_is_suggested(graph):
     ros = graph()
-    words = "but sensor_msgs/msg/Image comes as /camera/color/image_raw: remap rgb/image_rect_color"
+    words = "but sensor_msgs/msg/Image is published on /camera/color/image_raw: remap rgb/image_rect_color"
     for topic in ("/camera/color/image_raw", "/camera/depth/image_raw"):
         ros.peer.create_publisher(Image, topic, 10)
     assert comes_to_say(ros, words)
-    assert comes_to_say(ros, "Image comes as /camera/depth/image_raw: remap depth_registered/image_rect")
+    assert comes_to_say(ros, "Image is published on /camera/depth/image_raw: remap depth_registered/image_rect")
 
 
 @pytest.mark.parametrize(
@@ -96,12 +96,12 @@ def test_a_topic_of_the_same_type_is_offered(graph):
 )
 def test_images_that_come_by_another_transport_are_pointed_out(graph, input_name, topic, message_type, transport):
     ros = graph(depth__transport="compressedDepth")
-    words = f"images come as /{topic}: set {input_name}.transport to {transport}"
+    words = f"images are published on /{topic}: set {input_name}.transport to {transport}"
     ros.peer.create_publisher(message_type, topic, 10)
     assert comes_to_say(ros, words)
 
 
-def test_a_transport_that_cannot_be_read_is_named_with_what_translates_it(graph):
+def test_an_unsupported_transport_is_reported_with_a_republish_command(graph):
     """LaserScan stands for a type of another package."""
     ros = graph(remappings={"rgb/image_rect_color": "/color/image_raw"})
     words = (
@@ -116,7 +116,7 @@ def test_a_transport_that_cannot_be_read_is_named_with_what_translates_it(graph)
 
 
 @pytest.mark.parametrize("transport", ["raw", "compressed"])
-def test_a_name_that_ends_in_its_transport_is_taken_as_it_is(graph, transport):
+def test_a_topic_name_that_ends_in_its_transport_is_used_unchanged(graph, transport):
     topic = "/color/image_raw/compressed"
     ros = graph(remappings={"rgb/image_rect_color": topic}, rgb__transport=transport, watchdog__timeout=60.0)
     ros.publish(topic, jpeg(START_NS))
@@ -124,7 +124,7 @@ def test_a_name_that_ends_in_its_transport_is_taken_as_it_is(graph, transport):
     ros.output(START_NS)
 
 
-def test_compressed_images_on_a_topic_of_any_name_are_named_and_the_fix_works(graph, stranger):
+def test_compressed_images_on_any_topic_name_are_reported_and_the_fix_works(graph, stranger):
     ros = graph(remappings={"rgb/image_rect_color": "/front"})
     words = "set rgb.transport to compressed and remap rgb/image_rect_color/compressed to it"
     stranger.create_publisher(CompressedImage, "/front", 10)
@@ -143,7 +143,7 @@ def test_compressed_images_on_a_topic_of_any_name_are_named_and_the_fix_works(gr
         ("image", PointCloud2, "set depth.source to points"),
     ],
 )
-def test_another_type_on_the_topic_is_named(graph, stranger, source, message_type, words):
+def test_another_type_on_the_topic_is_reported(graph, stranger, source, message_type, words):
     ros = graph(depth__source=source, extrinsic=IDENTITY)
     topic = "/points" if source == "points" else "/depth_registered/image_rect"
     stranger.create_publisher(message_type, topic, 10)
@@ -154,7 +154,7 @@ def test_another_type_on_the_topic_is_named(graph, stranger, source, message_typ
     ("policy", "asked", "taken"),
     [("reliability", "reliable", "best_effort"), ("durability", "transient_local", "volatile")],
 )
-def test_an_incompatible_qos_is_named_with_the_parameter_that_fixes_it(graph, policy, asked, taken):
+def test_an_incompatible_qos_is_reported_with_the_parameter_that_fixes_it(graph, policy, asked, taken):
     parameter = f"qos_overrides./rgb/image_rect_color.subscription.{policy}"
     ros = graph(**{parameter: asked})
     camera = QoSProfile(depth=2, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -170,7 +170,7 @@ def test_overriding_the_qos_of_one_input_leaves_the_others(graph):
     assert "qos" not in ros.problems()
 
 
-def test_streams_that_begin_after_a_pause_are_not_said_not_to_pair(graph):
+def test_streams_that_resume_after_a_pause_are_not_reported_as_unpaired(graph):
     """Both inputs come again, one after the other, and the last pair is long ago: that is no reason to speak."""
     ros = graph(watchdog__timeout=1.0)
     ros.completed_pair()
@@ -208,7 +208,7 @@ def test_calibration_latched_before_the_node_started_is_used(graph, override):
     assert ros.spin(completed, 8.0), ros.drops()
 
 
-def test_calibration_that_came_once_is_never_called_silent(graph):
+def test_calibration_that_arrived_once_is_never_reported_as_silent(graph):
     ros = graph(depth__registered=False, extrinsic=IDENTITY)
     for topic in ("rgb/camera_info", "depth_registered/camera_info"):
         ros.publish(topic, camera_info(160, 120, 130.0))
@@ -227,7 +227,7 @@ def test_calibration_that_came_once_is_never_called_silent(graph):
         ((9, -1, 2), (10, 1, 3), "0% of them lie behind"),
     ],
 )
-def test_points_beside_the_image_are_laid_to_the_pose(graph, capfd, low, high, words):
+def test_points_outside_the_image_are_explained_by_the_pose(graph, capfd, low, high, words):
     ros = graph(depth__source="points", extrinsic=IDENTITY, watchdog__timeout=60.0)
     ros.publish("rgb/camera_info", camera_info(160, 120, 130.0))
     ros.spin(lambda: False, 0.2)

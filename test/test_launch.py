@@ -173,7 +173,7 @@ def test_displays_follow_the_camera_and_the_namespace(sensor):
 
 
 @pytest.mark.parametrize("sensor", SENSORS)
-def test_without_anything_else_displays_are_as_they_stand(sensor):
+def test_displays_are_unchanged_with_default_topics(sensor):
     text = (ROOT / "config" / "rviz" / f"{sensor}.rviz").read_text()
     assert displays(sensor, "/", TOPICS, DEFAULT_FRAME) == text
 
@@ -212,7 +212,7 @@ def test_the_dds_profile_replaces_the_small_shared_memory_segment(name, holds):
 
 @pytest.mark.ros
 @pytest.mark.parametrize("sensor", SENSORS)
-def test_live_it_starts_the_node_alone_with_the_profile(launch, sensor):
+def test_without_a_bag_only_the_node_starts_with_the_profile(launch, sensor):
     started = launch(sensor)
     assert set(started) == {"completion_node"}
     node = started["completion_node"]
@@ -308,7 +308,7 @@ def test_simulated_time_follows_what_is_set(launch, bag, tmp_path, with_bag, par
         ("[DeclareLaunchArgument('namespace', default_value='front'), PushRosNamespace('front')]", None, "/front"),
     ],
 )
-def test_all_that_is_started_is_in_the_namespace(launch, bag, parent, argument, namespace):
+def test_all_nodes_are_in_the_namespace(launch, bag, parent, argument, namespace):
     arguments = [f"namespace:={argument}"] if argument else []
     started = launch("replay", f"bag:={bag}", "log_level:=DEBUG", *arguments, parent=parent)
     node, player = started["completion_node"], started["depth-completion"]
@@ -320,7 +320,7 @@ def test_all_that_is_started_is_in_the_namespace(launch, bag, parent, argument, 
 
 
 @pytest.mark.ros
-def test_topics_with_a_full_name_stay_where_they_are(launch, bag):
+def test_topics_with_a_full_name_are_not_moved_into_the_namespace(launch, bag):
     started = launch("replay", f"bag:={bag}", "namespace:=front", "rgb_topic:=/camera/color/image_raw")
     assert "/camera/color/image_raw" not in started["depth-completion"].remappings
     remappings = started["completion_node"].remappings
@@ -330,7 +330,7 @@ def test_topics_with_a_full_name_stay_where_they_are(launch, bag):
 
 @pytest.mark.ros
 @pytest.mark.parametrize("name", ["kinect", "replay"])
-def test_arguments_of_a_parent_file_that_mean_something_else_are_left_out(launch, name):
+def test_unrelated_arguments_of_a_parent_file_are_ignored(launch, name):
     """Their values come down to every file that it includes."""
     others = {"model": "robot.urdf", "engine": "ogre2", "robot": "r2d2", "headless": "maybe"}
     declared = ", ".join(f"DeclareLaunchArgument({key!r}, default_value={value!r})" for key, value in others.items())
@@ -340,7 +340,7 @@ def test_arguments_of_a_parent_file_that_mean_something_else_are_left_out(launch
 
 @pytest.mark.ros
 @pytest.mark.parametrize("name", ["realsense", "azure_kinect", "zed"])
-def test_a_camera_brings_its_topics_and_its_profile(launch, name):
+def test_a_camera_sets_topics_and_profile(launch, name):
     node = launch("kinect", f"camera:={name}", "camera_name:=left", "depth_topic:=/other/depth")["completion_node"]
     expected = camera(name, "left")
     assert next(iter(node.parameter_files)) == str(profile_file(expected.profile))
@@ -396,7 +396,7 @@ def test_rviz_gets_displays_for_its_topics_and_a_frame_to_show_them_in(launch, t
 
 
 @pytest.mark.ros
-def test_all_that_is_started_gets_the_dds_profile(launch):
+def test_all_processes_get_the_dds_profile(launch):
     started = launch("replay", "rviz:=true")
     assert set(started) == {"completion_node", "depth-completion", "rviz2", "static_transform_publisher"}
     for program in started.values():
@@ -404,7 +404,7 @@ def test_all_that_is_started_gets_the_dds_profile(launch):
 
 
 @pytest.mark.ros
-def test_the_users_own_dds_profile_stays(launch):
+def test_a_dds_profile_of_the_user_is_kept(launch):
     first, second = DDS_PROFILE_VARIABLES
     node = launch("kinect", **{first: "/own.xml"})["completion_node"]
     assert node.environment == {first: "/own.xml", second: None}
@@ -415,14 +415,14 @@ def test_the_users_own_dds_profile_stays(launch):
     "argument",
     ["bag:=/no/such/bag", "params_file:=/no/such/file.yaml", "camera:=webcam", "log_level:=loud", "rviz:=perhaps"],
 )
-def test_what_cannot_be_done_is_named_before_anything_starts(launch, tmp_path, argument):
+def test_impossible_arguments_are_reported_before_anything_starts(launch, tmp_path, argument):
     with pytest.raises(AssertionError, match=argument.rpartition(":=")[2]):
         launch("kinect", argument)
     assert not list((tmp_path / "records").iterdir())
 
 
 @pytest.mark.ros
-def test_rviz_that_is_not_installed_is_named_before_anything_starts(launch, tmp_path):
+def test_rviz_that_is_not_installed_is_reported_before_anything_starts(launch, tmp_path):
     (tmp_path / "prefix" / "share" / "ament_index" / "resource_index" / "packages" / "rviz2").unlink()
     with pytest.raises(AssertionError, match="rviz2, which is not installed"):
         launch("replay", "rviz:=true")

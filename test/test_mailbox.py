@@ -36,7 +36,7 @@ def test_the_newest_wins():
     assert mailbox.put("d") is False
 
 
-def test_an_item_that_counts_as_false_is_an_item():
+def test_falsy_items_are_delivered():
     mailbox = Mailbox()
     mailbox.put(0)
     assert mailbox.put(0) is True
@@ -109,7 +109,7 @@ def test_random_interleavings_end_with_every_item_accounted_for():
         assert mailbox.take() is None  # closed: never waits
 
 
-def test_a_take_that_times_out_comes_back_empty():
+def test_take_returns_none_after_a_timeout():
     assert Mailbox().take(0.001) is None
 
 
@@ -134,7 +134,7 @@ def test_after_close_nothing_goes_in_and_nothing_comes_out():
     mailbox.close()
 
 
-def test_items_are_let_go():
+def test_items_are_released():
     """An image is megabytes: neither the slot, nor a taker, nor a closed mailbox keeps one alive."""
     mailbox = Mailbox()
     items = [Item(number) for number in range(4)]

@@ -86,7 +86,7 @@ def landed(depth: np.ndarray) -> list[tuple[int, int]]:
     return [(row, column) for row, column in np.argwhere(np.isfinite(depth)).tolist()]
 
 
-def test_depth_in_another_frame_than_colour_is_doubted_and_completed():
+def test_depth_in_another_frame_than_colour_causes_a_warning_and_is_completed():
     builder = Builder()
     builder.build(counts(frame_id="camera_depth_optical_frame"))
     assert "'camera_depth_optical_frame'" in builder.said[0] and f"'{FRAME_ID}'" in builder.said[0]
@@ -94,7 +94,7 @@ def test_depth_in_another_frame_than_colour_is_doubted_and_completed():
 
 
 @pytest.mark.parametrize("frame_id", [FRAME_ID, ""])
-def test_depth_in_the_frame_of_colour_or_in_none_is_not_doubted(frame_id):
+def test_depth_in_the_frame_of_colour_or_in_none_causes_no_warning(frame_id):
     builder = Builder()
     builder.build(counts(frame_id=frame_id))
     assert builder.said == []
@@ -132,7 +132,7 @@ def test_an_image_that_its_topic_calls_rectified_keeps_its_distortion_in_camera_
     assert landed(frame.depth) == [(60, round(79.5 + 20 + 1e-6))] and builder.said == []
 
 
-def test_a_calibration_of_a_raw_image_beside_a_rectified_name_is_doubted():
+def test_a_calibration_of_a_raw_image_beside_a_rectified_name_causes_a_warning():
     for rectify, doubts in [("auto", ["rectification"]), ("on", []), ("off", [])]:
         builder = Builder("/rgb/image_rect_color", rectify=rectify)
         builder.build(counts(), distorted_info())
@@ -174,7 +174,7 @@ def test_raw_depth_of_another_camera_is_unprojected_through_its_own_distortion()
 
 
 @pytest.mark.parametrize("registered", [True, False])
-def test_a_distortion_that_is_not_known_costs_frames_only_where_it_matters(registered):
+def test_an_unknown_distortion_model_drops_frames_only_if_it_is_needed(registered):
     builder = Builder(depth__registered=registered, extrinsic=NO_TURN)
     info = distorted_info((0.1, 0.2), "double_sphere")
     if registered:
@@ -210,7 +210,7 @@ def test_the_pose_at_the_stamp_of_the_image_is_taken():
     assert tf.asked == [(FRAME_ID, "odom", 1_000)] and builder.said == []
 
 
-def test_the_newest_pose_is_taken_with_a_doubt_where_that_of_the_stamp_is_not_known():
+def test_the_newest_pose_is_used_with_a_warning_if_that_of_the_stamp_is_unknown():
     builder = Builder(tf=Tf({}, turned(0.3)), depth__source="points")
     frame = builder.build(cloud([[0.0, 0.0, 2.0]], "odom"), camera_info(WIDTH, HEIGHT, FOCAL))
     assert landed(frame.depth) == [(60, round(79.5 + FOCAL * np.tan(0.3)))]
@@ -218,7 +218,7 @@ def test_the_newest_pose_is_taken_with_a_doubt_where_that_of_the_stamp_is_not_kn
 
 
 @pytest.mark.parametrize(("encoding", "nothing"), [("16UC1", 65535), ("32FC1", np.inf)])
-def test_the_largest_value_of_an_encoding_says_that_nothing_was_measured(encoding, nothing):
+def test_the_largest_value_of_an_encoding_is_missing(encoding, nothing):
     depth = np.full((HEIGHT, WIDTH), 2, np.float32 if encoding == "32FC1" else np.uint16)
     depth[40:60, 40:80] = nothing
     frame = Builder(depth__unit=1.0).build(image_message(depth, encoding, 1_000))
@@ -230,7 +230,7 @@ def noisy_depth(limit: float, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(2, 0.2, (HEIGHT, WIDTH)).clip(0.5, limit).astype(np.float32)
 
 
-def test_depth_that_seems_to_be_clipped_below_the_range_is_doubted():
+def test_depth_that_seems_to_be_clipped_below_the_range_causes_a_warning():
     depth = noisy_depth(10)
     depth[40:80, 40:100] = 5.0
     builder = Builder()
@@ -258,7 +258,7 @@ def test_depth_of_a_scene_does_not_seem_to_be_clipped(change):
     assert clipped_at(depth) is None
 
 
-def test_a_node_takes_off_a_known_clock_offset_and_slashes_and_warns_of_other_frames():
+def test_node_applies_depth_offset_strips_slashes_and_warns_about_other_frames():
     """Depth as a 16-bit PNG on .../compressed, 40 ms behind, in a frame of its own with a slash, as ROS 1 had it."""
     ros = RosGraph({"sync.depth_offset": 0.04, "depth.transport": "compressed", "fill_only": True})
     try:

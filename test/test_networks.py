@@ -137,7 +137,7 @@ def test_any_multiple_of_32_fits(name, shape):
 
 
 @pytest.mark.parametrize("name", names())
-def test_other_sizes_are_refused_with_the_mend(name):
+def test_other_sizes_are_rejected_with_a_fix(name):
     with pytest.raises(ValueError, match=r"multiples of 32.*pad"):
         stirred(name)(*frame(1, 48, 64))
 
@@ -209,7 +209,7 @@ def test_input_that_the_method_names_changes_the_answer(name):
     assert torch.equal(completed, other_image) == ("image" not in method(name).inputs)
 
 
-def test_unknown_names_and_sizes_are_refused_with_the_choices():
+def test_unknown_names_and_sizes_are_rejected_with_the_choices():
     with pytest.raises(ConfigurationError, match="lite"):
         create("resnet")
     with pytest.raises(ConfigurationError, match="small"):

@@ -12,7 +12,7 @@ from depth_completion_ros.networks import SIZES, create, method, names  # noqa: 
 from depth_completion_ros.networks.command import cost  # noqa: E402
 
 
-def test_every_network_has_its_line(capsys):
+def test_models_prints_a_line_for_every_network(capsys):
     assert main(["models"]) == 0
     heading, *lines = capsys.readouterr().out.splitlines()
     assert "GFLOP at 640x480" in heading
@@ -23,7 +23,7 @@ def test_every_network_has_its_line(capsys):
         assert line.endswith("untrained") == (find_weights_file(f"{name}-{size}") is None)
 
 
-def test_cost_is_that_of_the_network():
+def test_cost_equals_parameters_and_operations_of_the_network():
     parameters, flops = cost("lite", "small")
     network = create("lite")
     assert parameters == sum(parameter.numel() for parameter in network.parameters())

@@ -32,7 +32,7 @@ def test_interpolation_works_at_a_quarter_and_super_resolution_brings_it_back():
     assert explicit.shape == (1, 1 + DEPTH_CHANNELS, 16, 24) and shape == (1, 1, 64, 96)
 
 
-def test_fresh_interpolation_hands_on_the_prefill():
+def test_untrained_interpolation_returns_the_prefill():
     assert (InterpolationNetwork(8, 1)(torch.randn(1, DEPTH_CHANNELS, 8, 12)) == 0).all()
 
 

@@ -99,7 +99,7 @@ def test_weights_hash_tells_weights_apart():
     assert weights_hash(first) == weights_hash(second)
 
 
-def test_sizes_that_are_no_multiples_are_refused(tmp_path):
+def test_sizes_that_are_no_multiples_are_rejected(tmp_path):
     with pytest.raises(Exception, match="multiples of 32"):
         export_onnx(create("lite"), tmp_path / "lite.onnx", 48, 64)
     assert list(tmp_path.iterdir()) == []

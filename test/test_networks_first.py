@@ -112,7 +112,7 @@ def test_weights_are_joined_with_those_of_the_first_beside_them(tmp_path):
     assert (tmp_path / "nlspn-small.safetensors").stat().st_size < 2.3 * values + 50_000
 
 
-def test_a_first_network_that_is_missing_or_another_is_named(tmp_path):
+def test_a_first_network_that_is_missing_or_another_is_reported(tmp_path):
     save_both(tmp_path / "one")
     alone = tmp_path / "nlspn-small.safetensors"
     shutil.copy(tmp_path / "one" / alone.name, alone)

@@ -81,7 +81,7 @@ def test_absolute_affinities_sum_to_at_most_one(propagation, given, gamma):
     assert (sums <= 1).all() and sums.max() > 0.1
 
 
-def test_neighbours_without_confidence_have_no_say(propagation):
+def test_neighbours_without_confidence_are_ignored(propagation):
     confidence = torch.ones(1, 8, H, W)
     confidence[:, 3] = 0
     weights = propagation.affinities(torch.ones(1, 8, H, W), confidence)

@@ -134,7 +134,7 @@ def test_relative_depth_from_a_transformers_folder_serves_and_trains(tmp_path):
     assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in network.core.relative_depth.parameters())
 
 
-def test_path_without_a_model_is_refused_with_the_mend(tmp_path):
+def test_a_path_without_a_network_file_is_reported_with_a_fix(tmp_path):
     (tmp_path / "broken.onnx").write_bytes(b"no model")
     pytest.importorskip("onnxruntime", reason="relative depth from ONNX needs ONNX Runtime")
     with pytest.raises(ConfigurationError, match="transformers folder"):

@@ -73,7 +73,7 @@ def test_outputs_are_those_of_the_completer(graph):
         assert_same(pixels_of(message), getattr(expected, topic))
 
 
-def test_frames_do_not_leak_into_each_other(graph):
+def test_frames_do_not_affect_each_other(graph):
     """Buffers are used again: the same frame after another one gives the same result."""
     ros = graph()
     first = pixels_of(ros.completed_pair()).copy()
@@ -91,7 +91,7 @@ def test_millimetre_output(graph):
     np.testing.assert_allclose(pixels_of(message), expected * 1000, atol=0.501)
 
 
-def test_fill_only_and_min_confidence_can_change_while_running(graph):
+def test_fill_only_and_min_confidence_can_be_changed_while_running(graph):
     ros = graph()
     dense = pixels_of(ros.completed_pair()).copy()
     assert np.isfinite(dense).all()
@@ -107,7 +107,7 @@ def test_fill_only_and_min_confidence_can_change_while_running(graph):
     np.testing.assert_array_equal(gated[kept], scene_frame().depth[kept])
 
 
-def test_nothing_is_computed_while_nobody_listens(graph):
+def test_nothing_is_computed_without_subscribers(graph):
     ros = graph(listen=((CameraInfo, "/elsewhere"),))
     ros.send_pair()
     assert ros.spin(lambda: ros.drops().get("no_listener") == 1)
@@ -203,7 +203,7 @@ def test_model_changes_while_running_without_losing_a_frame(graph):
     assert ros.drops() == {}
 
 
-def test_a_model_that_cannot_be_opened_leaves_the_present_one_to_serve(graph):
+def test_the_current_model_keeps_serving_if_a_new_one_cannot_be_opened(graph):
     """engine and model are set one after the other: between them they may not fit."""
     ros = graph({"model": "nearest"})
     ros.completed_pair()
@@ -268,7 +268,7 @@ def test_the_log_says_what_is_done_once_and_at_each_change(graph, capfd):
     assert complete(3).count("with nearest (engine classical)") == 1
 
 
-def test_a_recording_that_has_ended_is_said_once_and_no_fault(graph, capfd):
+def test_the_end_of_a_recording_is_logged_once_and_is_no_error(graph, capfd):
     ros = graph({"use_sim_time": True, "watchdog.timeout": 0.2})
     clock = ros.peer.create_publisher(Clock, "/clock", 10)
     assert ros.spin(lambda: clock.get_subscription_count() > 0)
@@ -283,7 +283,7 @@ def test_a_recording_that_has_ended_is_said_once_and_no_fault(graph, capfd):
     assert ros.problems() == before and status.level == DiagnosticStatus.OK
 
 
-def test_lifecycle_goes_all_the_way_round(graph):
+def test_all_lifecycle_transitions_work_repeatedly(graph):
     """autostart false: unconfigured until told; deactivated it is silent, activated again it works again."""
     ros = graph({"autostart": False})
     node = ros.node
@@ -316,7 +316,7 @@ def test_rounds_of_configure_and_cleanup_leave_nothing_behind(graph):
     assert len(during) == 1
 
 
-def test_a_transition_that_fails_is_said_and_can_be_asked_for_again(graph, capfd):
+def test_a_failed_transition_is_logged_and_can_be_repeated(graph, capfd):
     ros = graph({"autostart": False})
     override = "qos_overrides./depth_completion/depth.publisher.reliability"
     ros.node.declare_parameter(override, "now_and_then")  # past the check at the start
@@ -362,7 +362,7 @@ def test_overload_drops_old_frames_and_keeps_the_newest(graph):
     assert counts["pairs"] == counts["frames_out"] + ros.drops()["overload"]
 
 
-def test_open_engine_for_completer_and_node_is_one(graph):
+def test_completer_and_node_open_the_same_engine(graph):
     """What diagnostics call the engine is what open_engine gives for the same names."""
     ros = graph({"model": "push_pull"})
     ros.completed_pair()

@@ -88,7 +88,7 @@ def test_values_that_fit_are_taken_in_the_declared_type(name, given, taken):
         ("extrinsic", None),
     ],
 )
-def test_values_that_do_not_fit_are_refused_by_name_and_with_the_mend(name, given):
+def test_invalid_values_are_rejected_with_name_type_and_allowed_values(name, given):
     with pytest.raises(ValueError) as caught:
         PARAMETERS[name].checked(given)
     assert f"parameter {name} is {given!r}" in str(caught.value)
@@ -96,7 +96,7 @@ def test_values_that_do_not_fit_are_refused_by_name_and_with_the_mend(name, give
     assert PARAMETERS[name].type_name in str(caught.value)
 
 
-def test_every_limit_holds_the_value_at_it_and_nothing_beyond():
+def test_limits_include_their_end_points_and_nothing_beyond():
     for parameter in PARAMETERS.values():
         if parameter.limits is not None:
             low, high = (type(parameter.default)(limit) for limit in parameter.limits)
@@ -121,7 +121,7 @@ def test_the_shipped_profiles_set_only_what_is_declared_and_fits(path):
         assert PARAMETERS[name].checked(value) == value
 
 
-def test_the_table_has_one_whole_row_for_each_parameter():
+def test_the_table_has_one_complete_row_for_each_parameter():
     header, rule, *rows = markdown_table().splitlines()
     assert header.count("|") == rule.count("|") == 7
     for parameter, row in zip(PARAMETERS.values(), rows, strict=True):
@@ -179,7 +179,7 @@ def test_without_overrides_all_are_declared_with_their_defaults(declared):
 
 
 @pytest.mark.ros
-def test_overrides_that_do_not_fit_are_refused_one_by_one_and_the_defaults_taken(declared):
+def test_overrides_that_do_not_fit_are_rejected_one_by_one_and_the_defaults_taken(declared):
     node, parameters, refused = declared(
         **{"depth.max_range": 5, "threads": -1, "extrinsic": ["a"] * 7, "sync.slop": "much", "min_confidnce": 0.5}
     )
@@ -201,7 +201,7 @@ def test_overrides_that_do_not_fit_are_refused_one_by_one_and_the_defaults_taken
     ],
     ids=["range", "noise"],
 )
-def test_overrides_that_contradict_each_other_are_refused_and_the_defaults_taken(declared, overrides):
+def test_overrides_that_contradict_each_other_are_rejected_and_the_defaults_taken(declared, overrides):
     node, parameters, refused = declared(**overrides)
     assert {name: parameters[name] for name in overrides} == {name: PARAMETERS[name].default for name in overrides}
     assert len(refused) == 1
@@ -209,7 +209,7 @@ def test_overrides_that_contradict_each_other_are_refused_and_the_defaults_taken
 
 
 @pytest.mark.ros
-def test_a_change_is_taken_as_a_whole_or_not_at_all(declared):
+def test_a_change_is_applied_completely_or_not_at_all(declared):
     from rclpy.parameter import Parameter
 
     _, parameters, refused = declared()
@@ -260,7 +260,7 @@ def dumped(node) -> str:
 
 @pytest.mark.ros
 @pytest.mark.parametrize(("name", "problems"), [("extrinsic", 0), ("fill_only", 1), ("sync.slop", 1), ("no_such", 1)])
-def test_an_empty_list_is_no_reason_to_end(started, name, problems):
+def test_an_empty_list_does_not_end_the_node(started, name, problems):
     """It has no type: the extrinsic takes it as its default, of the others it is refused."""
     node = started("-p", f"{name}:=[]")
     assert node.statistics.problems()["parameter"] == problems
@@ -315,7 +315,7 @@ def test_every_parameter_has_its_type_and_its_range(started):
         ("qos_overrides./rgb/camera_info.subscription.depth", "many", 2),
     ],
 )
-def test_a_wrong_value_of_what_rclpy_declares_is_refused_and_the_node_starts(started, name, value, taken):
+def test_a_wrong_value_of_what_rclpy_declares_is_rejected_and_the_node_starts(started, name, value, taken):
     node = started("-p", f"{name}:={value}")
     assert node.statistics.problems() == {"parameter": 1}
     assert node.get_parameter(name).value == taken
@@ -327,7 +327,7 @@ def test_a_wrong_value_of_what_rclpy_declares_is_refused_and_the_node_starts(sta
 
 @pytest.mark.ros
 @pytest.mark.parametrize("value", [[], [0, 0, 0, 0, 0, 0, 1]])
-def test_a_list_is_taken_whatever_type_a_tool_gives_it(started, value):
+def test_a_list_is_accepted_with_any_type_that_tools_give_it(started, value):
     """``ros2 param set`` sends [] as booleans and whole numbers as integers."""
     from rclpy.parameter import Parameter
 
@@ -348,7 +348,7 @@ def test_a_list_is_taken_whatever_type_a_tool_gives_it(started, value):
         ("torch", "lite-enormous", ["lite", "nlspn"]),
     ],
 )
-def test_a_model_that_does_not_exist_is_refused_with_the_list(started, engine, model, listed):
+def test_a_model_that_does_not_exist_is_rejected_with_the_list(started, engine, model, listed):
     from rclpy.parameter import Parameter
 
     node = started("-p", f"engine:={engine}")
@@ -369,7 +369,7 @@ def test_a_model_that_does_not_exist_is_refused_with_the_list(started, engine, m
         ("torch", "nlspn-small"),
     ],
 )
-def test_models_that_exist_are_taken(started, engine, model):
+def test_existing_models_are_accepted(started, engine, model):
     from rclpy.parameter import Parameter
 
     node = started()

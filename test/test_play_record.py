@@ -95,7 +95,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("raw", [False, True])
-def test_what_is_played_is_recorded_byte_for_byte(start, bag, tmp_path, raw):
+def test_what_is_played_is_recorded_unchanged(start, bag, tmp_path, raw):
     """Every message arrives, in order, with its stamp; both logs tell the same messages."""
     topics = Recording(bag, raw=raw).topics
     recorder = start("record", *topics, "--out", tmp_path / "out", "--log", tmp_path / "received.csv")
@@ -120,7 +120,7 @@ def test_what_is_played_is_recorded_byte_for_byte(start, bag, tmp_path, raw):
     assert all(int(row["received_ns"]) >= published[row["topic"], row["stamp_ns"]] for row in logged)
 
 
-def test_loops_move_stamps_on_and_the_clock_never_goes_back(start, bag, tmp_path):
+def test_stamps_and_clock_keep_increasing_in_a_loop(start, bag, tmp_path):
     recorder = start("record", "rgb/camera_info", "clock", "--out", tmp_path / "out", "--storage", "sqlite3")
     finish(start("play", bag, "--loop", "--rate", "4", "--seconds", "0.8", "--wait", "30"))
     finish(recorder, signal.SIGINT)
@@ -144,7 +144,7 @@ def test_without_clock_there_is_none(start, bag, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_in_full_swing_leaves_a_valid_bag(start, bag, tmp_path, number):
+def test_a_signal_while_recording_leaves_a_valid_bag(start, bag, tmp_path, number):
     """Both processes end with status 0, what was received until then is in the bag, and no shared memory stays."""
     before = present()
     log = tmp_path / "received.csv"
@@ -181,7 +181,7 @@ def test_seconds_end_a_recording(start, bag, tmp_path):
     [
         (["play", "nowhere"], "there is no such file"),
         (["play", "nowhere", "--rate", "0"], "--rate 0.0 must be above zero"),
-        (["record", "/a", "--out", "."], "exists already"),
+        (["record", "/a", "--out", "."], "already exists"),
         (["record", "/a", "--out", "new", "--every", "0"], "--every 0 must be 1 or more"),
         (["record", "/a", "--out", "new", "--seconds", "0"], "--seconds 0.0 must be above zero"),
     ],
@@ -194,7 +194,7 @@ def test_what_cannot_be_done_is_said_in_one_line(start, arguments, words):
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-def test_a_killed_recorder_leaves_what_came_until_a_moment_before(start, bag, tmp_path, storage, capsys):
+def test_a_killed_recorder_keeps_all_but_the_latest_messages(start, bag, tmp_path, storage, capsys):
     log = tmp_path / "received.csv"
     topics = Recording(bag).topics
     recorder = start("record", *topics, "--out", tmp_path / "out", "--storage", storage, "--log", log)
@@ -211,7 +211,7 @@ def test_a_killed_recorder_leaves_what_came_until_a_moment_before(start, bag, tm
     assert len(list(read_frames(tmp_path / "out"))) == FRAMES
 
 
-def test_a_recording_that_cannot_be_written_any_more_says_so_once_and_goes_on_counting(tmp_path):
+def test_a_recording_that_cannot_be_written_any_more_logs_once_and_keeps_counting(tmp_path):
     with BagRecording(tmp_path / "bag", "sqlite3", every=1) as recording:
         recording.add(BagMessage("/a", "sensor_msgs/msg/Image", 0, b"first"))
         recording.flush()

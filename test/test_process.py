@@ -81,7 +81,7 @@ def test_a_signal_while_it_starts_ends_it_too(tmp_path, delay):
 
 
 @pytest.mark.parametrize("delay", [0.0, 3.0])
-def test_it_ends_with_the_process_it_is_told_to(tmp_path, delay):
+def test_exit_with_ends_the_node_together_with_that_process(tmp_path, delay):
     """As ros2 launch ends on SIGTERM: without a word to what it has started. Also while that still starts."""
     log = tmp_path / "log"
     other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])

@@ -55,12 +55,12 @@ def test_measurement_sigma_is_the_polynomial():
     np.testing.assert_allclose(profile.measurement_sigma(np.float32([[0, 1, 2]])), [[0.5, 0.875, 1.5]])
 
 
-def test_an_unknown_profile_is_refused_with_the_choices():
+def test_an_unknown_profile_is_rejected_with_the_choices():
     with pytest.raises(ConfigurationError, match=f"'sonar'.*{', '.join(NAMES)}"):
         load_profile("sonar")
 
 
-def test_the_engine_is_that_of_the_profile_unless_one_or_a_model_is_named():
+def test_the_engine_is_that_of_the_profile_unless_one_or_a_model_is_reported():
     """The shipped network serves where it was found to be better and fast enough, in Python as in the node."""
     assert load_profile("kinect").engine == load_profile("lidar").engine == "auto"
     assert DepthCompleter("tof").engine.model == "guided"
@@ -74,12 +74,12 @@ def test_the_engine_is_that_of_the_profile_unless_one_or_a_model_is_named():
     ["", "just words", "a: [1", "/**:\n  parameters: {}\n", "/**:\n  ros__parameters: 3\n"],
     ids=["empty", "text", "bad yaml", "no ros__parameters", "not a mapping"],
 )
-def test_a_file_that_is_no_parameter_file_is_refused_by_name(tmp_path, text):
+def test_a_file_that_is_no_parameter_file_is_rejected_by_name(tmp_path, text):
     with pytest.raises(ConfigurationError, match=r"some\.yaml"):
         read_parameters(parameter_file(tmp_path, text))
 
 
-def test_a_missing_or_binary_file_is_refused_by_name(tmp_path):
+def test_a_missing_or_binary_file_is_rejected_by_name(tmp_path):
     with pytest.raises(ConfigurationError, match=r"some\.yaml"):
         read_parameters(tmp_path / "some.yaml")
     (tmp_path / "some.yaml").write_bytes(b"\xff\xfe\x00")
@@ -92,7 +92,7 @@ def test_nested_and_dotted_names_are_the_same(tmp_path):
     assert read_parameters(nested) == {"depth.min_range": 0.5, "noise.linear": 0.1}
 
 
-def test_a_profile_without_a_needed_parameter_is_refused_by_its_name(tmp_path, monkeypatch):
+def test_a_profile_without_a_needed_parameter_is_rejected_by_its_name(tmp_path, monkeypatch):
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "odd.yaml").write_text(
         "/**:\n  ros__parameters:\n    profile: odd\n    depth.min_range: 1.0\n"
@@ -112,6 +112,6 @@ def test_a_profile_without_a_needed_parameter_is_refused_by_its_name(tmp_path, m
         (0.0, 1.0, (0.1, -0.1, 0)),
     ],
 )
-def test_an_impossible_sensor_is_refused(low, high, noise):
+def test_a_profile_with_impossible_values_is_rejected(low, high, noise):
     with pytest.raises(ConfigurationError, match="profile x"):
         Profile("x", low, high, noise)

@@ -128,7 +128,7 @@ def test_a_mirror_folds_the_path(traced: list[casting.Solids]) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_batch_is_whole(kind: str, batches: dict[str, SceneBatch]) -> None:
+def test_a_batch_has_all_fields(kind: str, batches: dict[str, SceneBatch]) -> None:
     """Sizes, types and ranges are those of the contract, with nothing undefined."""
     batch = batches[kind]
     shape = (6, 1, HEIGHT, WIDTH)
@@ -197,16 +197,20 @@ def test_every_material_is_seen(rooms: SceneBatch) -> None:
     assert reflectance[0] < 0.1 < reflectance[1]
 
 
-def test_a_share_of_surfaces_lies() -> None:
-    """About LYING of the looks have a pattern that is not of their style."""
+def test_a_share_of_surfaces_has_patterns_of_other_styles() -> None:
+    """About FOREIGN_SHARE of the surfaces have a pattern that does not belong to their style."""
     painter = surfaces.Painter(64, generator(), torch.device("cpu"))
     look = painter.look("wall", 200)
     style = surfaces.STYLES["wall"].patterns
     layers = surfaces.atlas(torch.device("cpu")).names
     own = torch.tensor([float(layer) for name in style for layer in layers[name]])
     strange = ~torch.isin(look[..., surfaces.LAYER], own)
-    lies = surfaces.LYING * sum(name not in style for name in surfaces.LIES) / len(surfaces.LIES)
-    assert abs(strange.float().mean() - lies) < 0.02
+    share = (
+        surfaces.FOREIGN_SHARE
+        * sum(name not in style for name in surfaces.FOREIGN_PATTERNS)
+        / len(surfaces.FOREIGN_PATTERNS)
+    )
+    assert abs(strange.float().mean() - share) < 0.02
 
 
 def test_camouflage_takes_colours_and_keeps_the_material() -> None:
@@ -260,7 +264,7 @@ def test_a_gpu_renders_the_same_way() -> None:
     assert (batch.depth > 0).float().mean() > 0.8
 
 
-def test_unknown_kind_is_named() -> None:
+def test_unknown_kind_is_reported() -> None:
     with pytest.raises(ConfigurationError, match="attic"):
         render_scenes(("room", "attic"), 1, 32, 32, generator=generator())
 
@@ -307,7 +311,7 @@ def test_crops_of_a_pool_keep_their_geometry(pool: ScenePool) -> None:
     assert (off[same] < 0.05).float().mean() > 0.9
 
 
-def test_a_pool_says_what_is_wrong(pool: ScenePool, tmp_path: Path) -> None:
+def test_pool_errors_say_what_is_wrong(pool: ScenePool, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="48 x 64"):
         pool.sample(1, 64, 64, generator())
     with pytest.raises(ConfigurationError, match="no scene pool"):

@@ -124,6 +124,6 @@ def test_the_mix_gives_exact_points_where_a_sensor_sees_nothing():
     assert ((depth > 0).sum(dim=(1, 2, 3)) > 40).all() and (depth[depth > 0] == 50).all()
 
 
-def test_an_unknown_profile_is_refused_with_those_there_are():
+def test_an_unknown_training_profile_is_rejected_with_the_choices():
     with pytest.raises(ConfigurationError, match="kinect, tof, lidar, any"):
         sensors.SensorMix("sonar")

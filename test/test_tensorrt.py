@@ -192,7 +192,7 @@ def wait_until(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def test_loader_says_how_far_a_build_is(loader, tmp_path):
+def test_loader_state_shows_the_progress_of_a_build(loader, tmp_path):
     loader, done_parts = loader
     loader.request("tensorrt", "lite")
     wait_until(lambda: loader.state == "ready")
@@ -260,7 +260,7 @@ def test_another_network_gets_another_engine(tmp_path):
     assert first.is_file()
 
 
-def test_given_sizes_build_anew(tmp_path):
+def test_given_sizes_build_the_engine_again(tmp_path):
     file = network("lite", "fp32", dynamic=True)
     sizes = Sizes((64, 64), (96, 128), (128, 160))
     first = ensure_engine(trt, file, directory=tmp_path, sizes=sizes)
@@ -271,7 +271,7 @@ def test_given_sizes_build_anew(tmp_path):
     assert first.stat().st_mtime_ns > written
 
 
-def test_graph_cut_short_is_refused_with_the_mend(tmp_path):
+def test_graph_cut_short_is_rejected_with_a_fix(tmp_path):
     """Such a file has its metadata, which stands behind the graph, but TensorRT cannot read it."""
     import onnx
 
@@ -280,11 +280,11 @@ def test_graph_cut_short_is_refused_with_the_mend(tmp_path):
     del model.graph.node[10:]
     path = tmp_path / "cut.onnx"
     onnx.save(model, path)
-    with pytest.raises(ConfigurationError, match=r"cut\.onnx, cannot read it .*make the file again with"):
+    with pytest.raises(ConfigurationError, match=r"cut\.onnx, cannot read it .*export the file again with"):
         build_engine(trt, read_model_file(path), TARGET)
 
 
-def test_command_builds_and_says_where(tmp_path, capsys, monkeypatch):
+def test_command_builds_the_engine_and_prints_its_path(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv(DIRECTORY_VARIABLE, str(tmp_path / "engines"))
     command = ["build-engine", str(network("lite").path)]
     assert cli.main(command) == 0
@@ -294,20 +294,20 @@ def test_command_builds_and_says_where(tmp_path, capsys, monkeypatch):
     assert [capsys.readouterr().out.strip()] == [str(path) for path in (tmp_path / "other").iterdir()]
 
 
-def test_command_refuses_sizes_for_a_network_of_one_size(tmp_path, capsys):
+def test_command_rejects_sizes_for_a_network_of_one_size(tmp_path, capsys):
     sizes = ["--profile-sizes", "64x64", "96x128", "128x160"]
     assert cli.main(["build-engine", str(network("lite").path), "--out", str(tmp_path), *sizes]) == 1
     assert f"takes images of {WIDTH}x{HEIGHT} pixels only" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("size", ["480", "480x", "100x128", "0x32"])
-def test_command_refuses_what_is_no_size(size, capsys):
+def test_command_rejects_invalid_sizes(size, capsys):
     with pytest.raises(SystemExit):
         cli.main(["build-engine", "lite", "--profile-sizes", size, "96x128", "128x160"])
     assert "multiples of 32" in capsys.readouterr().err
 
 
-def test_folder_that_cannot_be_written_is_refused_with_the_mend(tmp_path):
+def test_an_engine_directory_that_cannot_be_written_is_reported_with_a_fix(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match=DIRECTORY_VARIABLE):
         ensure_engine(trt, network("lite"), directory=tmp_path / "file" / "engines")
@@ -345,7 +345,7 @@ def relative_rmse(answer, truth):
 @gpu
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp32", 2e-3), ("fp16", 1e-2)])
 @pytest.mark.parametrize("name", names())
-def test_answer_equals_pytorch(open_engine, name, precision, tolerance):
+def test_result_equals_pytorch(open_engine, name, precision, tolerance):
     answer, sigma = open_engine(network(name, precision)).run(*random_frame())
     inputs = (torch.from_numpy(array) for array in feed_of(random_frame()).values())
     with torch.no_grad():
@@ -355,7 +355,7 @@ def test_answer_equals_pytorch(open_engine, name, precision, tolerance):
 
 
 @gpu
-def test_no_frame_leaks_into_the_next(open_engine):
+def test_frames_do_not_affect_later_frames(open_engine):
     engine = open_engine(network("lite"))
     first = [array.copy() for array in engine.run(*random_frame())]
     assert not np.array_equal(engine.run(*random_frame(seed=1))[0], first[0])
@@ -364,7 +364,7 @@ def test_no_frame_leaks_into_the_next(open_engine):
 
 
 @gpu
-def test_engine_opened_in_one_thread_runs_and_closes_in_another(open_engine):
+def test_engine_can_be_opened_in_one_thread_and_run_and_closed_in_another(open_engine):
     """As in the node: the loader opens, the worker runs."""
     engine = open_engine(network("lite"))
     answers = []
@@ -375,7 +375,7 @@ def test_engine_opened_in_one_thread_runs_and_closes_in_another(open_engine):
 
 
 @gpu
-def test_network_for_any_size_follows_the_frames_and_refuses_sizes_beyond_its_profile(open_engine, tmp_path):
+def test_network_for_any_size_follows_the_frames_and_rejects_sizes_beyond_its_profile(open_engine, tmp_path):
     file = network("lite", "fp32", dynamic=True)
     ensure_engine(trt, file, directory=tmp_path, sizes=Sizes((64, 64), (96, 128), (128, 160)))
     engine = open_engine(file)

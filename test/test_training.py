@@ -83,13 +83,13 @@ def test_resumed_training_is_the_uninterrupted_one_to_the_bit(name, tmp_path):
     assert same(resumed.state(), whole.state())
 
 
-def test_checkpoint_of_another_recipe_is_refused():
+def test_checkpoint_of_another_recipe_is_rejected():
     state = trainer(tiny()).state()
     with pytest.raises(ConfigurationError, match="another recipe"):
         trainer(tiny(seed=5)).restore(state)
 
 
-def test_unusable_checkpoint_is_refused_with_the_mend(tmp_path):
+def test_unusable_checkpoint_is_rejected_with_a_fix(tmp_path):
     with pytest.raises(ConfigurationError, match="leave out --resume"):
         load_checkpoint(tmp_path / "none.pt", CPU)
     (tmp_path / "c.pt").write_bytes(b"text")
@@ -121,7 +121,7 @@ def test_training_learns_and_its_average_follows():
     assert (averaged - test.target).abs().mean() < 0.5 * (start - test.target).abs().mean()
 
 
-def test_a_network_can_learn_few_samples_by_heart():
+def test_a_network_can_overfit_a_few_samples():
     """``overfit`` repeats the batches of the first samples, so that the same errors can fall to nothing."""
     recipe = dataclasses.replace(tiny(batch=2), sources={"real": 1.0})
     batches = Batches(recipe, {"real": bowls}, CPU, overfit=3)
@@ -238,7 +238,7 @@ def test_every_network_has_a_recipe():
         ("size: small", "lacks network"),
     ],
 )
-def test_faulty_recipe_is_refused_by_the_setting(text, complaint, tmp_path):
+def test_faulty_recipe_is_rejected_by_the_setting(text, complaint, tmp_path):
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(ConfigurationError, match=complaint):
         read_recipe(str(tmp_path / "mine.yaml"))
@@ -337,7 +337,7 @@ def test_command_trains_and_writes_weights_card_logs_and_pictures(data, tmp_path
     assert picture.shape[1] == 5 * 256
 
 
-def test_command_goes_on_from_a_trained_network(data, tmp_path, monkeypatch, capsys):
+def test_training_can_start_from_a_trained_network(data, tmp_path, monkeypatch, capsys):
     """Its weights lie beside those that need them, and the card names them; without any it says what to do."""
     monkeypatch.setenv(model_file.DIRECTORY_VARIABLE, str(tmp_path / "models"))
     monkeypatch.setattr(model_file, "share_directory", lambda: tmp_path / "none")
@@ -353,7 +353,7 @@ def test_command_goes_on_from_a_trained_network(data, tmp_path, monkeypatch, cap
     assert first in path.with_suffix(".md").read_text()
 
 
-def test_command_resumes_to_the_same_weights(data, tmp_path):
+def test_resumed_training_equals_uninterrupted(data, tmp_path):
     """Killed after three of six steps, it goes on as if nothing had been."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert command(data, whole, "--steps", "6") == 0

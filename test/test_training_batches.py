@@ -98,7 +98,7 @@ def test_frames_of_several_sizes_are_decoded_and_large_ones_reduced(tmp_path):
     assert sorted(depth.shape[1:] for depth in frames._depths) == [(96, 128), (576, 768)]
 
 
-def test_a_set_of_many_frames_does_not_drown_one_of_few(tmp_path):
+def test_each_set_has_the_same_weight_whatever_its_size(tmp_path):
     """Sets count by the root of their number of frames: 1 frame of one shows up as often as a quarter of 16."""
     write_ramp(tmp_path / "many", 16)
     write_ramp(tmp_path / "few", 1)

@@ -54,7 +54,7 @@ def test_what_is_unknown_has_no_say(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_nothing_known_is_no_error(name):
+def test_unknown_ground_truth_gives_no_error(name):
     c = comparison(known=0.0)
     assert not c.weight.any() and math.isfinite(float(LOSSES[name](c)))
 

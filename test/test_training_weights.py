@@ -28,7 +28,7 @@ ORIGIN = {"contract": str(CONTRACT_VERSION), "name": "lite", "size": "small", "p
 
 
 @pytest.mark.parametrize("name", names())
-def test_loaded_network_answers_as_the_saved_one(name, tmp_path):
+def test_loaded_network_gives_the_result_of_the_saved_one(name, tmp_path):
     """Within a thousandth, with norm statistics that training has moved, at little more than two bytes a weight."""
     network, path = stirred(name), tmp_path / "weights.safetensors"
     with torch.no_grad():
@@ -58,7 +58,7 @@ def test_weight_beyond_float16_survives(tmp_path):
 
 
 @pytest.mark.parametrize("how", ["absent", "empty", "text", "cut short", "foreign", "other network", "no metadata"])
-def test_unusable_file_is_refused_with_the_mend(how, tmp_path):
+def test_unusable_file_is_rejected_with_a_fix(how, tmp_path):
     path = tmp_path / "w.safetensors"
     if how in ("empty", "text"):
         path.write_bytes(b"" if how == "empty" else b"no weights, but some text that is longer than a header")
@@ -74,7 +74,7 @@ def test_unusable_file_is_refused_with_the_mend(how, tmp_path):
         load_weights(path)
 
 
-def test_weights_of_another_contract_are_refused(tmp_path):
+def test_weights_of_another_contract_are_rejected(tmp_path):
     save_file({"weight": torch.zeros(3)}, tmp_path / "w.safetensors", {**ORIGIN, "contract": "0"})
     with pytest.raises(ConfigurationError, match=r"contract 0.*train again"):
         load_weights(tmp_path / "w.safetensors")

@@ -1,4 +1,4 @@
-"""Says what this environment lacks of the package, its extras and all that those need; exit status 1 if anything.
+"""List the requirements of the package and its extras that are missing here. The exit status is 1 if there are any.
 
 python tools/installed.py ros,test
 """
@@ -15,9 +15,11 @@ PACKAGE = "depth_completion_ros"
 
 
 def missing(extras: set[str], path: list[str] | None = None) -> list[str]:
-    """The requirements that are not met, and the package itself where files of it are gone.
+    """The requirements that are not met; or the package itself, if it is not installed or files of it are missing.
 
-    path: where to look for packages, ``sys.path`` by default.
+    Args:
+        extras: Extras of the package.
+        path: Directories to search for packages; None = ``sys.path``.
     """
     installed = {_key(found.name): found for found in distributions(path=sys.path if path is None else path)}
     package = installed.get(_key(PACKAGE))
@@ -28,7 +30,7 @@ def missing(extras: set[str], path: list[str] | None = None) -> list[str]:
     while waiting:
         requirement, direct = waiting.pop()
         found = installed.get(_key(requirement.name))
-        # What pip has chosen for the requirements of others, it has weighed against each other.
+        # Only check versions of direct requirements: pip has resolved the versions of all others.
         if found is None or (direct and not requirement.specifier.contains(found.version, prereleases=True)):
             lacking.append(str(requirement).partition(";")[0].strip())
         elif (asked := (_key(requirement.name), *sorted(requirement.extras))) not in seen:
@@ -38,7 +40,7 @@ def missing(extras: set[str], path: list[str] | None = None) -> list[str]:
 
 
 def _requirements(package: Distribution, extras: set[str]) -> list[Requirement]:
-    """What the package needs on this machine with these extras."""
+    """The requirements of a package on this machine with these extras."""
     requirements = [Requirement(line) for line in package.requires or []]
     return [
         one

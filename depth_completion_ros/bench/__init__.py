@@ -1,1 +1,1 @@
-"""How fast it is: side by side, in one run."""
+"""Benchmarks and the demo."""

@@ -1,6 +1,6 @@
-"""A camera for benches: publishes a recording over and over, as a driver does, with stamps of its own clock.
+"""A simulated camera for benchmarks: publishes a recording in a loop, as a driver does, with stamps of its own clock.
 
-Its environment is prepared by the bench that starts it, which may kill it at any time.
+The benchmark that starts it prepares its environment and may kill it at any time.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from ..data.messages import has_header, stamp_of, with_stamp
 from ..data.playback import Recording
 from ..node.message_types import message_class
 
-_DISCOVERY_S = 0.5  # from the first subscriber until all have found each other
+_DISCOVERY_S = 0.5  # wait after the last required subscriber, until discovery is complete
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("bag", type=Path)
-    parser.add_argument("--clock-offset", type=float, default=0.0, help="of its clock, seconds")
-    parser.add_argument("--log", type=Path, required=True, help="grows by a line with the topic for each message")
+    parser.add_argument("--clock-offset", type=float, default=0.0, help="offset of the camera's clock [s] (default: 0)")
+    parser.add_argument("--log", type=Path, required=True, help="file to which the topic of each message is appended")
     args = parser.parse_args()
 
     recording = Recording(args.bag, raw=True)

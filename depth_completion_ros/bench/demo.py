@@ -1,4 +1,4 @@
-"""The whole thing on this machine: a recording of a real sensor through the real node, and what came out."""
+"""``depth-completion demo``: play a recording of a real sensor through the node and show the results."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from .pipeline import Log, Report, Setup, run_pipeline
 from .progress import progress_display
 
 _DEPTH, _CONFIDENCE = "/depth_completion/depth", "/depth_completion/confidence"
-_EVERY = 3  # frame of the output is kept for the pictures, so that the recorder takes little of the machine
+_EVERY = 3  # record only every third frame for the pictures, so that recording takes little CPU time
 _ANIMATION_WIDTH, _PANEL_WIDTH = 800, 1620
 
 
 @dataclass(frozen=True)
 class Completed:
-    """One recorded result of the node, depth [m] and confidence (H, W) float32, and the frame it was made from."""
+    """A recorded result of the node (depth [m] and confidence, both (H, W) float32) and its input frame."""
 
     frame: RgbdFrame
     depth: np.ndarray
@@ -54,15 +54,20 @@ class Completed:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``depth-completion demo``."""
     add = parser.add_argument
-    add("--profile", choices=("kinect", "tof", "lidar"), default="kinect", help="which recording (default kinect)")
-    add("--seconds", type=float, default=15.0, help="how long to play it, in a loop (default 15)")
-    add("--rate", type=float, default=1.0, help="times its real speed (default 1)")
+    add(
+        "--profile",
+        choices=("kinect", "tof", "lidar"),
+        default="kinect",
+        help="sample recording to play (default: kinect)",
+    )
+    add("--seconds", type=float, default=15.0, help="duration of playing in a loop [s] (default: 15)")
+    add("--rate", type=float, default=1.0, help="playback speed, 2.0 = twice as fast (default: 1)")
     add("--headless", action="store_true", help="do not open the picture at the end")
-    add("--out", type=Path, default=Path("demo_out"), help="folder for the results (default demo_out)")
+    add("--out", type=Path, default=Path("demo_out"), help="folder for the results (default: demo_out)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Play, complete, record; write summary.json, panel.png and preview.webp and print the summary."""
+    """Play, complete and record; write summary.json, panel.png and preview.webp, and print the summary."""
     if args.seconds <= 0 or args.rate <= 0:
         raise ConfigurationError("--seconds and --rate must be above zero")
     bag = share_directory() / "samples" / args.profile
@@ -100,9 +105,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def completed_frames(recording: Path, bag: Path, parameters: dict[str, Any], sent: Log) -> list[Completed]:
-    """The recorded results in the order of ``bag``, one for each of its frames, with the frame it was made from.
+    """The recorded results with their input frames, one for each frame of the bag, in its order.
 
-    sent: the RGB messages as played: every repetition of the bag has later stamps, its messages come in the same order.
+    Args:
+        recording: Bag with the recorded results.
+        bag: The bag that was played.
+        parameters: The node's parameters.
+        sent: Log of the played RGB messages, to map their stamps back to those in the bag: each repetition of the bag
+            has later stamps, but the same order of messages.
     """
     with BagReader(bag) as reader:
         repetition = reader.find_image("rgb", RGB_TOPIC).count
@@ -118,11 +128,12 @@ def completed_frames(recording: Path, bag: Path, parameters: dict[str, Any], sen
 
 
 def draw(results: list[Completed], folder: Path, profile: str, report: Report) -> str:
-    """Write preview.webp, and panel.png of the frame with most to complete, there beside what the classical engine
-    makes of it, unless that is what ran; returns the size of a frame in words.
+    """Write preview.webp, and panel.png of the frame with the most missing depth; returns the frame size in words.
+
+    If another engine ran, the panel also shows the result of the classical engine for comparison.
     """
     if not results:
-        raise ConfigurationError("too few frames came out to draw any: play for longer (--seconds)")
+        raise ConfigurationError("the node published too few frames to draw pictures: increase --seconds")
     limits: Range | None = None
     frames = []
     for result in results:
@@ -141,7 +152,7 @@ def draw(results: list[Completed], folder: Path, profile: str, report: Report) -
 
 
 def _bag_frames(bag: Path, parameters: dict[str, Any], wanted: set[int]) -> dict[int, RgbdFrame]:
-    """The frames of a bag whose RGB has one of the wanted stamps, by that stamp, decoded as the node decodes them."""
+    """The frames of a bag whose RGB stamp is in ``wanted``, by that stamp, decoded as in the node."""
     points = parameters["depth.source"] == "points"
     synchronizer = Synchronizer(int(parameters["sync.slop"] * 1e9), parameters["sync.queue_size"])
     frames, info = {}, None
@@ -163,7 +174,7 @@ def _bag_frames(bag: Path, parameters: dict[str, Any], wanted: set[int]) -> dict
 
 
 def _parameters(profile: str, bag: Path) -> dict[str, Any]:
-    """All parameters of the node as it is started for this bag."""
+    """All parameters of the node for this bag."""
     files = [profile_file(profile), *_bag_parameters(bag)]
     defaults = {name: parameter.default for name, parameter in PARAMETERS.items()}
     return {name: value for content in (defaults, *map(read_parameters, files)) for name, value in content.items()}
@@ -175,7 +186,7 @@ def _node_command(profile: str, bag: Path) -> list[str]:
 
 
 def _bag_parameters(bag: Path) -> list[Path]:
-    """A bag may bring parameters of its own, such as the extrinsic of its LiDAR."""
+    """The parameter file of a bag, if it has one, for example with the extrinsic of its LiDAR."""
     file = bag / "parameters.yaml"
     return [file] if file.is_file() else []
 
@@ -186,11 +197,11 @@ def _print_summary(report: Report, size: str, folder: Path) -> None:
     )
     table.add_row("in", " and ".join(f"{number} {role}" for role, number in report.frames_in.items()))
     table.add_row("pairs", str(report.pairs))
-    table.add_row("out", f"{report.frames_out} completed frames, {report.fps:.1f} a second")
+    table.add_row("out", f"{report.frames_out} completed frames, {report.fps:.1f} frames/s")
     table.add_row("dropped", ", ".join(f"{number} {cause}" for cause, number in report.drops.items()) or "none")
     latency = ", ".join(f"{value:.1f} ms {name}" for name, value in report.latency_ms.items())
     table.add_row("latency, end to end", latency)
-    table.add_row("node", f"{report.cpu_percent:.0f} % of a core, {report.peak_memory_mb:.0f} MB at most")
+    table.add_row("node", f"{report.cpu_percent:.0f} % of a core, {report.peak_memory_mb:.0f} MB peak memory")
     Console(highlight=False).print(table)
     print(f"{folder / 'panel.png'}, {folder / 'preview.webp'}, {folder / 'summary.json'}")
 

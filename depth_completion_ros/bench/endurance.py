@@ -1,4 +1,4 @@
-"""``depth-completion bench endurance``: an hour of trouble, after which memory, counts and recording must be right."""
+"""``depth-completion bench endurance``: run the node for an hour under failures, then check memory and counts."""
 
 from __future__ import annotations
 
@@ -27,35 +27,40 @@ from .pipeline import free_domain
 from .processes import Child, termination_as_interrupt
 
 _OUTPUT = "/depth_completion/depth"
-_CAMERA_RUNS_S = 60.0  # then it is killed and started again
-_CLOCK_JUMP_S = 600.0  # the camera's clock is set back by this, and later forth again
-_SETTLE_S = 3.0  # after the last message: until all is counted, recorded and told
+_CAMERA_RUNS_S = 60.0  # after this time the camera is killed and started again
+_CLOCK_JUMP_S = 600.0  # the camera's clock is set back by this time, and later forward again
+_SETTLE_S = 3.0  # wait after the last message until everything is counted, recorded and reported
 _SAMPLE_S = 1.0
 _MOST_GROWTH_MB = 10.0
-# Of the node's queues: messages that wait for a partner, and a frame in the mailbox and one in hand.
+# Limits of the node's queues: messages that wait for a partner; one frame in the mailbox and one being completed.
 _MOST_WAITING, _MOST_IN_WORK = 20, 2
 _DROPPED_BEFORE_PAIRING = ("unpaired", "late", "duplicate_stamp", "time_jump")
 _DROPPED_BEFORE_ARRIVAL = ("lost", "overrun")
 _DROPPED_AFTER_PAIRING = ("overload", "no_listener")
-# Of each killed camera, messages of each stream that were on their way when it was killed.
+# For each killed camera: the largest number of messages of each stream that were in transit.
 _CUT_OFF_BY_A_KILL = 3
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``depth-completion bench endurance``."""
     add = parser.add_argument
-    add("--minutes", type=float, default=60.0, help="how long it runs, three at least (default 60)")
-    add("--engine", default="auto", help="what completes (default auto)")
-    add("--every", type=int, default=300, help="keep every N-th frame in the recording (default 300)")
-    add("--out", type=Path, default=Path("endurance_out"), help="folder for figures, log and recording")
+    add("--minutes", type=float, default=60.0, help="duration of the run [min], at least 3 (default: 60)")
+    add("--engine", default="auto", help="engine that completes depth (default: auto)")
+    add("--every", type=int, default=300, help="record every N-th frame only (default: 300)")
+    add(
+        "--out",
+        type=Path,
+        default=Path("endurance_out"),
+        help="new folder for results, logs and recording (default: endurance_out)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run it, print what was found, and write it to ``--out``; the exit status is 1 where anything was wrong."""
+    """Run the benchmark, print the results and write them to ``--out``. The exit status is 1 if a check failed."""
     if args.minutes < 3:
-        raise ConfigurationError(f"--minutes {args.minutes:g} is too short: there must be time for two crashes")
+        raise ConfigurationError(f"--minutes {args.minutes:g} is too short: two crashes take at least 3 minutes")
     if args.out.exists():
-        raise ConfigurationError(f"{args.out} exists already: give another name, or take it away first")
+        raise ConfigurationError(f"{args.out} already exists: choose another folder, or remove it first")
     prepare_ros_environment()
     os.environ |= {"ROS_DOMAIN_ID": str(free_domain()), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
     args.out.mkdir(parents=True)
@@ -68,9 +73,9 @@ def run(args: argparse.Namespace) -> int:
     findings = check(course.record, args.minutes * 60, args.out / "recording", args.every)
     report = {"minutes": args.minutes, "engine": args.engine, **course.record.figures(), "checks": findings}
     (args.out / "endurance.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    table = Table("check", "found")
+    table = Table("check", "result")
     for name, finding in findings.items():
-        table.add_row(name, finding or "as it should be")
+        table.add_row(name, finding or "OK")
     Console(highlight=False).print(table)
     print(args.out / "endurance.json")
     return 1 if any(findings.values()) else 0
@@ -78,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
 
 @dataclass
 class Memory:
-    """One sample: seconds since the first frame, and memory of each process: its own, and with what it shares [MB]."""
+    """One sample: seconds since the start, and memory of each process [MB]: private, and resident in total."""
 
     seconds: float
     own_mb: dict[str, float]
@@ -87,7 +92,16 @@ class Memory:
 
 @dataclass
 class Record:
-    """What was seen of a run. sent: messages by topic; values: the node's last diagnostics; node_log: its output."""
+    """The observations of a run.
+
+    Attributes:
+        sent: Number of messages that the camera sent, by topic.
+        values: The node's last diagnostics.
+        memory: Samples of memory.
+        kills: How often the camera was killed.
+        jumps_back: How often the camera's clock was set back.
+        node_log: Output of the node.
+    """
 
     sent: Counter[str] = field(default_factory=Counter)
     values: dict[str, str] = field(default_factory=dict)
@@ -104,13 +118,13 @@ class Record:
         return {key.removeprefix(prefix): int(n) for key, n in self.values.items() if key.startswith(prefix)}
 
     def figures(self) -> dict[str, Any]:
-        """For the report: all counts, and every 30th sample of memory."""
+        """The values for the report: all counts, and every 30th memory sample."""
         memory = [vars(sample) for sample in self.memory[::30]]
         return {"sent": dict(self.sent), "kills": self.kills, "diagnostics": self.values, "memory": memory}
 
 
 class _Course:
-    """Camera, node and recorder as processes, and this one, which listens to the node's diagnostics."""
+    """Runs camera, node and recorder as child processes and receives the node's diagnostics."""
 
     def __init__(self, folder: Path, engine: str, every: int):
         import rclpy
@@ -133,7 +147,7 @@ class _Course:
         self._camera = self._start_camera(0.0)
 
     def run(self, seconds: float) -> None:
-        """The camera crashes each minute, at two of its starts its clock has jumped, and once the engine fails."""
+        """Kill and restart the camera every minute, make its clock jump at two restarts, and the engine fail once."""
         crashes = round(seconds / _CAMERA_RUNS_S) - 1
         offsets = Counter({1 + crashes // 3: -_CLOCK_JUMP_S, 1 + max(1, 2 * crashes // 3): _CLOCK_JUMP_S})
         offset, began = 0.0, time.monotonic()
@@ -155,7 +169,7 @@ class _Course:
         self.record.node_log = self._node.log()
 
     def close(self) -> None:
-        """End what still runs."""
+        """Stop all child processes."""
         self._stack.close()
         self._rclpy.try_shutdown()
 
@@ -169,7 +183,7 @@ class _Course:
         return self._start("camera", f"{__package__}.camera", *options)
 
     def _kill_camera(self) -> None:
-        """As a crash: nobody puts its shared memory away, so that an hour of crashes would fill /dev/shm."""
+        """Kill the camera as in a crash. Remove its shared memory, because an hour of crashes would fill /dev/shm."""
         self._camera.expect_running()
         left = _segments_of(self._camera.pid)
         self._camera.kill()
@@ -196,20 +210,20 @@ class _Course:
 
 
 def check(record: Record, seconds: float, recording: Path, every: int) -> dict[str, str]:
-    """What was looked at, and what is wrong with it, empty where nothing is."""
+    """The name of each check, and what is wrong; empty if the check passed."""
     warm_up = min(300.0, seconds / 3)
     return {
         **{f"memory of the {name}": _growth(record, name, warm_up) for name in ("node", "recorder")},
         "every message sent is accounted for": _unaccounted(record),
-        "drops have true causes": _untrue_causes(record),
-        "the engine that failed serves again": _engine(record),
+        "drops and time jumps have the right causes": _wrong_causes(record),
+        "the failed engine works again": _engine(record),
         "the recording can be read after kill -9": _reading(recording, record.count("frames_out.count") // every),
         "no exception in the node's log": ("Traceback" in record.node_log and "there is a traceback") or "",
     }
 
 
 def _growth(record: Record, name: str, warm_up: float) -> str:
-    """Medians over half a minute, after warming up and at the end: frames in work come and go."""
+    """Compare medians of memory over half a minute after the warm-up and at the end, as single samples vary."""
     after = [sample.own_mb[name] for sample in record.memory if warm_up <= sample.seconds < warm_up + 30]
     growth = float(np.median([sample.own_mb[name] for sample in record.memory[-30:]]) - np.median(after))
     return f"grew by {growth:.1f} MB" if growth >= _MOST_GROWTH_MB else ""
@@ -220,7 +234,7 @@ def _unaccounted(record: Record) -> str:
     wrong = []
     for stream, topic in (("rgb", RGB_TOPIC), ("depth", DEPTH_TOPIC)):
         missing = record.sent[topic] - record.count(f"{stream}.count")
-        wrong += [f"{-missing} more {stream} than sent"] if missing < 0 else []
+        wrong += [f"{-missing} more {stream} messages received than sent"] if missing < 0 else []
     arrived = record.count("rgb.count") + record.count("depth.count")
     missing = record.sent[RGB_TOPIC] + record.sent[DEPTH_TOPIC] - arrived - _sum(drops, _DROPPED_BEFORE_ARRIVAL)
     if not 0 <= missing <= 2 * _CUT_OFF_BY_A_KILL * record.kills:
@@ -234,30 +248,30 @@ def _unaccounted(record: Record) -> str:
     return "; ".join(wrong)
 
 
-def _untrue_causes(record: Record) -> str:
+def _wrong_causes(record: Record) -> str:
     possible = {*_DROPPED_BEFORE_ARRIVAL, *_DROPPED_BEFORE_PAIRING[::3], *_DROPPED_AFTER_PAIRING}
     wrong = [f"{number} {cause}" for cause, number in record.drops().items() if number and cause not in possible]
     jumps = record.count("problem.time_jump")
     if jumps != record.jumps_back:
-        wrong.append(f"{jumps} jumps in time told of {record.jumps_back}")
+        wrong.append(f"{jumps} jumps in time reported instead of {record.jumps_back}")
     return "; ".join(wrong)
 
 
 def _engine(record: Record) -> str:
     if record.count("problem.engine") != 1:
-        return f"{record.count('problem.engine')} failures told of 1"
+        return f"{record.count('problem.engine')} failures reported instead of 1"
     state = record.values.get("engine.state", "unknown")
-    return "" if state == "ready" else f"it is {state}"
+    return "" if state == "ready" else f"its state is {state}"
 
 
 def _reading(recording: Path, frames: int) -> str:
-    """Read every message of the recording, of which the last second or so may be missing."""
+    """Read all messages of the recording; about the last second may be missing."""
     try:
         with BagReader(recording) as bag:
             counts = Counter(message.topic for message in bag.messages())
     except InputError as error:
         return str(error)
-    return "" if counts[_OUTPUT] >= frames - 1 else f"{counts[_OUTPUT]} of {frames} frames are in it"
+    return "" if counts[_OUTPUT] >= frames - 1 else f"it contains {counts[_OUTPUT]} of {frames} frames"
 
 
 def _sum(drops: Counter[str], causes: tuple[str, ...]) -> int:
@@ -265,7 +279,7 @@ def _sum(drops: Counter[str], causes: tuple[str, ...]) -> int:
 
 
 def _memory_mb(process: int) -> tuple[float, float]:
-    """Memory of its own, and all that is resident."""
+    """Private and resident memory of a process [MB]."""
     status = Path(f"/proc/{process}/status").read_text()
     values = {
         name: int(kilobytes) / 1024 for name, kilobytes in re.findall(r"^(\w+):\s+(\d+) kB$", status, re.MULTILINE)
@@ -274,7 +288,7 @@ def _memory_mb(process: int) -> tuple[float, float]:
 
 
 def _segments_of(process: int) -> set[Path]:
-    """The shared memory that a process has made to send from: it keeps a lock file open beside each."""
+    """The shared-memory segments that a process made for sending; it keeps a lock file open for each of them."""
     open_files = {os.path.realpath(link) for link in Path(f"/proc/{process}/fd").iterdir()}
     locks = [
         match for name in open_files if (match := re.fullmatch(r"(/dev/shm/fast(?:dds|rtps)_[0-9a-f]{16})_el", name))

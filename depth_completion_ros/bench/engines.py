@@ -1,4 +1,4 @@
-"""How long each model of each engine takes on frames with a sensor's holes and on sparse ones, and what it holds."""
+"""``depth-completion bench engines``: time and memory of all models, on depth with holes and on sparse depth."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SPARSE_SHARE = 0.05
 
 @dataclass(frozen=True)
 class Job:
-    """One model to be timed, in a process of its own: the idle threads of one library would slow down the next."""
+    """One model to time in its own process, because idle threads of one library would slow down the next."""
 
     engine: str
     model: str
@@ -43,9 +43,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Timing:
-    """What was measured. model: as the engine names it. load_s: to open it. memory_mb: what opening and running it add
-    to the peak of the process; device_mb: what the engine holds on a GPU, None without one. ms: of the whole completer,
-    by input. problem: why nothing was measured, else empty.
+    """The measurements of one model.
+
+    Attributes:
+        engine: Name of the engine.
+        model: Name of the model, as the engine reports it.
+        load_s: Time to open it [s].
+        memory_mb: Increase of the peak memory of the process by opening and running it [MB].
+        device_mb: Memory that the engine uses on a GPU [MB]; None without a GPU.
+        ms: Times of the whole completer [ms], by kind of input.
+        problem: Why it could not be measured; empty if it was.
     """
 
     engine: str
@@ -60,25 +67,30 @@ class Timing:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``depth-completion bench engines``."""
     add = parser.add_argument
-    add("--frames", type=Path, help="a bag, or a folder with a meta.json (default the Kinect sample)")
-    add("--engines", default="classical", help="that run the models, with commas (default classical)")
+    add("--frames", type=Path, help="bag, or folder with a meta.json, to take frames from (default: the Kinect sample)")
+    add("--engines", default="classical", help="engines to time, separated by commas (default: classical)")
     add(
         "--models",
         default="",
-        help="with commas (default all of each engine: of networks, the files that depth-completion export made)",
+        help="models to time, separated by commas (default: all of each engine; for networks, all network files)",
     )
-    add("--profile", default="kinect", help="of the sensor (default kinect)")
-    add("--size", default="640x480", help="of the images (default 640x480)")
-    add("--threads", type=int, default=0, help="each model may use (default 0: as many as it likes)")
-    add("--rounds", type=int, default=24, help="runs of each model on each input (default 24)")
-    add("--out", type=Path, default=Path("bench_engines.json"), help="all timings (default bench_engines.json)")
+    add("--profile", default="kinect", help="sensor profile (default: kinect)")
+    add("--size", default="640x480", help="image size WxH [pixels] (default: 640x480)")
+    add("--threads", type=int, default=0, help="number of CPU threads; 0 = library default (default: 0)")
+    add("--rounds", type=int, default=24, help="number of runs of each model on each kind of input (default: 24)")
+    add(
+        "--out",
+        type=Path,
+        default=Path("bench_engines.json"),
+        help="JSON file for all timings (default: bench_engines.json)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a table in Markdown: median and 95th percentile of milliseconds; and write every one of them."""
+    """Time all models; print a Markdown table with median and 95th percentile [ms], and write all timings."""
     size = re.fullmatch(r"(\d+)x(\d+)", args.size)
     if size is None or args.rounds < 1:
-        raise ConfigurationError("--size must be like 640x480 and --rounds at least 1")
+        raise ConfigurationError("--size must have the form 640x480, and --rounds must be at least 1")
     width, height = map(int, size.groups())
     source = args.frames or share_directory() / "samples" / "kinect"
     holes = [resized(frame, width, height) for frame in islice(read_source(source), FRAMES)]
@@ -90,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
         for model in (args.models.split(",") if args.models else model_names(engine))
     ]
     if not jobs:
-        raise ConfigurationError(f"{args.engines} has no models here: make some with depth-completion export")
+        raise ConfigurationError(f"there are no models for {args.engines}: make some with depth-completion export")
     with get_context("spawn").Pool(1, maxtasksperchild=1) as pool, Progress(console=Console(stderr=True)) as progress:
         timings = list(progress.track(pool.imap(_measure, jobs), total=len(jobs), description="timing"))
     print(f"Whole completer, {args.size}, {args.threads or os.cpu_count()} threads, {args.rounds} runs of each:\n")
@@ -121,7 +133,7 @@ def _measure(job: Job) -> Timing:
                 completer.complete(frames[turn % len(frames)], out)
                 if turn >= 0:  # the first turn warms up
                     times[name].append((time.perf_counter() - begun) * 1e3)
-    except Exception as error:  # of one model: the others are timed all the same
+    except Exception as error:  # the other models are still timed
         return Timing(job.engine, job.model, 0.0, 0.0, None, {}, str(error))
     device = completer.engine.device_memory_bytes()
     device_mb = None if device is None else device / 2**20

@@ -1,4 +1,4 @@
-"""The completion node, whose engine breaks when it is sent SIGUSR1: once, in the next frame, as a driver reset does."""
+"""The completion node with an engine that fails once after SIGUSR1, at the next frame, as after a driver reset."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..node.process import spin
 
 
 class BrokenEngine(Engine):
-    """Stands in for an engine whose library throws from now on."""
+    """Replaces an engine and raises an exception in every run."""
 
     def __init__(self, engine: Engine):
         self._engine = engine

@@ -1,4 +1,7 @@
-"""What the node costs beyond what ROS costs: a bare relay, ours without completion, and ours, in turns in one run."""
+"""``depth-completion bench node``: the cost of the node compared with that of ROS alone.
+
+Runs a bare relay, the node without completion, and the node with completion in turns.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ _RELAY = "bare relay"
 _OURS = ["depth_completion_ros.cli", "node", "--profile", "kinect", "--ros-args", "-p"]
 NODES = {
     _RELAY: ["depth_completion_ros.node.relay"],
-    "ours, measured": [*_OURS, "model:=measured"],  # every step but the completion
+    "ours, measured": [*_OURS, "model:=measured"],  # all steps except completion
     "ours": [*_OURS, "model:=auto"],
 }
 _FRAMES, _PERIOD_NS = 16, 33_333_333
@@ -36,17 +39,26 @@ _DEPTH = "/depth_completion/depth"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``depth-completion bench node``."""
     add = parser.add_argument
-    add("--seconds", type=float, default=6.0, help="of each run (default 6)")
-    add("--rounds", type=int, default=3, help="runs of each node at each size, in turns (default 3)")
-    add("--sizes", default=",".join(SIZES), help=f"of the images, of {', '.join(SIZES)} (default all)")
-    add("--out", type=Path, default=Path("bench_node.json"), help="the figures of all runs (default bench_node.json)")
+    add("--seconds", type=float, default=6.0, help="duration of each run [s] (default: 6)")
+    add("--rounds", type=int, default=3, help="number of runs of each node at each size, in turns (default: 3)")
+    add(
+        "--sizes",
+        default=",".join(SIZES),
+        help=f"image sizes, separated by commas, from {', '.join(SIZES)} (default: all)",
+    )
+    add(
+        "--out",
+        type=Path,
+        default=Path("bench_node.json"),
+        help="JSON file for the results of all runs (default: bench_node.json)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Play the same frames through each node, 30 a second; print medians over the rounds and write all figures."""
+    """Play the same frames at 30 Hz through each node; print medians over the rounds and write all results."""
     sizes = args.sizes.split(",")
     if unknown := set(sizes) - set(SIZES):
-        raise ConfigurationError(f"--sizes {', '.join(unknown)} is unknown: choose of {', '.join(SIZES)}")
+        raise ConfigurationError(f"--sizes {', '.join(unknown)} is unknown: choose from {', '.join(SIZES)}")
     if args.seconds < 1 or args.rounds < 1:
         raise ConfigurationError("--seconds and --rounds must be at least 1")
     reports: dict[tuple[str, str], list[Report]] = {key: [] for key in itertools.product(sizes, NODES)}
@@ -84,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def median_of(runs: list[Report]) -> dict[str, float]:
-    """Each figure's median over the runs; "lost" is the sum of depth messages that came in and not out."""
+    """The medians over the runs; "lost" is the total number of depth messages without an output frame."""
     figures: dict[str, Any] = {p: [run.latency_ms[p] for run in runs] for p in ("p50", "p95", "p99")}
     figures["cpu_percent"] = [run.cpu_percent for run in runs]
     figures["peak_memory_mb"] = [run.peak_memory_mb for run in runs]
@@ -93,7 +105,7 @@ def median_of(runs: list[Report]) -> dict[str, float]:
 
 
 def write_frames(bag: Path, size: tuple[int, int]) -> None:
-    """A bag of some frames of the Kinect sample at this (width, height): rgb8 and 32FC1, equal stamps, 30 a second."""
+    """Write 16 frames of the Kinect sample at this (width, height) to a bag: rgb8 and 32FC1, equal stamps, 30 Hz."""
     with BagWriter(bag) as writer:
         for i, frame in enumerate(itertools.islice(read_frames(share_directory() / "samples" / "kinect"), _FRAMES)):
             stamp = 1_000_000_000 + i * _PERIOD_NS

@@ -1,4 +1,4 @@
-"""Player, node and recorder as three processes over real DDS, and what came of every frame."""
+"""Run player, node and recorder as three processes that communicate by DDS, and account for every frame."""
 
 from __future__ import annotations
 
@@ -22,18 +22,26 @@ from .processes import Child, Usage, termination_as_interrupt
 
 _PACKAGE = __package__.partition(".")[0]
 _DRAIN_S = 0.5
-_PARTICIPANTS = 20  # looked for in a domain before it counts as free
+_PARTICIPANTS = 20  # whose ports must be free in a domain
 _START_WITHIN_S = 30.0
-# From the player's first subscriber to the first message: by then all have found each other.
+# Time from the player's first subscriber to the first message, in which all processes discover each other.
 _DISCOVERY_S = 1.5
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What is run. node: the module and arguments of the process that is measured. rgb, depth, output: topics.
+    """What to run.
 
-    bag is played in a loop for ``seconds`` at ``rate`` times its speed. record: topics to be recorded; of images every
-    ``every``-th is kept.
+    Attributes:
+        bag: Bag to play in a loop.
+        node: Module and arguments of the process to measure.
+        rgb: Topic of the RGB images.
+        depth: Topic of depth.
+        output: Topic of the completed depth.
+        record: Topics to record.
+        seconds: Duration of playing [s].
+        rate: Playback speed.
+        every: Keep every N-th message of each recorded topic.
     """
 
     bag: Path
@@ -49,11 +57,19 @@ class Setup:
 
 @dataclass
 class Report:
-    """What came in and out, and what the node took.
+    """The results of a run.
 
-    frames_in: messages published, frames_received: those that the node got; pairs and drops as the node counts them.
-    fps: from the first frame out to the last. latency_ms: from the publishing of the later message of a pair to the
-    receipt of its depth. cpu_percent: of one core, while messages came.
+    Attributes:
+        frames_in: Number of published messages, by role ("rgb", "depth").
+        frames_received: Number of messages that the node received, by role.
+        pairs: Number of pairs, as counted by the node.
+        frames_out: Number of completed frames.
+        drops: Number of drops by cause, as counted by the node.
+        fps: Frames per second from the first to the last completed frame.
+        latency_ms: Percentiles of the time from publishing the later message of a pair to receiving its depth [ms].
+        cpu_percent: CPU usage of the node while messages were published; 100 = one core.
+        peak_memory_mb: Peak memory of the node [MB].
+        diagnostics: The node's last diagnostics.
     """
 
     frames_in: dict[str, int]
@@ -68,23 +84,31 @@ class Report:
     diagnostics: dict[str, str] = field(repr=False)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, rounded to what was measured."""
+        """Plain values for JSON, rounded to two decimals."""
         return {name: _rounded(value) for name, value in asdict(self).items()}
 
 
 @dataclass(frozen=True)
 class Log:
-    """When each message of one topic was published or received: stamp and monotonic time [ns], in order of time."""
+    """Stamps and monotonic times [ns] of the published or received messages of one topic, in order of time."""
 
     stamps: np.ndarray
     times: np.ndarray
 
 
 def run_pipeline(setup: Setup, recording: Path, progress: Callable[[str, int, int], None]) -> tuple[Report, Log]:
-    """Run it, leave what was recorded in the bag ``recording``; returns the report and the log of the RGB messages.
+    """Run player, node and recorder. All processes have ended when this function returns or raises.
 
-    progress: called with what is going on and the numbers of frames in and out so far.
-    Raises ConfigurationError where a process fails or nothing comes out. No process outlives the call.
+    Args:
+        setup: What to run.
+        recording: Folder of the new bag with the recorded topics.
+        progress: Called with the current step and the numbers of frames in and out so far.
+
+    Returns:
+        The report, and the log of the published RGB messages.
+
+    Raises:
+        ConfigurationError: If a process fails or the node publishes no frames.
     """
     prepare_ros_environment()
     environment = {
@@ -122,7 +146,7 @@ def run_pipeline(setup: Setup, recording: Path, progress: Callable[[str, int, in
             progress("playing", _count(sent, setup.rgb), _count(received, setup.output))
             time.sleep(0.2)
         progress("waiting for the last frames", _count(sent, setup.rgb), _count(received, setup.output))
-        # Diagnostics come once a second and every so many are kept: the last one kept shall count all frames.
+        # Diagnostics are published once a second, and every N-th is kept: wait until one with all frames is recorded.
         time.sleep(_DRAIN_S + reports * setup.every)
         usage.sample()
         for child in reversed(children):
@@ -141,21 +165,25 @@ def _wait_for(ready: Callable[[], bool], children: tuple[Child, ...]) -> None:
             child.expect_running()
         if time.monotonic() > deadline:
             raise ConfigurationError(
-                f"the node has said nothing for {_START_WITHIN_S:.0f} s: is this machine overloaded?"
+                f"the node has not published diagnostics for {_START_WITHIN_S:.0f} s: check whether this machine is "
+                "overloaded"
             )
         time.sleep(0.05)
 
 
 def free_domain() -> int:
-    """A ROS domain that no one on this machine uses: the ports of its first participants are free (RTPS 2.5, 9.6.2.3).
+    """A ROS domain that is not used on this machine: the ports of its first participants are free (RTPS 2.5, 9.6.2.3).
 
-    Another node in the domain would take part in what is measured. Raises ConfigurationError if all are in use.
+    Other nodes in the domain would influence the measurement.
+
+    Raises:
+        ConfigurationError: If all domains are in use.
     """
     domains = [1 + (os.getpid() + i) % 101 for i in range(101)]
     for domain in domains:
         if all(_is_free(7400 + 250 * domain + 10 + i) for i in range(2 * _PARTICIPANTS)):
             return domain
-    raise ConfigurationError("all ROS domains from 1 to 101 are in use on this machine: end some ROS processes")
+    raise ConfigurationError("all ROS domains from 1 to 101 are in use on this machine: stop some ROS processes")
 
 
 def _is_free(port: int) -> bool:
@@ -171,8 +199,8 @@ def _report(inputs: dict[str, Log], output: Log, usage: Usage, diagnostics: dict
     rgb, depth = inputs["rgb"], inputs["depth"]
     if len(output.times) < 2:
         raise ConfigurationError(
-            f"of {len(rgb.times)} colour images and {len(depth.times)} depth messages came {len(output.times)} frames; "
-            f"the node said: {diagnostics or 'nothing'}"
+            f"the node published only {len(output.times)} frames for {len(rgb.times)} colour images and "
+            f"{len(depth.times)} depth messages; its diagnostics: {diagnostics or 'none'}"
         )
     seconds = (output.times[-1] - output.times[0]) * 1e-9
     latency = (output.times - _published(inputs, output.stamps)) * 1e-6
@@ -195,12 +223,12 @@ def _report(inputs: dict[str, Log], output: Log, usage: Usage, diagnostics: dict
 
 
 def _published(inputs: dict[str, Log], stamps: np.ndarray) -> np.ndarray:
-    """When the later message of each output's pair was published: its RGB has its stamp, its depth the nearest one."""
+    """Times at which the later message of each pair was published; RGB has the output's stamp, depth the nearest."""
     return np.max([log.times[nearest(log.stamps, stamps)] for log in inputs.values()], axis=0)
 
 
 def nearest(stamps: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """For each wanted stamp the index of the nearest of ``stamps``, which are ascending and at least two."""
+    """Index of the nearest stamp for each of ``wanted``. ``stamps`` must be ascending and at least two."""
     after = np.searchsorted(stamps, wanted).clip(1, len(stamps) - 1)
     return after - (wanted - stamps[after - 1] <= stamps[after] - wanted)
 
@@ -213,7 +241,7 @@ def _read_log(path: Path, topic: str) -> Log:
 
 
 def _count(log: Path, topic: str) -> int:
-    """Messages of a topic in a log that is still being written."""
+    """Number of messages of a topic in a log that is still being written."""
     return log.read_text(encoding="utf-8").count(f"\n{topic},") if log.exists() else 0
 
 

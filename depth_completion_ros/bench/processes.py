@@ -1,4 +1,4 @@
-"""Child processes that end with their parent's block, and what one of them takes of the machine."""
+"""Child processes that end with a block of their parent, and their use of CPU time and memory."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _END_WITHIN_S = 5.0
 
 
 class Child:
-    """One module of this package run as a process of its own; what it prints goes to ``folder/NAME.log``."""
+    """Runs a Python module in its own process. Its output is written to ``folder/NAME.log``."""
 
     def __init__(self, name: str, arguments: list[str], folder: Path, environment: dict[str, str]):
         self.name = name
@@ -34,31 +34,31 @@ class Child:
         return self._process.pid
 
     def running(self) -> bool:
-        """Whether it still runs. Raises ConfigurationError with its last lines where it has failed."""
+        """Whether the process is still running. If it failed, raises ConfigurationError with its last output."""
         status = self._process.poll()
         if status not in (None, 0):
             raise ConfigurationError(f"the {self.name} ended with status {status}{self._last_lines()}")
         return status is None
 
     def expect_running(self) -> None:
-        """Raises ConfigurationError where it has ended, whatever its status."""
+        """Raises ConfigurationError if the process has ended, whatever its status."""
         if not self.running():
-            raise ConfigurationError(f"the {self.name} ended before its time{self._last_lines()}")
+            raise ConfigurationError(f"the {self.name} ended too early{self._last_lines()}")
 
     def _last_lines(self) -> str:
-        return "\n  ".join([". Its last lines:", *self.log().strip().splitlines()[-8:]])
+        return "\n  ".join([". Its last output:", *self.log().strip().splitlines()[-8:]])
 
     def kill(self) -> None:
-        """End it at once, with SIGKILL, as a crash does: it cannot put anything away."""
+        """Kill the process with SIGKILL, so that it cannot clean up, as in a crash."""
         self._process.kill()
         self._process.wait()
 
     def log(self) -> str:
-        """What it has printed so far."""
+        """The output of the process so far."""
         return self._log.read_text(errors="replace")
 
     def end(self) -> None:
-        """Ask it to end as Ctrl-C does and wait; what does not listen is killed."""
+        """Stop the process with SIGINT and wait for it; if it does not end in time, use SIGTERM and then SIGKILL."""
         for ask in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
             if self._process.poll() is not None:
                 return
@@ -71,7 +71,7 @@ class Child:
 
 @contextmanager
 def termination_as_interrupt() -> Iterator[None]:
-    """SIGTERM raises KeyboardInterrupt within, so that children are ended then as well. In the main thread only."""
+    """Within this context, SIGTERM raises KeyboardInterrupt, so that children are stopped too. Main thread only."""
 
     def interrupt(number: int, frame: object) -> None:
         raise KeyboardInterrupt
@@ -84,7 +84,7 @@ def termination_as_interrupt() -> Iterator[None]:
 
 
 class Usage:
-    """CPU time and memory of a process, from /proc; ``sample`` it every now and then."""
+    """CPU time and memory of a process, from /proc. Call ``sample`` regularly."""
 
     def __init__(self, pid: int):
         self._folder = Path(f"/proc/{pid}")
@@ -92,7 +92,7 @@ class Usage:
         self.peak_memory_mb = 0.0
 
     def sample(self) -> None:
-        """Take one sample; of a process that has ended, none."""
+        """Take one sample; does nothing if the process has ended."""
         try:
             fields = (self._folder / "stat").read_text().rpartition(")")[2].split()
             status = (self._folder / "status").read_text()
@@ -105,7 +105,7 @@ class Usage:
                 self.peak_memory_mb = int(line.split()[1]) / 1024
 
     def cpu_percent(self, first_ns: int, last_ns: int) -> float:
-        """CPU time per time between two monotonic times [ns]; 100 is one whole core."""
+        """Average CPU usage between two monotonic times [ns] in percent; 100 = one core."""
         times, used = np.array(self._samples).T
         span = np.clip([first_ns, last_ns], times[0], times[-1])
         start, end = np.interp(span, times, used)

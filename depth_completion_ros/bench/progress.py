@@ -1,4 +1,4 @@
-"""How far a run of the pipeline is, for people who watch it and for those who read its log."""
+"""Progress of a pipeline run: a bar on a terminal, lines in a log."""
 
 from __future__ import annotations
 
@@ -13,9 +13,13 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 @contextmanager
 def progress_display(seconds: float, about: str = "") -> Iterator[Callable[[str, int, int], None]]:
-    """The value is ``progress`` of ``run_pipeline``: a bar on a terminal, elsewhere one line for each new step.
+    """A context manager whose value is the ``progress`` callback of ``run_pipeline``.
 
-    seconds: how long frames are played; about: what is run, put before each line.
+    Shows a progress bar on a terminal, otherwise one line for each new step.
+
+    Args:
+        seconds: Duration of playing [s].
+        about: Prefix of each line, which says what is run.
     """
     console = Console(stderr=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())

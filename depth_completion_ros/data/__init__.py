@@ -1,1 +1,1 @@
-"""Recordings and data sets as iterators of frames."""
+"""Recordings, data sets, scenes and sensor models, as iterators of frames."""

@@ -1,4 +1,4 @@
-"""``depth-completion bag info``: what a rosbag2 holds."""
+"""``depth-completion bag info``: show the contents of a rosbag2."""
 
 from __future__ import annotations
 
@@ -13,8 +13,15 @@ from .messages import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, POINT_CLOUD
 
 @dataclass(frozen=True)
 class TopicSummary:
-    """One topic. rate: Hz by the recorded times, None for fewer than two messages. content: what its first message says
-    of its encoding and size; empty for types other than images, camera_info and points."""
+    """The properties of one topic.
+
+    Attributes:
+        name: Name of the topic.
+        type: Message type.
+        count: Number of messages.
+        rate: Rate of the recorded times [Hz]; None for fewer than two messages.
+        content: Encoding and size in the first message; empty for types other than images, camera_info and points.
+    """
 
     name: str
     type: str
@@ -42,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def summarize(bag: BagReader) -> list[TopicSummary]:
-    """The topics of an open bag, by name. Raises InputError, cause "bag", for a damaged one."""
+    """The topics of an open bag, sorted by name. Raises InputError with the cause "bag" if the bag is damaged."""
     times: dict[str, list[int]] = {name: [] for name in bag.topics}
     content: dict[str, str] = {}
     for message in bag.messages():

@@ -1,7 +1,7 @@
-"""Recordings that are not whole, read as far as they are: cut off, without metadata.yaml or index, with a file gone.
+"""Read incomplete recordings: truncated ones, and those without metadata.yaml, an index or some of their files.
 
-Each storage file is read from its start, without trusting an index or a length written at its end; every message that
-lies in it whole is found. What is missing is told in ``problems``.
+Each storage file is read from its start, without an index or lengths stored at its end, so that every complete message
+in it is found. ``problems`` says what is missing.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from .messages import BagMessage, Topic
 
 STORAGE_SUFFIXES = (".mcap", ".db3")
 _COMPRESSED_SUFFIX = ".zstd"
-_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"  # CDR begins with a zero byte
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"  # differs from CDR, which starts with a zero byte
 _TRANSIENT_LOCAL = (1, "transient_local")
 
 
 class Channel(NamedTuple):
-    """One topic of one storage file. qos: the offered QoS profiles as YAML."""
+    """One topic in one storage file. qos: the offered QoS profiles as YAML."""
 
     topic: str
     type: str
@@ -39,7 +39,7 @@ class Channel(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a message lies: when it was recorded [ns], of which channel, and what the file needs to find it."""
+    """The location of a message: time of recording [ns], channel, and position in the storage file."""
 
     log_ns: int
     channel: int
@@ -47,21 +47,27 @@ class Place(NamedTuple):
 
 
 class StorageScan(Protocol):
-    """What was found in one storage file. problem: what is missing of it, or ""."""
+    """The contents of one storage file. problem: what is missing; "" if it is complete."""
 
     channels: dict[int, Channel]
     places: list[Place]
     problem: str
 
     def data(self, place: Place) -> bytes:
-        """The message's bytes as they are stored."""
+        """The stored bytes of a message."""
 
 
 class ScannedBag:
-    """Every whole message of a recording, in the order of time. path: a folder or one storage file.
+    """All complete messages of a recording in order of time.
 
-    topics: by name, their counts those of the messages found. start_ns, end_ns: of the first and the last of them.
-    problems: what is missing, in words; empty for a recording that is whole.
+    Args:
+        path: A folder, or one storage file.
+
+    Attributes:
+        topics: Topics by name, with the number of complete messages.
+        start_ns: Recorded time of the first complete message [ns].
+        end_ns: Recorded time of the last complete message [ns].
+        problems: What is missing, in words; empty if the recording is complete.
     """
 
     def __init__(self, path: Path):
@@ -81,7 +87,7 @@ class ScannedBag:
         self._found = [(place, scan) for scan in scans for place in scan.places if place.channel in scan.channels]
         self._found.sort(key=lambda found: found[0].log_ns)
         if announced not in (None, len(self._found)):
-            self.problems.append(f"metadata.yaml counts {announced} messages")
+            self.problems.append(f"metadata.yaml lists {announced} messages")
         self.topics: dict[str, Topic] = {}
         for scan in scans:
             for number, channel in scan.channels.items():
@@ -97,12 +103,12 @@ class ScannedBag:
         return len(self._found)
 
     def messages(self, topics: set[str] | None) -> Iterator[BagMessage]:
-        """The messages of these topics (None: of all) in recorded order."""
+        """The messages of these topics (None = all topics) in recorded order."""
         for place, scan in self._found:
             channel = scan.channels[place.channel]
             if topics is None or channel.topic in topics:
                 data = scan.data(place)
-                # A recorder can compress each message; only metadata.yaml would say so.
+                # Recorders can compress each message, which only metadata.yaml would say.
                 data = zstd.decompress(data) if data.startswith(_ZSTD_MAGIC) else data
                 yield BagMessage(channel.topic, channel.type, place.log_ns, data)
 
@@ -116,23 +122,23 @@ class ScannedBag:
         if not file.stat().st_size and not _beside(file, "-wal").exists():
             raise ValueError("it is empty")
         if file.suffix not in STORAGE_SUFFIXES:
-            raise ValueError("it is no .mcap or .db3 file")
+            raise ValueError("it is not a .mcap or .db3 file")
         return (McapScan if file.suffix == ".mcap" else SqliteScan)(file, self._stack)
 
     def _decompressed(self, file: Path) -> Path:
-        """A copy of a compressed storage file, as far as it can be decompressed."""
+        """A decompressed copy of a storage file, up to where it can be decompressed."""
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
         copy = folder / file.stem
         with file.open("rb") as compressed, zstd.open(compressed, "rb") as source, copy.open("wb") as target:
             try:
                 shutil.copyfileobj(source, target)
             except (EOFError, zstd.ZstdError):
-                self.problems.append(f"{file.name} cannot be decompressed to its end")
+                self.problems.append(f"{file.name} can only be decompressed in part")
         return copy
 
 
 class McapScan:
-    """An MCAP file without regard to its index (mcap.dev/spec). The place of a message: (its chunk's, begin, end)."""
+    """Reads an MCAP file (mcap.dev/spec) without its index. The place of a message is (chunk, begin, end)."""
 
     _MAGIC = b"\x89MCAP0\r\n"
     _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END = 3, 4, 5, 6, 15
@@ -144,7 +150,7 @@ class McapScan:
         self._types: dict[int, str] = {}
         self._file = _mapped(path, stack)
         if self._file[:8] != self._MAGIC:
-            raise ValueError("it does not begin as an MCAP file does")
+            raise ValueError("it does not start like an MCAP file")
         self._chunk = lru_cache(maxsize=8)(self._decompressed)  # messages of neighbouring chunks can be interleaved
         damaged, whole = 0, False
         self._length = len(self._file) if self._file[-8:] == self._MAGIC else _without_zeros(self._file)
@@ -159,19 +165,19 @@ class McapScan:
                 chunk = self._chunk(begin)
                 for inner_opcode, inner_begin, inner_end in self._records(chunk, 0, len(chunk)):
                     self._take(inner_opcode, chunk, inner_begin, inner_end, begin)
-            except Exception:  # whatever the decompressors throw
+            except Exception:  # each decompressor raises its own types
                 damaged += 1
         if damaged:
-            self.problem = f"{damaged} chunks of {path.name} are damaged or cut off"
+            self.problem = f"{damaged} chunks of {path.name} are damaged or truncated"
         if not whole:
-            self.problem = f"{path.name} has no end: its recorder was killed, or it was cut off"
+            self.problem = f"{path.name} has no end: its recorder was killed, or it was truncated"
 
     def data(self, place: Place) -> bytes:
         chunk, begin, end = place.where
         return (self._file if chunk is None else self._chunk(chunk))[begin:end]
 
     def _records(self, data: Any, position: int, size: int) -> Iterator[tuple[int, int, int]]:
-        """(opcode, begin, end) of every whole record; of a chunk that is cut off, what there is."""
+        """(opcode, begin, end) of every complete record, and of the existing part of a truncated chunk."""
         while position + 9 <= size:
             opcode, length = data[position], int.from_bytes(data[position + 1 : position + 9], "little")
             position += 9
@@ -200,7 +206,7 @@ class McapScan:
             )
 
     def _decompressed(self, begin: int) -> bytes:
-        """The records of the chunk that begins there; of an uncompressed one that is cut off, those that there are."""
+        """The records of the chunk at ``begin``; those that exist if it is truncated and not compressed."""
         size, crc = struct.unpack_from("<QI", self._file, begin + 16)
         kind, position = _string(self._file, begin + 28)
         (length,) = struct.unpack_from("<Q", self._file, position)
@@ -209,9 +215,10 @@ class McapScan:
 
 
 class SqliteScan:
-    """The tables of rosbag2 in an SQLite file, page by page (sqlite.org/fileformat2.html), with its write-ahead log.
+    """Reads the rosbag2 tables in an SQLite file (sqlite.org/fileformat2.html) and its write-ahead log page by page.
 
-    The tree above the pages is not needed, of which a cut file lacks a part. The place of a message: (page, offset).
+    The tree above the pages is not used, because a truncated file lacks a part of it. The place of a message is
+    (page, offset).
     """
 
     MAGIC = b"SQLite format 3\0"
@@ -223,17 +230,17 @@ class SqliteScan:
         self.problem = ""
         self._file, log = _mapped(path, stack), _mapped(_beside(path, "-wal"), stack)
         if self._file and self._file[:16] != self.MAGIC:
-            raise ValueError("it does not begin as an SQLite file does")
+            raise ValueError("it does not start like an SQLite file")
         self._size = _page_size(log[8:12] if log else self._file[16:18])
         if self._size < 512:
-            raise ValueError("it is no SQLite file")
-        self._logged = dict(self._logged_pages(log))  # where later versions of pages begin in the log
+            raise ValueError("it is not an SQLite file")
+        self._logged = dict(self._logged_pages(log))  # positions in the log of newer versions of pages
         self._log = log
         self._count = len(self._file) // self._size
         if self._count != int.from_bytes(self._file[28:32], "big"):
             self._count = _without_zeros(self._file) // self._size
         if not self._count and 1 not in self._logged:
-            raise ValueError("it is cut off within its first page")
+            raise ValueError("it is truncated within its first page")
         self._usable = self._size - self._page(1)[20]
         found: dict[int, Place] = {}
         lost = 0
@@ -249,7 +256,7 @@ class SqliteScan:
         self.places = sorted(found.values(), key=lambda place: place.log_ns)
         expected = int.from_bytes(self._page(1)[28:32], "big")
         if self._count < expected and not log:
-            self.problem = f"{path.name} is cut off: {self._count} of its {expected} pages are there"
+            self.problem = f"{path.name} is truncated: it has {self._count} of {expected} pages"
         elif lost:
             self.problem = f"{lost} rows of {path.name} are damaged"
         elif log or _beside(path, "-journal").exists():
@@ -260,7 +267,7 @@ class SqliteScan:
         return payload[self._columns(payload)[3][1] :]
 
     def _page(self, number: int) -> bytes:
-        """A page by its number, from 1. Raises IndexError where it is not there."""
+        """A page by its number, starting at 1. Raises IndexError if it does not exist."""
         if number in self._logged:
             begin = self._logged[number]
             return self._log[begin : begin + self._size]
@@ -269,20 +276,20 @@ class SqliteScan:
         return self._file[(number - 1) * self._size : number * self._size]
 
     def _logged_pages(self, log: Any) -> Iterator[tuple[int, int]]:
-        """The pages that a write-ahead log holds and where they begin in it; later ones replace earlier ones."""
+        """Numbers and positions of the pages in a write-ahead log; later ones replace earlier ones."""
         for begin in range(32, len(log) - self._size - 23, self._size + 24):
             if log[begin + 8 : begin + 16] != log[16:24]:
-                return  # what follows is left from before
+                return  # the rest is from an earlier use of the log
             yield int.from_bytes(log[begin : begin + 4], "big"), begin + 24
 
     def _leaves(self) -> list[int]:
-        """The pages that may hold rows. Those that only continue a row begin with a page number, so with a zero."""
+        """The pages that may contain rows. Pages that continue a row begin with a page number, and thus with a zero."""
         kinds = np.frombuffer(self._file, np.uint8, self._count * self._size)[:: self._size]
         numbers = {1, *self._logged, *(np.flatnonzero(kinds == self._LEAF) + 1).tolist()}
         return [number for number in sorted(numbers) if self._cells(self._page(number))]
 
     def _cells(self, page: bytes) -> list[int]:
-        """Where the rows of a page begin; none where it is no leaf of a table. The first page has the file's header."""
+        """Offsets of the rows in a page; empty if it is not a table leaf. The first page has the file header too."""
         header = 100 if page.startswith(self.MAGIC) else 0
         if page[header] != self._LEAF:
             return []
@@ -291,9 +298,13 @@ class SqliteScan:
         return [int.from_bytes(pointers[i : i + 2], "big") for i in range(0, len(pointers), 2)]
 
     def _row(self, number: int, offset: int) -> tuple[int, Place | None]:
-        """A row of the table of topics is taken in; the place of one of the messages is given back, with its number.
+        """Read one row. A row of the topics table is added to ``channels``.
 
-        Raises IndexError where a part of it is not there.
+        Returns:
+            The number of the row, and its place if it is a message (else None).
+
+        Raises:
+            IndexError: If a part of the row is missing.
         """
         payload, row = self._payload(number, offset)
         columns = self._columns(payload)
@@ -308,7 +319,7 @@ class SqliteScan:
         return row, None
 
     def _payload(self, number: int, offset: int) -> tuple[bytes, int]:
-        """The bytes of a row, from its page and those that it overflows into, and the row's number."""
+        """The bytes of a row from its page and overflow pages, and the number of the row."""
         page, usable = self._page(number), self._usable
         length, offset = _varint(page, offset)
         row, offset = _varint(page, offset)
@@ -345,9 +356,9 @@ class SqliteScan:
 
 
 def is_finished(path: Path) -> bool:
-    """Whether an SQLite file has all its pages and no log or journal beside it; any other file is taken to be finished.
+    """Whether an SQLite file has all its pages and neither a log nor a journal. Other files count as finished.
 
-    rosbags opens those that are not, and looks neither into the log nor at the pages that are missing.
+    rosbags would open an unfinished file without reading the log or noticing missing pages.
     """
     logs = [_beside(path, suffix) for suffix in ("-wal", "-journal")]
     if any(log.exists() and log.stat().st_size for log in logs):
@@ -360,7 +371,7 @@ def is_finished(path: Path) -> bool:
 
 
 def is_latched(qos: str) -> bool:
-    """Whether one of these QoS profiles (YAML, as bags hold them) is transient local."""
+    """Whether one of these QoS profiles (YAML, as stored in bags) is transient local."""
     try:
         return any(profile.get("durability") in _TRANSIENT_LOCAL for profile in yaml.safe_load(qos) or [])
     except (yaml.YAMLError, AttributeError, TypeError):
@@ -368,8 +379,11 @@ def is_latched(qos: str) -> bool:
 
 
 def _storage_files(folder: Path) -> tuple[list[Path], list[str], int | None]:
-    """The storage files of a recording's folder, those in its metadata.yaml where there is one; what is amiss; and how
-    many messages its metadata.yaml counts."""
+    """Find the storage files in the folder of a recording, by its metadata.yaml if there is one.
+
+    Returns:
+        The files, the problems in words, and the number of messages in metadata.yaml (None if it cannot be read).
+    """
     there = [
         file
         for file in folder.iterdir()
@@ -396,7 +410,7 @@ def _beside(file: Path, suffix: str) -> Path:
 
 
 def _mapped(path: Path, stack: ExitStack) -> Any:
-    """The file's bytes, read from disk where they are looked at; slices are copies. Empty where there is none."""
+    """The bytes of a file, memory-mapped; slices are copies. Empty if the file does not exist or is empty."""
     if not path.exists() or not path.stat().st_size:
         return b""
     with path.open("rb") as file:
@@ -404,7 +418,7 @@ def _mapped(path: Path, stack: ExitStack) -> Any:
 
 
 def _without_zeros(data: Any) -> int:
-    """The length of a file without the zeros at its end: a power cut can leave them in place of what was written."""
+    """The length of a file without zeros at its end, which a power cut can leave instead of the written data."""
     end = len(data)
     while end:
         block = data[max(0, end - 65536) : end]
@@ -426,7 +440,10 @@ def _page_size(field: bytes) -> int:
 
 
 def _varint(data: Any, position: int) -> tuple[int, int]:
-    """SQLite's: seven bits a byte, the highest bit says that more follow, the ninth byte counts whole."""
+    """A variable-length integer of SQLite and the position after it.
+
+    Each byte has seven bits, and its highest bit says whether more bytes follow; the ninth byte has eight bits.
+    """
     value = 0
     for index in range(9):
         byte = data[position + index]

@@ -1,4 +1,4 @@
-"""Recordings in rosbag2 format (mcap or sqlite3), read and written without ROS."""
+"""Read and write recordings in rosbag2 format (mcap or sqlite3) without ROS."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ RGB_TOPIC = "/rgb/image_rect_color"
 DEPTH_TOPIC = "/depth_registered/image_rect"
 POINTS_TOPIC = "/points"
 
-# Metadata of version 9 holds QoS as nested YAML, which the readers of Humble do not understand.
+# Version 9 stores QoS as nested YAML, which Humble cannot read.
 _METADATA_VERSION: Literal[8] = 8
 _ROS1_MAGIC = b"#ROSBAG V"
 
@@ -61,16 +61,26 @@ _NAME_TOPICS = "Give the names of its colour and depth topics"
 
 
 def tell_stderr(line: str) -> None:
-    """Where a line about a recording goes unless its reader is told otherwise."""
+    """Print a line to stderr: the default for messages about a recording."""
     print(line, file=sys.stderr)
 
 
 class BagReader:
-    """A bag open for reading: a folder with metadata.yaml, or one .mcap or .db3 file. Use it in a ``with`` block.
+    """A bag opened for reading. Use it in a ``with`` block.
 
-    One that is not whole (cut off, metadata.yaml or a file missing) is read as far as it is; ``tell`` takes a line that
-    says what is missing. start_ns and end_ns: when the first and the last message were recorded.
-    Raises InputError, cause "bag", for one that is absent, no bag, of ROS 1, or holds no whole message.
+    An incomplete bag (truncated, or without metadata.yaml or some of its files) is read as far as possible.
+
+    Args:
+        path: A folder with metadata.yaml, or one .mcap or .db3 file.
+        tell: Called with a line that says what is missing in an incomplete bag.
+
+    Attributes:
+        topics: Topics by name.
+        start_ns: Recorded time of the first message [ns].
+        end_ns: Recorded time of the last message [ns].
+
+    Raises:
+        InputError: With the cause "bag", if there is no bag, it is a ROS 1 bag, or it has no complete message.
     """
 
     def __init__(self, path: str | Path, tell: Callable[[str], None] = tell_stderr):
@@ -80,38 +90,46 @@ class BagReader:
             raise self._error("there is no such file or folder")
         if (old := _ros1_bag(self.path)) is not None:
             convert = f"rosbags-convert --src {old} --dst {old.with_suffix('')}"
-            raise InputError("bag", f"{old} is a bag of ROS 1: convert it to rosbag2 with `{convert}`")
+            raise InputError("bag", f"{old} is a ROS 1 bag: convert it to rosbag2 with `{convert}`")
         self._source = self._open()
         self.topics = self._source.topics
         self.start_ns, self.end_ns = self._source.start_ns, self._source.end_ns
 
     def messages(self, topics: set[str] | None = None) -> Iterator[BagMessage]:
-        """The messages of these topics (None: of all) in recorded order; of a damaged bag those before the damage."""
+        """The messages of these topics (None = all topics) in recorded order, up to the first damage of the bag."""
         messages, count = self._source.messages(topics), 0
         while True:
             try:
                 message = next(messages)
             except StopIteration:
                 return
-            except Exception as error:  # rosbags lets whatever its storage raises through
+            except Exception as error:  # rosbags passes on all exceptions of its storage
                 if not count:
-                    raise self._error(f"it is damaged ({_told(error)})") from error
-                self._tell(f"the bag {self.path} is damaged ({_told(error)}): the {count} messages before are read")
+                    raise self._error(f"it is damaged ({_message_of(error)})") from error
+                self._tell(
+                    f"the bag {self.path} is damaged ({_message_of(error)}): only the {count} messages before the "
+                    "damage are read"
+                )
                 return
             count += 1
             yield message
 
     def deserialize(self, message: BagMessage) -> Any:
-        """The message itself. Raises InputError, cause "bag", where its bytes are not one of its type."""
+        """Deserialise a message. Raises InputError with the cause "bag" if its data is not of its type."""
         try:
             return deserialize(message.data, message.type)
-        except Exception as error:  # a KeyError for an unknown type, whatever the decoder stumbles over else
-            raise self._error(f"a message on {message.topic} is no {message.type} ({_told(error)})") from error
+        except Exception as error:  # KeyError for an unknown type, various exceptions for damaged data
+            raise self._error(
+                f"a message on {message.topic} is not a valid {message.type} ({_message_of(error)})"
+            ) from error
 
     def find_image(self, role: str, topic: str) -> Topic:
-        """The image topic of this name, raw or with a transport's name after it ("/compressed", "/compressedDepth").
+        """Find an image topic by name, with or without the suffix of a transport ("/compressed", "/compressedDepth").
 
-        For depth a topic of points will do too.
+        For depth, a topic of points is accepted too.
+
+        Raises:
+            InputError: With the cause "bag", if there is no such topic.
         """
         transports = {"rgb": ("/compressed",), "depth": ("/compressedDepth", "/compressed")}[role]
         types = (IMAGE, COMPRESSED_IMAGE, POINT_CLOUD) if role == "depth" else (IMAGE, COMPRESSED_IMAGE)
@@ -141,23 +159,21 @@ class BagReader:
             scanned = ScannedBag(self.path)
             problems = "; ".join(scanned.problems)
             if problems and len(scanned):
-                self._tell(
-                    f"the bag {self.path} is not whole: {problems}. It is read as far as it is: {len(scanned)} messages"
-                )
+                self._tell(f"the bag {self.path} is incomplete: {problems}. {len(scanned)} messages can be read")
                 return scanned
             scanned.close()
-            raise self._error(f"it cannot be opened ({problems or _told(error)})") from error
+            raise self._error(f"it cannot be opened ({problems or _message_of(error)})") from error
 
-    def _error(self, problem: str, mend: str = _GIVE_A_BAG) -> InputError:
-        return InputError("bag", f"the bag {self.path} cannot be used: {problem}. {mend}")
+    def _error(self, problem: str, fix: str = _GIVE_A_BAG) -> InputError:
+        return InputError("bag", f"the bag {self.path} cannot be used: {problem}. {fix}")
 
 
 class _UnindexedError(Exception):
-    """Whole, but rosbags would read its messages only where they lie in the order of time."""
+    """The bag is complete, but rosbags can read its messages only if they are stored in order of time."""
 
 
 class _WholeBag:
-    """A bag as rosbags reads it, as ``ScannedBag``. Raises whatever rosbags does for one that is not whole."""
+    """Reads a complete bag with rosbags; same interface as ``ScannedBag``. Raises exceptions of rosbags otherwise."""
 
     def __init__(self, path: Path):
         self._reader = Reader(path)
@@ -165,11 +181,11 @@ class _WholeBag:
         storages = getattr(self._reader.storage, "storages", [self._reader.storage])
         if unfinished := [storage.path.name for storage in storages if not is_finished(storage.path)]:
             self.close()
-            raise ValueError(f"{', '.join(unfinished)} was not written to its end")
+            raise ValueError(f"{', '.join(unfinished)} was not completed")
         held = sum(storage.metadata.message_count for storage in storages)
-        if held != self._reader.message_count:  # a recorder that was killed has counted none yet
+        if held != self._reader.message_count:  # the metadata of a killed recorder has a count of 0
             self.close()
-            raise ValueError(f"metadata.yaml counts {self._reader.message_count} messages, its files hold {held}")
+            raise ValueError(f"metadata.yaml lists {self._reader.message_count} messages, but the files have {held}")
         if held and not all(getattr(storage, "chunks", True) for storage in storages):
             self.close()
             raise _UnindexedError
@@ -190,16 +206,22 @@ class _WholeBag:
 
 
 class BagWriter:
-    """A new bag, written message by message; it is complete once it is closed.
+    """Writes a new bag message by message. The bag is complete once it is closed.
 
-    In a ``with`` block it is closed at the end, and an error within the block takes the unfinished bag away again.
-    Raises ConfigurationError where something of this name exists already, or the folder cannot be made.
+    A ``with`` block closes it at the end; an exception in the block removes the unfinished bag.
+
+    Args:
+        path: Folder of the new bag.
+        storage: Storage format.
+
+    Raises:
+        ConfigurationError: If the path exists, or the folder cannot be made.
     """
 
     def __init__(self, path: str | Path, storage: Storage = "mcap"):
         self.path = Path(path)
         if self.path.exists():
-            raise ConfigurationError(f"{self.path} exists already: give another name, or take it away first")
+            raise ConfigurationError(f"{self.path} already exists: choose another name, or remove it first")
         self._writer = Writer(self.path, version=_METADATA_VERSION, storage_plugin=StoragePlugin[storage.upper()])
         try:
             self._writer.open()
@@ -208,18 +230,18 @@ class BagWriter:
         self._connections: dict[tuple[str, str], Connection] = {}
 
     def write(self, topic: str, type_name: str, log_ns: int, data: bytes) -> None:
-        """Add one serialised message. Its type must be one of ROS's own (``knows_type``)."""
+        """Add one serialised message. Its type must be known, see ``knows_type``."""
         key = (topic, type_name)
         if key not in self._connections:
             self._connections[key] = self._writer.add_connection(topic, type_name, typestore=TYPESTORE)
         self._writer.write(self._connections[key], log_ns, data)
 
     def write_message(self, topic: str, log_ns: int, message: Any) -> None:
-        """Add one message made by ``data.messages``."""
+        """Add one message that was made with ``data.messages``."""
         self.write(topic, message.__msgtype__, log_ns, serialize(message))
 
     def flush(self) -> None:
-        """Hand what has been written to the system: it can be read even if this process is killed now."""
+        """Pass written messages to the operating system, so that they can be read even if this process is killed."""
         storage = self._writer.storage
         if isinstance(storage, McapWriter):
             if storage.chunk.msgs:
@@ -229,7 +251,7 @@ class BagWriter:
             storage.conn.commit()
 
     def close(self) -> None:
-        """Write the bag's end and its metadata."""
+        """Write the end of the bag and its metadata."""
         self._writer.close()
 
     def __enter__(self) -> BagWriter:
@@ -244,7 +266,7 @@ class BagWriter:
 
 
 def knows_type(type_name: str) -> bool:
-    """Whether messages of this type can be written: a bag holds the definition of each of its types."""
+    """Whether messages of this type can be written; a bag contains the definition of each type, so it must be known."""
     return type_name in TYPESTORE.fielddefs
 
 
@@ -259,16 +281,25 @@ def read_frames(
     depth_to_rgb: np.ndarray | None = None,
     tell: Callable[[str], None] = tell_stderr,
 ) -> Iterator[RgbdFrame]:
-    """The pairs of a bag's colour and depth images, or points, as frames, paired as the node pairs them.
+    """Read pairs of colour and depth images, or points, of a bag as frames. They are paired as in the node.
 
-    Images without stamps are paired by the order in which they were recorded, which ``tell`` is told.
+    Images without stamps are paired by the order or time of recording. The intrinsics are those of the latest
+    ``camera_info`` of the colour images; None before the first.
 
-    Topics: raw, or compressed under the same name. slop_ns, queue_size: of the ``Synchronizer``. unit: metres per count
-    of depth images, 0: as their encoding has it. depth_to_rgb: (4, 4), which points need: their frame's pose in the
-    camera's optical frame.
-    Intrinsics are those of the ``camera_info`` beside the colour images, None before the first.
-    Raises InputError, cause "bag" for the bag, "extrinsic" or "camera_info" where points lack one, or as ``conversion``
-    does for a message.
+    Args:
+        path: The bag.
+        rgb_topic: Topic of the colour images, raw or compressed.
+        depth_topic: Topic of depth images, raw or compressed, or of points.
+        slop_ns: See ``Synchronizer``.
+        queue_size: See ``Synchronizer``.
+        unit: Length of one count of depth images [m]; 0 = by encoding.
+        depth_to_rgb: (4, 4) transform from the frame of the points to the optical frame of the camera; needed for
+            points.
+        tell: Called with a line about missing parts of the bag or missing stamps.
+
+    Raises:
+        InputError: With the cause "bag" for a problem of the bag, "extrinsic" or "camera_info" if one is missing for
+            points, or as in ``conversion`` for a bad message.
     """
     with BagReader(path, tell) as bag:
         rgb, depth = bag.find_image("rgb", rgb_topic), bag.find_image("depth", depth_topic)
@@ -284,9 +315,9 @@ def read_frames(
 
 
 def depth_encoding(path: str | Path, depth_topic: str) -> str:
-    """How the depth images of a bag are encoded ("16UC1", …); empty where there are none, or points instead.
+    """The encoding of the depth images in a bag ("16UC1", …); empty if it has no messages or only points.
 
-    Raises InputError as ``read_frames`` does.
+    Raises InputError like ``read_frames``.
     """
     with BagReader(path, tell=lambda line: None) as bag:
         topic = bag.find_image("depth", depth_topic)
@@ -300,15 +331,15 @@ def depth_encoding(path: str | Path, depth_topic: str) -> str:
 def _pairing(
     bag: BagReader, rgb: Topic, depth: Topic, synchronizer: Synchronizer, tell: Callable[[str], None]
 ) -> Callable[[Stream, BagMessage], list[Pair]]:
-    """What takes in the messages of two topics one by one and gives back the pairs that each completes."""
+    """A function that takes the messages of two topics one by one and returns the pairs that each completes."""
     unstamped = [topic.name for topic in (rgb, depth) if _first_stamp(bag, topic) == 0]
     if not unstamped:
         return lambda role, message: synchronizer.add(role, stamp_of(message.data), message)
     begin = f"the bag {bag.path} has no stamps on {' and '.join(unstamped)}: its images are paired by "
     if rgb.count != depth.count:
-        tell(begin + f"when they were recorded, as there are {rgb.count} of colour and {depth.count} of depth")
+        tell(begin + f"time of recording, as there are {rgb.count} colour images and {depth.count} depth images")
         return lambda role, message: synchronizer.add(role, message.log_ns, message)
-    tell(begin + f"the order in which they were recorded, {rgb.count} of each")
+    tell(begin + f"order of recording, {rgb.count} of each")
     waiting: dict[Stream, deque[BagMessage]] = {"rgb": deque(), "depth": deque()}
 
     def add(role: Stream, message: BagMessage) -> list[Pair]:
@@ -329,7 +360,7 @@ def _first_stamp(bag: BagReader, topic: Topic) -> int | None:
 def _frame(bag: BagReader, pair: Pair, info: Any | None, unit: float, depth_to_rgb: np.ndarray | None) -> RgbdFrame:
     message, depth = bag.deserialize(pair.rgb), bag.deserialize(pair.depth)
     rgb = decode_rgb(message) if pair.rgb.type == IMAGE else decode_compressed_rgb(message)
-    # Depth images lie on the grid of the colour image, whether that is rectified or not.
+    # Depth images are registered to the colour image, whether it is rectified or not; only points need the distortion.
     raw = pair.depth.type == POINT_CLOUD and not says_rectified(pair.rgb.topic)
     intrinsics = intrinsics_of(info, (rgb.shape[1], rgb.shape[0]), raw=raw) if info is not None else None
     if pair.depth.type == POINT_CLOUD:
@@ -347,16 +378,25 @@ def _frame(bag: BagReader, pair: Pair, info: Any | None, unit: float, depth_to_r
 
 def _projected(points: np.ndarray, intrinsics: Intrinsics | None, depth_to_rgb: np.ndarray | None) -> np.ndarray:
     if depth_to_rgb is None:
-        raise InputError("extrinsic", "points need their frame's pose in that of the camera: give it with --extrinsic")
+        raise InputError(
+            "extrinsic", "points need the pose of their frame in the camera frame: set it with --extrinsic"
+        )
     if intrinsics is None:
-        raise InputError("camera_info", "points need the camera_info beside the colour images, which the bag lacks")
+        raise InputError(
+            "camera_info", "points need the camera_info of the colour images, but the bag has none before them"
+        )
     return projected(points, depth_to_rgb, intrinsics)
 
 
 def frames_of(path: str | Path, topics: dict[str, str]) -> dict[str, str]:
-    """The frames of a bag's first colour image and cloud: "rgb" and "points", as far as it holds such.
+    """The frames of the first colour image ("rgb") and point cloud ("points") in a bag, if it has them.
 
-    topics: "rgb_topic" and "points_topic". Raises InputError, cause "bag".
+    Args:
+        path: The bag.
+        topics: Topic names by "rgb_topic" and "points_topic".
+
+    Raises:
+        InputError: With the cause "bag".
     """
     with BagReader(path) as bag:
         frames = {}
@@ -369,12 +409,12 @@ def frames_of(path: str | Path, topics: dict[str, str]) -> dict[str, str]:
 
 
 def camera_info_topic(image_topic: str) -> str:
-    """The camera_info beside an image topic, which may end in the name of a transport."""
+    """The camera_info topic of an image topic, which may end in the name of a transport."""
     return beside("/" + image_topic.lstrip("/"))
 
 
 def _ros1_bag(path: Path) -> Path | None:
-    """The bag of ROS 1 that this file is or that this folder holds, if there is one."""
+    """The ROS 1 bag that the path is or contains; None if there is none."""
     files = sorted(path.glob("*.bag")) if path.is_dir() and not (path / "metadata.yaml").exists() else [path]
     for file in files:
         with contextlib.suppress(OSError), file.open("rb") as content:
@@ -388,5 +428,5 @@ def _is_latched(connection: Connection) -> bool:
     return any(profile.durability == QosDurability.TRANSIENT_LOCAL for profile in profiles)
 
 
-def _told(error: Exception) -> str:
+def _message_of(error: Exception) -> str:
     return f"{error}" or type(error).__name__

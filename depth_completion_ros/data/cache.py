@@ -1,4 +1,4 @@
-"""Folders that are made once and reused: decoded frames and rendered scenes."""
+"""Cache folders that are made once and reused, for decoded frames and rendered scenes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 
 @contextmanager
 def new_directory(path: Path) -> Iterator[Path]:
-    """Yields an empty folder that becomes ``path`` when the block ends, and is removed if the block fails.
+    """Yields an empty folder that is renamed to ``path`` at the end of the block, or removed if the block fails.
 
-    Where another process has made ``path`` in the meantime, that one is kept: both hold the same.
+    If another process has made ``path`` in the meantime, that folder is kept; both have the same content.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f"{path.name}.unfinished-", dir=path.parent))

@@ -1,4 +1,4 @@
-"""Folders of recorded frames: a meta.json beside rgb/, depth/ and, where they exist, gt/, ring/ and points/."""
+"""Folders of recorded frames: meta.json with the subfolders rgb/, depth/ and optionally gt/, ring/ and points/."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ..errors import InputError
 from ..frame import Intrinsics, RgbdFrame
 
 FRAME_ID = "camera_color_optical_frame"
-# Sets without stamps are taken to come from a 30 Hz camera, those with points from a LiDAR that turns at 10 Hz. They
-# start at 1 s because ROS reads a zero stamp as "none".
+# Sets without stamps get those of a 30 Hz camera, or of a 10 Hz LiDAR if they have points. They start at 1 s because a
+# zero stamp means "no stamp" in ROS.
 NOMINAL_PERIOD_NS = 33_333_333
 NOMINAL_LIDAR_PERIOD_NS = 100_000_000
 NOMINAL_START_NS = 1_000_000_000
@@ -24,13 +24,17 @@ NOMINAL_START_NS = 1_000_000_000
 
 @dataclass(frozen=True)
 class FolderFrame:
-    """One recorded frame.
+    """One recorded frame. The optional parts are None if the set does not have them.
 
-    frame: rgb, depth and intrinsics; ``frame.stamp_ns`` is the stamp of rgb, ``depth_stamp_ns`` that of depth [ns].
-    ground_truth: (H, W) float32 [m], NaN where unknown, at its own resolution. rings: (H, W) uint8 at the RGB
-    resolution, LiDAR ring + 1, 0 = none. points: (N, 5) float32 x y z [m] intensity ring in the LiDAR's frame; (N, 4)
-    where the set has no rings. camera_from_lidar: (4, 4) float64, moves points into the RGB optical frame.
-    The last four are None where the set has none. rgb_file: the colour image as it was recorded.
+    Attributes:
+        id: Identifier of the frame.
+        frame: rgb, depth and intrinsics; ``frame.stamp_ns`` is the stamp of rgb.
+        depth_stamp_ns: Stamp of depth [ns].
+        rgb_file: The recorded file of the colour image.
+        ground_truth: (H, W) float32 [m] at its own resolution, NaN = unknown; optional.
+        rings: (H, W) uint8 at the RGB resolution, LiDAR ring + 1, 0 = none; optional.
+        points: (N, 5) float32, x y z [m] intensity ring, in the LiDAR frame; (N, 4) without ring; optional.
+        camera_from_lidar: (4, 4) float64, transform from the LiDAR frame to the RGB optical frame; optional.
     """
 
     id: str
@@ -45,10 +49,18 @@ class FolderFrame:
 
 @dataclass(frozen=True)
 class FrameSet(Sequence[FolderFrame]):
-    """The frames of one folder, in recorded order; each is read when it is asked for.
+    """The frames of one folder in recorded order. Each frame is read when it is accessed.
 
-    licence (spdx, quote, cite, …), source (repo, commit, …) and note (what was done to it) are those of meta.json.
-    Indexing raises InputError, cause "folder", for a frame whose files cannot be used.
+    Indexing raises InputError with the cause "folder" if the files of a frame cannot be used.
+
+    Attributes:
+        name: Name of the set.
+        sensor: The sensor.
+        licence: Licence in meta.json (spdx, quote, cite, …).
+        source: Source in meta.json (repo, commit, …).
+        note: How the data was changed.
+        folder: The folder.
+        meta: Contents of meta.json.
     """
 
     name: str
@@ -71,7 +83,7 @@ class FrameSet(Sequence[FolderFrame]):
         return self._entry(index, self._read)
 
     def stamps_ns(self, index: int) -> tuple[int, int]:
-        """Stamps of rgb and depth [ns] of one frame; its images are not read. Raises InputError as indexing does."""
+        """Stamps of rgb and depth of one frame [ns], without reading its images. Raises InputError like indexing."""
         return self._entry(index, self._stamps_ns)
 
     def _entry(self, index: int, read: Callable[[dict[str, Any], int], Any]) -> Any:
@@ -83,7 +95,7 @@ class FrameSet(Sequence[FolderFrame]):
                 raise
             raise _error(self.folder, f"frame {position}: {error}") from error
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise _error(self.folder, f"frame {position} of meta.json is not as it should be ({error!r})") from error
+            raise _error(self.folder, f"the entry of frame {position} in meta.json is not valid ({error!r})") from error
 
     def _read(self, entry: dict[str, Any], position: int) -> FolderFrame:
         ground_truth = self._metres(entry["gt"]) if "gt" in entry else None
@@ -118,8 +130,8 @@ class FrameSet(Sequence[FolderFrame]):
     def _metres(self, name: str) -> np.ndarray:
         raw = self._image(name, cv2.IMREAD_UNCHANGED)
         if raw.dtype != np.uint16 or raw.ndim != 2:
-            raise _error(self.folder, f"{name} must be a 16-bit image of one channel, not {raw.shape} {raw.dtype}")
-        # Multiplied in float64: the nearest float32 to the true metres, whatever the scale.
+            raise _error(self.folder, f"{name} must be a 16-bit image with one channel, not {raw.shape} {raw.dtype}")
+        # Multiplied in float64, to get the float32 nearest to the exact value for any scale.
         metres = (raw * float(self.meta["depth"]["scale_to_m"])).astype(np.float32)
         metres[raw == 0] = np.nan
         return metres
@@ -127,7 +139,7 @@ class FrameSet(Sequence[FolderFrame]):
     def _rings(self, name: str, frame: RgbdFrame) -> np.ndarray:
         rings = self._image(name, cv2.IMREAD_UNCHANGED)
         if rings.dtype != np.uint8 or rings.shape != frame.rgb.shape[:2]:
-            raise _error(self.folder, f"{name} must be 8-bit and of the size of rgb, not {rings.shape} {rings.dtype}")
+            raise _error(self.folder, f"{name} must be 8-bit with the size of rgb, not {rings.shape} {rings.dtype}")
         return rings
 
     def _points(self, name: str) -> np.ndarray:
@@ -142,7 +154,7 @@ class FrameSet(Sequence[FolderFrame]):
     def _image(self, name: str, flags: int) -> np.ndarray:
         path = self.folder / name
         if not path.is_file():
-            raise _error(self.folder, f"{name} is named in meta.json but is not there: copy the whole folder")
+            raise _error(self.folder, f"{name} is listed in meta.json but does not exist: copy the whole folder")
         image = cv2.imread(str(path), flags)
         if image is None:
             raise _error(self.folder, f"{name} cannot be decoded as an image: copy it again")
@@ -150,9 +162,11 @@ class FrameSet(Sequence[FolderFrame]):
 
 
 def read_folder(path: str | Path) -> FrameSet:
-    """The frames of a folder with a meta.json. Sets without ``depth`` give their ground truth as depth.
+    """Open a folder with a meta.json. For sets without ``depth``, the ground truth is used as depth.
 
-    Raises InputError, cause "folder", for no such folder, an unusable meta.json or depth without a metric scale.
+    Raises:
+        InputError: With the cause "folder", if the folder does not exist, meta.json cannot be used, or depth has no
+            metric scale.
     """
     folder = Path(path)
     try:
@@ -162,7 +176,7 @@ def read_folder(path: str | Path) -> FrameSet:
     except (OSError, ValueError) as error:
         raise _error(folder, f"its meta.json cannot be read ({error}): write it as JSON") from error
     if not isinstance(meta, dict) or not isinstance(meta.get("frames"), list) or not meta["frames"]:
-        raise _error(folder, "its meta.json lists no frames: give it 'frames', a list with at least one")
+        raise _error(folder, "its meta.json lists no frames: add 'frames', a list with at least one frame")
     if not isinstance(meta.get("depth"), dict) or not _is_positive(meta["depth"].get("scale_to_m")):
         raise _error(folder, "its meta.json has no depth.scale_to_m above zero: only metric depth can be used")
     return FrameSet(
@@ -177,7 +191,7 @@ def read_folder(path: str | Path) -> FrameSet:
 
 
 def _intrinsics(values: dict[str, Any] | None) -> Intrinsics | None:
-    """None where the set has no intrinsics or only some of them."""
+    """The intrinsics; None if they are missing or not complete."""
     names = ("fx", "fy", "cx", "cy", "width", "height")
     if values is None or any(values.get(name) is None for name in names):
         return None
@@ -185,12 +199,12 @@ def _intrinsics(values: dict[str, Any] | None) -> Intrinsics | None:
 
 
 def _nanoseconds(seconds: float) -> int:
-    """From seconds since 1970: a float64 holds those to the microsecond."""
+    """Convert seconds since 1970 to nanoseconds; a float64 is only accurate to a microsecond."""
     return round(seconds * 1e6) * 1000
 
 
 def _transform(rows: list[list[float]]) -> np.ndarray:
-    """(4, 4) from the upper (3, 4)."""
+    """The (4, 4) transform with these upper three rows."""
     return np.vstack([np.asarray(rows, np.float64).reshape(3, 4), [0.0, 0.0, 0.0, 1.0]])
 
 

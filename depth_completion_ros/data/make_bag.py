@@ -1,4 +1,4 @@
-"""``depth-completion bag make``: a rosbag2 from a folder of recorded frames, with their real stamps."""
+"""``depth-completion bag make``: make a rosbag2 from a folder of recorded frames, with their recorded stamps."""
 
 from __future__ import annotations
 
@@ -23,14 +23,22 @@ from .messages import camera_info, compressed_image, header, image, point_cloud
 
 LIDAR_FRAME_ID = "lidar"
 JPEG_QUALITY = 95
-# Frames further apart than this many median periods have others left out between them.
+# A gap between frames that is longer than this many median periods means that frames were left out.
 GAP_PERIODS = 1.5
 
 
 @dataclass(frozen=True)
 class BagOptions:
-    """How a bag is made. width: RGB is scaled to it [pixels], None keeps its size. close_gaps: where frames were left
-    out, the gap becomes one period; the colour and depth stamps of a frame move together."""
+    """Options for making a bag.
+
+    Attributes:
+        storage: Storage format.
+        rgb: "jpeg" or "raw".
+        depth: "compressed" (compressedDepth), "16UC1" or "32FC1".
+        width: RGB is scaled to this width [pixels]; None = keep the size.
+        close_gaps: Whether gaps from left-out frames are shortened to one period. The colour and depth stamps of a
+            frame are shifted together.
+    """
 
     storage: Storage = "mcap"
     rgb: str = "jpeg"
@@ -53,16 +61,31 @@ class _Cloud(NamedTuple):
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("set", type=Path, help="folder of frames with a meta.json")
     parser.add_argument("out", type=Path, help="folder of the new bag")
-    parser.add_argument("--storage", choices=STORAGES, default="mcap")
-    parser.add_argument("--rgb", choices=("jpeg", "raw"), default="jpeg", help="JPEG files go in byte for byte")
-    parser.add_argument("--depth", choices=("compressed", "16UC1", "32FC1"), default="compressed")
-    parser.add_argument("--frames", metavar="A:B[,C:D…]", default=":", help="positions in the set, from 0, B left out")
-    parser.add_argument("--close-gaps", action="store_true", help="shorten gaps of left-out frames to one period")
-    parser.add_argument("--width", type=int, metavar="W", help="scale RGB to this width in pixels")
+    parser.add_argument("--storage", choices=STORAGES, default="mcap", help="storage format of the bag (default: mcap)")
+    parser.add_argument(
+        "--rgb",
+        choices=("jpeg", "raw"),
+        default="jpeg",
+        help="encoding of RGB images (default: jpeg); JPEG files are copied unchanged, unless they are scaled",
+    )
+    parser.add_argument(
+        "--depth",
+        choices=("compressed", "16UC1", "32FC1"),
+        default="compressed",
+        help="encoding of depth images; compressed = compressedDepth (default: compressed)",
+    )
+    parser.add_argument(
+        "--frames",
+        metavar="A:B[,C:D…]",
+        default=":",
+        help="ranges of frames to use, counted from 0, without frame B (default: all)",
+    )
+    parser.add_argument("--close-gaps", action="store_true", help="shorten gaps from left-out frames to one period")
+    parser.add_argument("--width", type=int, metavar="W", help="width to scale RGB to [pixels] (default: no scaling)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the bag, its licence note and, for a LiDAR, its extrinsic."""
+    """Write the bag, a licence note and, for a LiDAR, the extrinsic."""
     if args.width is not None and args.width <= 0:
         raise ConfigurationError(f"--width {args.width} must be above zero")
     frames = read_folder(args.set)
@@ -74,11 +97,20 @@ def run(args: argparse.Namespace) -> int:
 
 
 def make_bag(frames: FrameSet, out: Path, positions: list[int], options: BagOptions) -> None:
-    """A bag of the frames at these positions of a set, beside it ``LICENSE.md`` and, for a LiDAR, ``parameters.yaml``.
+    """Write a bag with the given frames of a set, ``LICENSE.md`` and, for a LiDAR, ``parameters.yaml``.
 
-    Header stamps and log times are those of the recording. A set with points and where they were measured from gives
-    points instead of depth; without intrinsics there is no camera_info.
-    Raises ConfigurationError where ``out`` exists, InputError for frames that cannot be used.
+    Header stamps and log times are those of the recording. If the set has points and their extrinsic, points are
+    written instead of depth. Without intrinsics, no camera_info is written.
+
+    Args:
+        frames: The set.
+        out: Folder of the new bag.
+        positions: Indices of the frames.
+        options: See ``BagOptions``.
+
+    Raises:
+        ConfigurationError: If ``out`` exists.
+        InputError: If a frame cannot be used.
     """
     stamps = [frames.stamps_ns(position)[0] for position in positions]
     shifts = gap_shifts(stamps) if options.close_gaps else [0] * len(stamps)
@@ -101,7 +133,7 @@ def make_bag(frames: FrameSet, out: Path, positions: list[int], options: BagOpti
 
 
 def gap_shifts(stamps_ns: list[int]) -> list[int]:
-    """What to add to each ascending stamp [ns] so that every gap above 1.5 median periods becomes one median period."""
+    """Offsets for ascending stamps [ns] that shorten each gap above 1.5 median periods to one median period."""
     gaps = np.diff(stamps_ns).tolist()
     period = round(median(gaps)) if gaps else 0
     shifts = [0]
@@ -111,7 +143,7 @@ def gap_shifts(stamps_ns: list[int]) -> list[int]:
 
 
 def _positions(ranges: str, count: int) -> list[int]:
-    """Ascending positions of "A:B,C:D", as slices; raises ConfigurationError for what is none or selects nothing."""
+    """Ascending positions selected by "A:B,C:D". Raises ConfigurationError if a range is not valid or is empty."""
     positions: set[int] = set()
     for part in ranges.split(","):
         begin, colon, end = part.partition(":")
@@ -128,7 +160,7 @@ def _positions(ranges: str, count: int) -> list[int]:
 
 
 def _entries(frame: FolderFrame, shift_ns: int, options: BagOptions) -> list[_Entry]:
-    """The messages of one frame; a camera_info comes before its image."""
+    """The messages of one frame, each camera_info before its image."""
     rgb_ns, depth_ns = frame.frame.stamp_ns + shift_ns, frame.depth_stamp_ns + shift_ns
     head = header(rgb_ns, frame.frame.frame_id)
     rgb = _scaled(frame.frame.rgb, options.width)
@@ -159,18 +191,18 @@ def _entries(frame: FolderFrame, shift_ns: int, options: BagOptions) -> list[_En
 
 
 def _cloud(frame: FolderFrame) -> _Cloud | None:
-    """The frame's points, where they have rings and it is known where they were measured from."""
+    """The points of a frame, if they have rings and their extrinsic is known; else None."""
     if frame.points is None or frame.points.shape[1] != 5 or frame.camera_from_lidar is None:
         return None
     return _Cloud(frame.points, frame.camera_from_lidar)
 
 
 def _one_extrinsic(frame_id: str, known: np.ndarray | None, extrinsic: np.ndarray) -> np.ndarray:
-    """The extrinsic of the bag, which all its frames must share."""
+    """The extrinsic of the bag. Raises InputError if not all frames have the same one."""
     if known is not None and not np.array_equal(known, extrinsic):
         raise InputError(
             "folder",
-            f"frame {frame_id} has another LiDAR extrinsic than those before it: make a bag of each with --frames",
+            f"frame {frame_id} has another LiDAR extrinsic than the frames before: make a bag for each with --frames",
         )
     return extrinsic
 
@@ -183,7 +215,7 @@ def _scaled(rgb: np.ndarray, width: int | None) -> np.ndarray:
 
 
 def _resized(intrinsics: Intrinsics, shape: tuple[int, ...]) -> Intrinsics:
-    """Intrinsics of the same view at another size. Pixel centres are whole numbers, so the corner lies at -0.5."""
+    """Intrinsics of the same view at another size. Pixel centres have integer coordinates; the corner is at -0.5."""
     height, width = shape[:2]
     x, y = width / intrinsics.width, height / intrinsics.height
     return replace(
@@ -198,7 +230,7 @@ def _resized(intrinsics: Intrinsics, shape: tuple[int, ...]) -> Intrinsics:
 
 
 def _jpeg(frame: FolderFrame, rgb: np.ndarray) -> bytes:
-    """The recorded file itself where it is a JPEG of this size."""
+    """The image as JPEG: the recorded file itself if it is a JPEG of this size."""
     if rgb is frame.frame.rgb and frame.rgb_file.suffix.lower() in (".jpg", ".jpeg"):
         return frame.rgb_file.read_bytes()
     _, data = cv2.imencode(".jpg", rgb[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
@@ -206,13 +238,13 @@ def _jpeg(frame: FolderFrame, rgb: np.ndarray) -> bytes:
 
 
 def _millimetres(depth: np.ndarray) -> np.ndarray:
-    """uint16, 0 = missing; what lies beyond 65.535 m cannot be said and is missing too."""
+    """Depth in millimetres, uint16; 0 = missing or beyond 65.535 m."""
     counts = np.rint(np.nan_to_num(depth) * np.float64(1000))
     return np.where(counts <= np.iinfo(np.uint16).max, counts, 0).astype(np.uint16)
 
 
 def _extrinsic_parameters(camera_from_lidar: np.ndarray) -> str:
-    """A ROS parameter file with the pose of the LiDAR in the camera's optical frame."""
+    """The text of a ROS parameter file with the pose of the LiDAR in the optical frame of the camera."""
     axis = cv2.Rodrigues(camera_from_lidar[:3, :3])[0].ravel()
     angle = float(np.linalg.norm(axis))
     quaternion = [*(axis * (np.sin(angle / 2) / angle if angle else 0.5)), np.cos(angle / 2)]
@@ -222,7 +254,7 @@ def _extrinsic_parameters(camera_from_lidar: np.ndarray) -> str:
 
 
 def _licence_note(frames: FrameSet, first: FolderFrame, positions: list[int], options: BagOptions) -> str:
-    """Whose the recording is, under which licence, and what was done to it."""
+    """The text of the licence note: source and licence of the recording, and how it was changed."""
     changes = [f"{len(positions)} of its frames put into a rosbag2 by `depth-completion bag make`"]
     if options.close_gaps:
         changes.append("gaps where frames were left out shortened to one period; all other stamps keep their distances")

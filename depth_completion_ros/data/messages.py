@@ -1,4 +1,4 @@
-"""ROS messages without ROS: built, serialised and restamped with the definitions that rosbags brings along."""
+"""Make, serialise and restamp ROS messages without ROS, using the message definitions of rosbags."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from ..frame import Intrinsics
 
-# The oldest distribution this package runs on; the sensor messages of the later ones are the same.
+# The oldest supported distribution; the sensor messages of later ones are the same.
 TYPESTORE = get_typestore(Stores.ROS2_HUMBLE)
 
 IMAGE = "sensor_msgs/msg/Image"
@@ -21,13 +21,13 @@ CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 POINT_CLOUD = "sensor_msgs/msg/PointCloud2"
 
 _HEADER = "std_msgs/msg/Header"
-# Fields of a point, one after the other: name, NumPy type, PointField's number for it.
+# Fields of a point in order: name, NumPy type, number of the type in PointField.
 _POINT_FIELDS = (("x", "f4", 7), ("y", "f4", 7), ("z", "f4", 7), ("intensity", "f4", 7), ("ring", "u2", 4))
-_STAMP_OFFSET = 4  # CDR begins with four bytes that say how it is encoded; the header's stamp is the first field
+_STAMP_OFFSET = 4  # CDR starts with four bytes about its encoding; the stamp of the header is the first field
 
 
 class BagMessage(NamedTuple):
-    """One recorded message: its topic and type, when it was recorded [ns] and its CDR."""
+    """One recorded message: topic, type, time of recording [ns] and serialised data (CDR)."""
 
     topic: str
     type: str
@@ -37,7 +37,7 @@ class BagMessage(NamedTuple):
 
 @dataclass(frozen=True)
 class Topic:
-    """One topic of a bag. latched: late subscribers got the last messages too (transient local, as /tf_static)."""
+    """One topic of a bag. latched: whether its durability was transient local, as for /tf_static."""
 
     name: str
     type: str
@@ -46,14 +46,14 @@ class Topic:
 
 
 def header(stamp_ns: int, frame_id: str) -> Any:
-    """std_msgs/Header."""
+    """Make a std_msgs/Header."""
     seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
     time = TYPESTORE.types["builtin_interfaces/msg/Time"](sec=seconds, nanosec=nanoseconds)
     return TYPESTORE.types[_HEADER](stamp=time, frame_id=frame_id)
 
 
 def image(head: Any, encoding: str, pixels: np.ndarray) -> Any:
-    """sensor_msgs/Image of pixels (H, W) or (H, W, channels) in native byte order, without padding."""
+    """Make a sensor_msgs/Image from pixels (H, W) or (H, W, channels) in native byte order."""
     pixels = np.ascontiguousarray(pixels)
     return TYPESTORE.types[IMAGE](
         header=head,
@@ -67,12 +67,12 @@ def image(head: Any, encoding: str, pixels: np.ndarray) -> Any:
 
 
 def compressed_image(head: Any, image_format: str, data: bytes) -> Any:
-    """sensor_msgs/CompressedImage of an encoded image."""
+    """Make a sensor_msgs/CompressedImage from an encoded image."""
     return TYPESTORE.types[COMPRESSED_IMAGE](header=head, format=image_format, data=np.frombuffer(data, np.uint8))
 
 
 def camera_info(head: Any, intrinsics: Intrinsics) -> Any:
-    """sensor_msgs/CameraInfo of a rectified image: no distortion left."""
+    """Make the sensor_msgs/CameraInfo of a rectified image, without distortion."""
     i = intrinsics
     return TYPESTORE.types[CAMERA_INFO](
         header=head,
@@ -92,7 +92,7 @@ def camera_info(head: Any, intrinsics: Intrinsics) -> Any:
 
 
 def point_cloud(head: Any, points: np.ndarray) -> Any:
-    """sensor_msgs/PointCloud2 of points (N, 5) float32: x y z [m], intensity, ring (stored as uint16)."""
+    """Make a sensor_msgs/PointCloud2 from points (N, 5) float32: x y z [m], intensity, ring (stored as uint16)."""
     packed = np.empty(len(points), [(name, dtype) for name, dtype, _ in _POINT_FIELDS])
     for column, (name, _, _) in enumerate(_POINT_FIELDS):
         packed[name] = points[:, column]
@@ -114,12 +114,12 @@ def point_cloud(head: Any, points: np.ndarray) -> Any:
 
 
 def serialize(message: Any) -> bytes:
-    """CDR of a message made here."""
+    """Serialise a message that was made in this module to CDR."""
     return bytes(TYPESTORE.serialize_cdr(message, message.__msgtype__))
 
 
 def deserialize(data: bytes, type_name: str) -> Any:
-    """A message from its CDR."""
+    """Deserialise a message from CDR."""
     return TYPESTORE.deserialize_cdr(data, type_name)
 
 
@@ -132,18 +132,18 @@ def has_header(type_name: str) -> bool:
 
 
 def stamp_of(data: bytes) -> int:
-    """The header's stamp [ns] of a serialised message that begins with one."""
+    """The stamp [ns] of a serialised message that begins with a header."""
     seconds, nanoseconds = struct.unpack_from(_stamp_format(data), data, _STAMP_OFFSET)
     return seconds * 1_000_000_000 + nanoseconds
 
 
 def with_stamp(data: bytes, stamp_ns: int) -> bytes:
-    """The same serialised message with another stamp [ns] in the header it begins with."""
+    """A copy of a serialised message that begins with a header, with another stamp [ns]."""
     restamped = bytearray(data)
     struct.pack_into(_stamp_format(data), restamped, _STAMP_OFFSET, *divmod(stamp_ns, 1_000_000_000))
     return bytes(restamped)
 
 
 def _stamp_format(data: bytes) -> str:
-    """int32 seconds, uint32 nanoseconds, in the byte order that the encoding's second byte says."""
+    """The struct format of a stamp: int32 seconds, uint32 nanoseconds, in the byte order of the message."""
     return "<iI" if data[1] & 1 else ">iI"

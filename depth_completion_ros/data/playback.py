@@ -1,4 +1,4 @@
-"""The messages of a bag as they are to be played: decoded where asked for, over and over without time going back."""
+"""The messages of a bag for playing: decoded on request, and repeated with increasing stamps."""
 
 from __future__ import annotations
 
@@ -14,20 +14,29 @@ from ..errors import ConfigurationError, InputError
 from .bags import BagReader
 from .messages import COMPRESSED_IMAGE, IMAGE, BagMessage, Topic, has_header, image, serialize, stamp_of, with_stamp
 
-# Decoded images stay in memory: a VGA colour and depth stream takes 46 MB a second.
+# Decoded images are kept in memory: a VGA colour and depth stream takes 46 MB per second.
 MAX_RAW_BYTES = 4_000_000_000
 _SINGLE_MESSAGE_PERIOD_NS = 33_333_333
 _TRANSPORTS = ("/compressed", "/compressedDepth")
 
 
 class Recording:
-    """A bag to be played. topics: what will be published, by name. duration_ns: from one begin of a loop to the next.
+    """A bag to play.
 
-    raw: JPEG, PNG and compressedDepth images are decoded once, at the start, and become Image messages on the topic
-    without the transport's name, as a camera driver publishes them; they are kept in memory.
-    on_message is called before each message is decoded; what it raises ends the reading.
-    Raises InputError, cause "bag", for a bag that cannot be used or holds nothing; ConfigurationError where decoded
-    images would take more than MAX_RAW_BYTES.
+    Args:
+        path: The bag.
+        raw: Whether to decode JPEG, PNG and compressedDepth images at the start. They become Image messages on the
+            topic without the suffix of the transport, as published by a camera driver, and are kept in memory.
+        on_message: Called before each message is decoded; an exception from it ends the reading.
+
+    Attributes:
+        topics: Topics to publish, by name.
+        start_ns: Recorded time of the first message [ns].
+        duration_ns: Time from the start of one repetition to the start of the next [ns].
+
+    Raises:
+        InputError: With the cause "bag", if the bag cannot be used or is empty.
+        ConfigurationError: If the decoded images would take more than ``MAX_RAW_BYTES``.
     """
 
     def __init__(self, path: Path, raw: bool = False, on_message: Callable[[], None] = lambda: None):
@@ -37,7 +46,7 @@ class Recording:
             for message in bag.messages():
                 times.setdefault(message.topic, []).append(message.log_ns)
             if not times:
-                raise InputError("bag", f"the bag {path} holds no messages: record it again")
+                raise InputError("bag", f"the bag {path} contains no messages: record it again")
             self._decoded = _decode(bag, on_message) if raw else None
             topics = [_without_transport(topic) if raw else topic for topic in bag.topics.values()]
         self.topics = {topic.name: topic for topic in topics}
@@ -46,7 +55,7 @@ class Recording:
         self.duration_ns = end_ns - self.start_ns + _period_ns(max(times.values(), key=len))
 
     def messages(self, loop: bool) -> Iterator[BagMessage]:
-        """Every message in recorded order; with ``loop`` for ever, all times moved on by ``duration_ns`` a round."""
+        """All messages in recorded order; with ``loop`` repeated forever, each time shifted by ``duration_ns``."""
         for round_number in count():
             shift_ns = round_number * self.duration_ns
             for message in self._one_round():
@@ -58,7 +67,7 @@ class Recording:
         if self._decoded is not None:
             yield from self._decoded
             return
-        with BagReader(self._path, tell=lambda line: None) as bag:  # it was told of when the recording was opened
+        with BagReader(self._path, tell=lambda line: None) as bag:  # problems were reported in the constructor
             yield from bag.messages()
 
 
@@ -109,6 +118,6 @@ def _base_name(name: str) -> str:
 
 
 def _period_ns(times_ns: list[int]) -> int:
-    """The median distance of a topic's messages."""
+    """The median period of the messages of a topic [ns]."""
     gaps = np.diff(times_ns).tolist()
     return round(median(gaps)) if gaps else _SINGLE_MESSAGE_PERIOD_NS

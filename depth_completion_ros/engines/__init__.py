@@ -1,4 +1,4 @@
-"""Engines turn an image and sparse depth into dense depth and its sigma. One small contract, one file per engine."""
+"""Engines compute dense depth and its sigma from an image and sparse depth. One contract, one file per engine."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ from ..errors import ConfigurationError
 from ..profiles import Profile
 
 Progress = Callable[[str, float], None]
-"""Called with what is being done and the part of the whole that is done, 0..1; what it raises ends the opening."""
+"""Called with the name of the current phase and the total progress, 0..1. An exception from it aborts opening."""
 
-_log = logging.getLogger(__name__)  # to stderr, unless a program sets it up otherwise
+_log = logging.getLogger(__name__)  # logs to stderr unless the program configures logging
 
 
 class Engine(ABC):
-    """One model, loaded and ready to run. Used by one thread at a time.
+    """A loaded model that is ready to run. Only one thread may use it at a time.
 
-    engine: "classical", …; model: the name of what it runs. multiple: height and width must be multiples of it.
-    trained: False for a network with random weights.
+    Attributes:
+        engine: Name of the engine, for example "classical".
+        model: Name of the loaded model.
+        multiple: Height and width of the inputs must be multiples of this number.
+        trained: False for a network with random weights.
     """
 
     engine: str
@@ -35,18 +38,22 @@ class Engine(ABC):
     def run(self, image: np.ndarray, depth: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
         """Complete one frame.
 
-        image: (H, W, 3) uint8, red first. depth: (H, W) float32 [m], 0 = missing, at least one measured. scale: [m],
-        the median of the measured depth. Returns depth and sigma, (H, W) float32 [m], everywhere finite and above zero.
+        Args:
+            image: (H, W, 3) uint8, RGB.
+            depth: (H, W) float32 [m], 0 = missing; at least one pixel is measured.
+            scale: Median of the measured depth [m].
 
-        The returned arrays belong to the engine and hold until its next run; the inputs are only read.
+        Returns:
+            Depth and sigma, both (H, W) float32 [m], finite and positive everywhere. The arrays belong to the engine
+            and are valid until its next run.
         """
 
     def device_memory_bytes(self) -> int | None:
-        """Memory held on an accelerator; None for an engine that uses none."""
+        """Memory used on an accelerator [bytes]; None for an engine without one."""
         return None
 
     def close(self) -> None:  # noqa: B027 - most engines hold nothing
-        """Let go of everything held. The engine is not used afterwards."""
+        """Release all resources. The engine must not be used afterwards."""
 
 
 _CLASSES = {
@@ -67,14 +74,20 @@ def open_engine(
     progress: Progress | None = None,
     warn: Callable[[str], object] = _log.warning,
 ) -> Engine:
-    """The engine of this name with a model loaded.
+    """Open an engine and load a model.
 
-    "auto" takes TensorRT where there is a GPU, else OpenVINO, else the classical engine; the first two only with a
-    trained network, unless ``model`` names one. model: for the classical engine one of ``model_names``, for torch what
-    ``TorchEngine`` takes, for the others what ``find_model_file`` takes.
-    threads: CPU threads it may use, 0 = as many as the library likes. progress: told of a TensorRT engine being built.
-    warn: called with one line, which names the mend, for each network file that "auto" had to pass over.
-    Raises ConfigurationError for an unknown engine or model, or one that cannot run here.
+    Args:
+        engine: One of ``ENGINES``. "auto" selects TensorRT if there is a GPU, else OpenVINO, else the classical
+            engine; the first two need a trained network, unless ``model`` selects one.
+        model: For the classical engine one of ``model_names``; for torch see ``TorchEngine``; for the others see
+            ``find_model_file``.
+        profile: The depth sensor.
+        threads: Number of CPU threads; 0 = library default.
+        progress: Called while a TensorRT engine is built.
+        warn: Called with a line that says what is wrong and how to fix it, for each network file that "auto" skips.
+
+    Raises:
+        ConfigurationError: If the engine or the model is unknown or cannot run on this machine.
     """
     if engine == "auto":
         return _open_best(model, profile, threads, progress, warn)
@@ -94,7 +107,7 @@ def _open_best(
 
     files, unreadable = model_files(model)
     for error in unreadable:
-        warn(f"a network file is passed over: {error}")
+        warn(f"a network file is skipped: {error}")
     reasons = []
     for engine in ("tensorrt", "openvino"):
         try:
@@ -103,18 +116,19 @@ def _open_best(
             reasons.append(str(error))
     if model == "auto":
         if any(file.trained for file in files):
-            warn(f"the classical engine serves, because the trained network cannot: {reasons[-1]}")
+            warn(f"using the classical engine, because the trained network cannot be used: {reasons[-1]}")
         return open_engine("classical", profile=profile, threads=threads)
     raise ConfigurationError(
-        f"no engine runs model {model!r} here: it is no classical model ({', '.join(model_names('classical'))}), and "
-        f"{'; '.join(dict.fromkeys(reasons))}"
+        f"no engine runs model {model!r} here: it is not a classical model ({', '.join(model_names('classical'))}), "
+        f"and {'; '.join(dict.fromkeys(reasons))}"
     )
 
 
 def model_names(engine: str = "auto") -> list[str]:
-    """The models that ``open_engine`` takes for this engine, its best first; of networks, all files there are.
+    """The models that ``open_engine`` accepts for an engine, best first; for networks, all files that were found.
 
-    Raises ConfigurationError for an unknown engine.
+    Raises:
+        ConfigurationError: If the engine is unknown.
     """
     if engine in ("auto", "classical"):
         from .classical_models import MODELS
@@ -132,9 +146,10 @@ def model_names(engine: str = "auto") -> list[str]:
 
 
 def check_model(engine: str, model: str) -> None:
-    """Raises ConfigurationError, with the list of those there are, where this engine has no such model.
+    """Check that an engine has a model. Only looks at names and files, not whether the engine's library is installed.
 
-    Only names and files are looked at: whether the engine's library is installed, opening it tells.
+    Raises:
+        ConfigurationError: If the engine has no such model. The message lists the available models.
     """
     names = model_names(engine)
     if model in ("auto", *names):

@@ -1,4 +1,4 @@
-"""``depth-completion build-engine``: builds a network's TensorRT engine ahead of time, so that no node has to."""
+"""``depth-completion build-engine``: build the TensorRT engine of a network before a node needs it."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from .tensorrt_library import load_library
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the command's arguments."""
-    parser.add_argument("model", help="network file, or its name as for the node's parameter `model`")
+    """Add the command's arguments."""
+    parser.add_argument("model", help="path or name of a network file, as for the node's parameter `model`")
     parser.add_argument(
         "--out",
         type=Path,
         metavar="DIR",
-        help=f"folder for the engine; a node looks in the one that the variable {DIRECTORY_VARIABLE} names, or where "
-        "engines go without this option",
+        help="folder for the engine (default: the one where the node looks for engines, which the environment variable "
+        f"{DIRECTORY_VARIABLE} sets)",
     )
     parser.add_argument(
         "--profile-sizes",
         type=_size,
         nargs=3,
         metavar=("SMALLEST", "BEST", "LARGEST"),
-        help="image sizes HxW that a network for any size shall take, and the one to be fastest at; "
-        f"{' '.join(f'{height}x{width}' for height, width in DEFAULT_SIZES)} without this option",
+        help="for a network file for any size: smallest and largest image size HxW, and the size to optimise for "
+        f"(default: {' '.join(f'{height}x{width}' for height, width in DEFAULT_SIZES)})",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Build the engine, unless it is there, and print its path."""
+    """Build the engine unless it exists, and print its path."""
     trt = load_library()
     file = find_model_file(args.model, *PRECISIONS)
     sizes = Sizes(*args.profile_sizes) if args.profile_sizes else None
     console = Console(stderr=True)
     stop = threading.Event()
-    # Built in another thread, as TensorRT would swallow Ctrl-C in the main one.
+    # Build in another thread, because TensorRT would ignore Ctrl-C in the main thread.
     with Progress(console=console, disable=not console.is_terminal) as bar, ThreadPoolExecutor(1) as thread:
         task = bar.add_task(f"Building {file.label} with {trt.__name__}", total=1.0)
 
@@ -67,5 +67,5 @@ def _size(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d+)x(\d+)", text)
     height, width = (int(match[1]), int(match[2])) if match else (0, 0)
     if not height or not width or height % MULTIPLE or width % MULTIPLE:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size HxW in multiples of {MULTIPLE}, such as 480x640")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size HxW in multiples of {MULTIPLE}, such as 480x640")
     return height, width

@@ -1,4 +1,4 @@
-"""Completion without a learned network: the baseline, the fallback while an engine loads, the answer on tiny boards."""
+"""Completion without a learned network: the baseline, the fallback while an engine loads, and for small boards."""
 
 from __future__ import annotations
 
@@ -10,22 +10,28 @@ from ..profiles import Profile
 from . import Engine
 from .classical_models import DEFAULT_MODEL, MEASURED, MODELS, check_requirements
 
-# What a filled pixel adds to the measurement's own sigma: reach · (drift · distance · depth + step · spread), where
-# distance [px] is that to the nearest measurement, reach = distance / (distance + REACH_PX) and spread [m] the range of
-# the completed depth around the pixel. Fitted to the default model (docs/classical.md).
+# Sigma of a filled pixel is the sigma of a measurement plus reach · (drift · distance · depth + step · spread), where
+# distance [px] is the distance to the nearest measurement, reach = distance / (distance + REACH_PX), and spread [m] is
+# the range of the completed depth around the pixel. Fitted to the default model (docs/classical.md).
 REACH_PX = 20.0
 DRIFT_PER_PX = 0.00075
 STEP = 1.25
-SPREAD_CELL = 4  # spread is taken over 3 x 3 samples this many pixels apart
-UNKNOWN_SIGMA = 1e3  # in units of scale, where the model did not complete anything
+SPREAD_CELL = 4  # spread is the range of 3 x 3 samples that are this many pixels apart
+UNKNOWN_SIGMA = 1e3  # in units of scale, for pixels that the model did not complete
 
 
 class ClassicalEngine(Engine):
-    """One of the classical models (``MODELS``; "auto" is the best of them).
+    """Runs one of the classical models.
 
-    Measured pixels keep their value; all others lie within the range of the measured ones.
-    threads: CPU threads OpenCV may use, 0 = as many as it likes; a setting of the whole process.
-    Raises ConfigurationError for an unknown model or one whose library is not installed.
+    Measured pixels keep their depth; the depth of all others lies within the range of the measured ones.
+
+    Args:
+        model: One of ``MODELS``; "auto" selects the best one.
+        profile: The depth sensor, for the sigma of measurements.
+        threads: Number of CPU threads of OpenCV, for the whole process; 0 = library default.
+
+    Raises:
+        ConfigurationError: If the model is unknown or its library is not installed.
     """
 
     engine = "classical"
@@ -54,7 +60,7 @@ class ClassicalEngine(Engine):
 
 
 def _fill_sigma(dense: np.ndarray, measured: np.ndarray) -> np.ndarray:
-    """Standard deviation [m] that the filling adds, (H, W) float32; zero where measured."""
+    """Standard deviation [m] that filling adds, (H, W) float32; zero at measured pixels."""
     distance = cv2.distanceTransform((~measured).view(np.uint8), cv2.DIST_L2, 3)
     samples = np.ascontiguousarray(dense[::SPREAD_CELL, ::SPREAD_CELL])
     around = np.ones((3, 3), np.uint8)

@@ -1,8 +1,8 @@
-"""The classical completion models: each takes (image, depth, measured, scale) and returns dense depth.
+"""The classical completion models. Each takes (image, depth, measured, scale) and returns dense depth.
 
-image (H, W, 3) uint8; depth (H, W) float32 [m], 0 = missing; measured (H, W) bool, at least one set; scale [m], the
-median of the measured depth. What a model returns at measured pixels, and beyond the range of the measured values, does
-not matter: the engine puts the one back and clips the other.
+image (H, W, 3) uint8; depth (H, W) float32 [m], 0 = missing; measured (H, W) bool, at least one pixel; scale [m], the
+median of the measured depth. A model may return any values at measured pixels and beyond the range of the measured
+depth: the engine restores the measured pixels and clips all others to that range.
 """
 
 from __future__ import annotations
@@ -18,16 +18,20 @@ from ..errors import ConfigurationError
 
 Model = Callable[[np.ndarray, np.ndarray, np.ndarray, float], np.ndarray]
 
-# Colour distance (0..255) over which two neighbours lose touch.
+# Colour difference (0..255) over which the affinity of two neighbours decays.
 COLOUR_SIGMA = 8.0
-# What a level adds fades out where its measurements reach with less than this weight, and the coarser levels stand.
-# Float32 carries the weight far below it, so a measurement reaches some ten smoothing lengths.
+# The correction of a level fades out where the weight of its measurements is smaller than this, and the result of the
+# coarser levels remains. Float32 represents much smaller weights, so a measurement reaches about ten smoothing lengths.
 FADE = 1e-5
 
 
 class _Level(NamedTuple):
-    """ratio: by which it is coarser than the next finer one. stiffness: squared smoothing length in its own pixels.
-    sweeps: of the smoother over rows and columns.
+    """One level of the pyramid.
+
+    Attributes:
+        ratio: How many times coarser it is than the next finer level.
+        stiffness: Squared smoothing length [pixels² of this level].
+        sweeps: Number of passes of the smoother over rows and columns.
     """
 
     ratio: int
@@ -35,17 +39,17 @@ class _Level(NamedTuple):
     sweeps: int
 
 
-# The finest level only brings measurements a few pixels further. Making a smoother costs 0.7 ms on however small a
-# level, so the coarsest one skips a factor of two.
+# The finest level only spreads measurements by a few pixels. Making a smoother takes 0.7 ms even on a small level, so
+# the coarsest level skips a factor of two.
 LEVELS = (_Level(1, 1.0, 1), _Level(2, 3.0, 2), _Level(2, 10.0, 2), _Level(2, 10.0, 2), _Level(4, 10.0, 2))
 
 
 def guided(image: np.ndarray, depth: np.ndarray, measured: np.ndarray, scale: float) -> np.ndarray:
-    """The default: what coarser levels leave unexplained of the measurements, spread along colour, level by level.
+    """The default model: a pyramid that spreads the residuals of the measurements along colour on each level.
 
-    Level by level of a pyramid the estimate of the coarser one is brought over along colour, and the residual of the
-    measured cells is spread by normalised convolution (Knutsson & Westin 1993) with the fast global smoother guided by
-    colour (Min et al. 2014) as its kernel.
+    From coarse to fine, each level resamples the estimate of the coarser level along colour. It then adds the residual
+    of the measured cells, spread by normalised convolution (Knutsson & Westin 1993) with the fast global smoother
+    guided by colour (Min et al. 2014) as its kernel.
     """
     value, weight = depth, measured.astype(np.float32)
     levels = [(LEVELS[0], image, value, weight)]
@@ -68,9 +72,10 @@ def guided(image: np.ndarray, depth: np.ndarray, measured: np.ndarray, scale: fl
 
 
 def _agreement(image: np.ndarray, coarse_image: np.ndarray) -> np.ndarray:
-    """How far to believe the coarser level at each pixel, (H, W) float32 in 0..1.
+    """Weight of the coarser level at each pixel, (H, W) float32 in 0..1.
 
-    Where its brightness is another one, its cell lies across an edge and its depth is of neither side.
+    If the brightness of a coarse cell differs from that of the pixel, the cell lies across an edge, and its depth
+    belongs to neither side.
     """
     grey, coarse_grey = (cv2.cvtColor(array, cv2.COLOR_RGB2GRAY) for array in (image, coarse_image))
     return cv2.LUT(cv2.absdiff(grey, _resized(coarse_grey, grey)), _AGREEMENT_OF_DIFFERENCE)
@@ -81,7 +86,7 @@ def _resized(array: np.ndarray, like: np.ndarray) -> np.ndarray:
 
 
 def fast_global_smoother(image: np.ndarray, depth: np.ndarray, measured: np.ndarray, scale: float) -> np.ndarray:
-    """Fast global smoother guided by colour (Min et al. 2014), normalised by confidence, on a push-pull prefill."""
+    """Fast global smoother guided by colour (Min et al. 2014), weighted by confidence, after a push-pull fill."""
     confidence = np.where(measured, np.float32(1), np.float32(FADE))
     smoother = _smoother(image, stiffness=30.0, sweeps=3)
     prefill = push_pull(image, depth, measured, scale)
@@ -89,7 +94,7 @@ def fast_global_smoother(image: np.ndarray, depth: np.ndarray, measured: np.ndar
 
 
 def push_pull(image: np.ndarray, depth: np.ndarray, measured: np.ndarray, scale: float) -> np.ndarray:
-    """Means of the measured depth on ever coarser grids, filled back from the coarsest (Gortler et al. 1996)."""
+    """Means of the measured depth on coarser and coarser grids, filled in from the coarsest (Gortler et al. 1996)."""
     levels = [(depth, measured.astype(np.float32))]
     while max(levels[-1][0].shape) > 1:
         levels.append(_coarser(*levels[-1], ratio=2))
@@ -111,9 +116,9 @@ def nearest(image: np.ndarray, depth: np.ndarray, measured: np.ndarray, scale: f
 
 
 def linear(image: np.ndarray, depth: np.ndarray, measured: np.ndarray, scale: float) -> np.ndarray:
-    """Linear on the Delaunay triangles of the measured pixels; nearest outside their hull.
+    """Linear interpolation on the Delaunay triangles of the measured pixels; nearest outside their hull.
 
-    Triangles that hold a missing pixel have their corners beside missing pixels, so only those are triangulated.
+    The corners of a triangle that contains a missing pixel are next to missing pixels, so only those are triangulated.
     """
     from scipy.interpolate import LinearNDInterpolator
     from scipy.spatial import QhullError
@@ -131,9 +136,9 @@ def linear(image: np.ndarray, depth: np.ndarray, measured: np.ndarray, scale: fl
 
 
 def ip_basic(image: np.ndarray, depth: np.ndarray, measured: np.ndarray, scale: float) -> np.ndarray:
-    """Morphology that lets the nearer surface win (Ku, Harakeh & Waslander, CRV 2018, section III).
+    """IP-Basic: morphological filling that prefers the nearer surface (Ku, Harakeh & Waslander, CRV 2018, section III).
 
-    The paper's steps and kernel sizes. Ours: the last fill is repeated until no pixel is empty.
+    Steps and kernel sizes are those of the paper, except that the last fill is repeated until no pixel is empty.
     """
     far = 2 * np.float32(depth.max())
     inverted = np.where(measured, far - depth, np.float32(0))
@@ -151,14 +156,14 @@ def ip_basic(image: np.ndarray, depth: np.ndarray, measured: np.ndarray, scale: 
 
 
 def inpaint(image: np.ndarray, depth: np.ndarray, measured: np.ndarray, scale: float) -> np.ndarray:
-    """OpenCV's inpainting by fast marching (Telea 2004), in 16-bit steps; does not look at the colour image."""
+    """OpenCV's inpainting by fast marching (Telea 2004) of depth in 16-bit steps; does not use the colour image."""
     step = depth.max() / np.float32(65535)
     steps = np.rint(depth / step).astype(np.uint16)
     return cv2.inpaint(steps, (~measured).view(np.uint8), 5, cv2.INPAINT_TELEA) * step
 
 
 def measured_only(image: np.ndarray, depth: np.ndarray, measured: np.ndarray, scale: float) -> np.ndarray:
-    """No completion: ``scale`` wherever nothing is measured. For timing everything around the model."""
+    """No completion: returns ``scale`` at missing pixels. For timing everything except the model."""
     return np.where(measured, depth, np.float32(scale))
 
 
@@ -167,9 +172,9 @@ def _smoother(image: np.ndarray, stiffness: float, sweeps: int) -> cv2.ximgproc.
 
 
 def _coarser(value: np.ndarray, weight: np.ndarray, ratio: int) -> tuple[np.ndarray, np.ndarray]:
-    """(value, weight) on a grid coarser by ``ratio``, rounded up.
+    """(value, weight) on a grid coarser by ``ratio``; its size is rounded up.
 
-    The value of a coarse cell is the mean of its measured ones; weight is 1 where there is one, else both are 0.
+    The value of a coarse cell is the mean of its measured cells and its weight is 1; both are 0 if none is measured.
     """
     size = (-(-value.shape[1] // ratio), -(-value.shape[0] // ratio))
     share = cv2.resize(weight, size, interpolation=cv2.INTER_AREA)
@@ -178,7 +183,7 @@ def _coarser(value: np.ndarray, weight: np.ndarray, ratio: int) -> tuple[np.ndar
 
 
 def _fill_empty(inverted: np.ndarray, size: int) -> np.ndarray:
-    """Empty (zero) pixels take the largest value of the size x size pixels around them."""
+    """Fill empty (zero) pixels with the largest value of the size x size pixels around them."""
     return np.where(inverted > 0, inverted, cv2.dilate(inverted, np.ones((size, size), np.uint8)))
 
 
@@ -189,17 +194,17 @@ _DIAMOND = np.array(
 
 
 def check_requirements(model: str) -> None:
-    """Raises ConfigurationError where a library that the model needs is not installed."""
+    """Raises ConfigurationError if a library that the model needs is not installed."""
     if model == "linear" and find_spec("scipy") is None:
         raise ConfigurationError("the model 'linear' needs scipy: pip install scipy, or choose another model")
     if model in ("guided", "fast_global_smoother") and not hasattr(cv2, "ximgproc"):
         raise ConfigurationError(
-            f"the model {model!r} needs OpenCV's ximgproc: pip uninstall the OpenCV that is there and pip install "
+            f"the model {model!r} needs OpenCV's ximgproc: uninstall the installed OpenCV with pip and run pip install "
             "opencv-contrib-python-headless, or choose another model"
         )
 
 
-# Not quite zero, so that a cell that agrees nowhere still has a value.
+# Slightly above zero, so that a pixel always gets a value.
 _AGREEMENT_OF_DIFFERENCE = (np.exp(-np.arange(256) / COLOUR_SIGMA) + 1e-3).astype(np.float32)
 
 DEFAULT_MODEL = "guided"

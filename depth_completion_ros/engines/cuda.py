@@ -1,6 +1,6 @@
-"""The GPU's memory, stream and context: the only place that handles them. PyCUDA is imported when first needed.
+"""Memory, streams and context of the GPU, based on PyCUDA, which is imported when it is first needed.
 
-All work happens in the device's primary context, which CUDA's runtime, TensorRT and PyTorch use too.
+All work happens in the device's primary context, which the CUDA runtime, TensorRT and PyTorch use too.
 """
 
 from __future__ import annotations
@@ -16,10 +16,14 @@ from ..errors import ConfigurationError
 
 
 class Gpu:
-    """The first GPU; ``with gpu:`` makes it current in the calling thread. CUDA_VISIBLE_DEVICES chooses another.
+    """The first GPU. ``with gpu:`` makes it current in the calling thread. CUDA_VISIBLE_DEVICES selects another GPU.
 
-    name: as its maker calls it. capability: its compute capability, major and minor.
-    Raises ConfigurationError, naming the mend, without PyCUDA, NVIDIA's driver or a GPU.
+    Attributes:
+        name: Product name.
+        capability: Compute capability, major and minor.
+
+    Raises:
+        ConfigurationError: If PyCUDA, the NVIDIA driver or a GPU is missing. The message says how to fix it.
     """
 
     def __init__(self) -> None:
@@ -38,12 +42,16 @@ class Gpu:
         self._driver.Context.pop()
 
     def stream(self) -> Stream:
-        """A queue of work of its own; to be made, used and dropped while the GPU is current."""
+        """A new CUDA stream. Make, use and delete it while the GPU is current."""
         return Stream(self._driver)
 
 
 class Stream:
-    """Copies and kernels run in the order they were asked for, beside the caller. handle: for other libraries."""
+    """A CUDA stream: copies and kernels run asynchronously in the order of the calls.
+
+    Attributes:
+        handle: The CUDA handle, for other libraries.
+    """
 
     def __init__(self, driver: ModuleType):
         self._driver = driver
@@ -51,19 +59,23 @@ class Stream:
         self.handle: int = self._stream.handle
 
     def buffer(self, size: int) -> Buffer:
-        """Room for ``size`` float32 numbers."""
+        """A new buffer for ``size`` float32 numbers."""
         return Buffer(self._driver, self._stream, size)
 
     def wait(self) -> None:
-        """Return when all that was asked for is done. Raises the driver's error if any of it failed."""
+        """Wait until all work in the stream is done. Raises the driver's error if any of it failed."""
         self._stream.synchronize()
 
 
 class Buffer:
-    """Page-locked memory here and as much on the GPU: copies between the two do not hold up the caller.
+    """Page-locked host memory and GPU memory of the same size. Copies between the two are asynchronous.
 
-    host: (size,) float32, viewed with ``view``. address: of the GPU's part. nbytes: of each part.
-    Both are freed with the last reference, which must go while the GPU is current.
+    Both are freed with the last reference, which must be deleted while the GPU is current.
+
+    Attributes:
+        host: (size,) float32 array in host memory; use ``view`` to access it.
+        address: Address of the GPU memory.
+        nbytes: Size of each of the two [bytes].
     """
 
     def __init__(self, driver: ModuleType, stream: Any, size: int):
@@ -75,15 +87,15 @@ class Buffer:
         self.address = int(self._memory)
 
     def view(self, shape: tuple[int, ...]) -> np.ndarray:
-        """The first elements of ``host`` in this shape, not copied."""
+        """The first elements of ``host`` as an array of this shape, without a copy."""
         return self.host[: prod(shape)].reshape(shape)
 
     def upload(self, view: np.ndarray) -> None:
-        """Begin to copy a view to the GPU."""
+        """Start copying a view to the GPU."""
         self._driver.memcpy_htod_async(self.address, view, self._stream)
 
     def download(self, view: np.ndarray) -> None:
-        """Begin to fill a view from the GPU."""
+        """Start copying from the GPU to a view."""
         self._driver.memcpy_dtoh_async(view, self.address, self._stream)
 
 
@@ -92,18 +104,18 @@ def _driver() -> ModuleType:
         import pycuda
     except ImportError as error:
         raise ConfigurationError(
-            "the tensorrt engine needs PyCUDA: pip install pycuda, with the CUDA toolkit installed (it compiles "
-            "against it); or choose another engine"
+            "the tensorrt engine needs PyCUDA: install the CUDA toolkit, which PyCUDA is compiled with, and then pip "
+            "install pycuda; or choose another engine"
         ) from error
     try:
         import pycuda.driver as driver
 
         driver.init()
         count = driver.Device.count()
-    except Exception as error:  # the error's class is the driver's, which may be what is missing
+    except Exception as error:  # the class of the error belongs to the driver module, which may be missing
         raise ConfigurationError(
-            f"NVIDIA's driver does not work with PyCUDA {pycuda.VERSION_TEXT} ({error}): check it with nvidia-smi, "
-            "install PyCUDA again after a change of CUDA; or choose another engine"
+            f"the NVIDIA driver does not work with PyCUDA {pycuda.VERSION_TEXT} ({error}): check the driver with "
+            "nvidia-smi, and reinstall PyCUDA if the CUDA version has changed; or choose another engine"
         ) from error
     if count == 0:
         raise ConfigurationError(
@@ -114,8 +126,10 @@ def _driver() -> ModuleType:
 
 @lru_cache(maxsize=1)
 def _primary_context() -> tuple[Any, Any]:
-    """The first device's primary context, and the device. Kept until the process ends: PyCUDA lets a primary context go
-    only in the thread that took it, and in a loader's thread it would go before the worker is done.
+    """The primary context of the first device, and the device.
+
+    Kept until the process ends: PyCUDA releases a primary context only in the thread that retained it, and a loader
+    thread would release it before the worker is done.
     """
     device = _driver().Device(0)
     return device.retain_primary_context(), device

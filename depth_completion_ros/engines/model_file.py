@@ -1,7 +1,8 @@
-"""Network files: ONNX with metadata that says what is inside. Read here without any library, and found by name.
+"""Network files: ONNX files with metadata that describes the network. Finds them by name and reads the metadata.
 
-``depth-completion export`` writes them as ``NAME-SIZE-PRECISION-HEIGHTxWIDTH.onnx``, or ``…-dynamic.onnx``, from
-weights, which lie beside them as ``NAME-SIZE.safetensors``, or ``NAME-SIZE-PROFILE.safetensors``.
+No library is needed to read the metadata. ``depth-completion export`` writes the files as
+``NAME-SIZE-PRECISION-HEIGHTxWIDTH.onnx`` or ``…-dynamic.onnx`` from weights, which are stored in the same folder as
+``NAME-SIZE.safetensors`` or ``NAME-SIZE-PROFILE.safetensors``.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ SUFFIX = ".onnx"
 WEIGHTS_SUFFIX = ".safetensors"
 DIRECTORY_VARIABLE = "DEPTH_COMPLETION_MODELS"
 
-# Field numbers of ONNX's ModelProto and StringStringEntryProto (onnx.proto) and the wire types of protobuf.
+# Field numbers of ModelProto and StringStringEntryProto in onnx.proto, and wire types of protobuf.
 _IR_VERSION, _GRAPH, _METADATA = 1, 7, 14
 _KEY, _VALUE = 1, 2
 _VARINT, _LENGTH_DELIMITED = 0, 2
@@ -29,11 +30,18 @@ _FIXED_LENGTHS = {1: 8, 5: 4}  # bytes, by wire type
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A network in a file.
+    """A network file and its metadata.
 
-    name: of the method ("lite", …). size: "small" or "full". precision: "fp32", "fp16" or "int8". height, width: of the
-    images it takes; both None where it takes any multiple of 32. profile: of the sensor whose frames it was trained or
-    calibrated with. trained: False where its weights are random. weights: their hash.
+    Attributes:
+        path: The ONNX file.
+        name: Name of the method, for example "lite".
+        size: "small" or "full".
+        precision: "fp32", "fp16" or "int8".
+        height: Height of the images [pixels]; None if it can be any multiple of 32.
+        width: Width of the images [pixels]; None if it can be any multiple of 32.
+        profile: Profile of the sensor whose frames the network was trained or calibrated with.
+        trained: False if the weights are random.
+        weights: Hash of the weights.
     """
 
     path: Path
@@ -51,37 +59,47 @@ class ModelFile:
 
     @property
     def label(self) -> str:
-        """For tables and log lines: the file's name, and plainly so where the weights are random."""
+        """The file name without suffix, for tables and log lines; says if the weights are random."""
         return self.path.stem + ("" if self.trained else " (untrained)")
 
     def check_size(self, height: int, width: int) -> None:
-        """Raises ConfigurationError, naming the mend, where the network does not take images of this size."""
+        """Check that the network accepts images of this size.
+
+        Raises:
+            ConfigurationError: If it does not. The message says how to export a network that does.
+        """
         if height % MULTIPLE or width % MULTIPLE:
             raise ConfigurationError(f"images of {width}x{height} must be padded to multiples of {MULTIPLE} first")
         if self.height is not None and (height, width) != (self.height, self.width):
             raise ConfigurationError(
                 f"{self.path.name} takes images of {self.width}x{self.height} pixels, not {width}x{height}: export the "
-                f"network for them: depth-completion export {self.name} --size {height}x{width}"
+                f"network for this size with depth-completion export {self.name} --size {height}x{width}"
             )
 
 
 def model_directories() -> list[Path]:
-    """Where network files are looked for: the user's directory, then the package's own.
+    """The directories that are searched for network files: first the user's, then that of the package.
 
-    The user's is ``~/.cache/depth_completion_ros/models``, or what DEPTH_COMPLETION_MODELS names.
+    The user's directory is ``~/.cache/depth_completion_ros/models``; the environment variable DEPTH_COMPLETION_MODELS
+    overrides it.
     """
     user = os.environ.get(DIRECTORY_VARIABLE) or Path.home() / ".cache" / PACKAGE / "models"
     return [Path(user).expanduser(), share_directory() / "models"]
 
 
 def find_model_file(name: str = "auto", *precisions: str) -> ModelFile:
-    """The network file that a ``model`` setting names.
+    """Find the network file for a ``model`` setting.
 
-    name: a path; or a file's name without suffix, or its beginning up to a dash ("lite", "lite-small-int8"); or "auto",
-    any that is trained. precisions: those that will do, best first; all by default.
-    Of several: trained before untrained, then by precision, then those for images of any size, then as the directories
-    and file names are ordered.
-    Raises ConfigurationError where there is none, or where the path holds none.
+    If several files match, trained networks come before untrained ones, then precisions in the given order, then files
+    for images of any size, then the order of the directories and file names.
+
+    Args:
+        name: A path, or a file name without suffix, or its beginning up to a dash ("lite", "lite-small-int8"), or
+            "auto" for any trained network.
+        precisions: Accepted precisions, best first; by default all.
+
+    Raises:
+        ConfigurationError: If there is no such file, or the file is not a network file.
     """
     if name.endswith(SUFFIX) or os.sep in name:
         return read_model_file(Path(name).expanduser())
@@ -100,8 +118,11 @@ def find_model_file(name: str = "auto", *precisions: str) -> ModelFile:
 
 
 def find_weights_file(name: str, profile: str = "") -> Path | None:
-    """The trained weights of a network ("lite", "nlspn-full"; "small" where no size is said), those for the profile of
-    a sensor before those for any; None where there are none.
+    """The weights file of a trained network, preferably the one for a sensor profile; None if there is none.
+
+    Args:
+        name: Network with or without size ("lite", "nlspn-full"); without a size, "small" is used.
+        profile: Name of the sensor profile; empty = any.
     """
     stem = name if "-" in name else f"{name}-small"
     stems = [f"{stem}-{profile}", stem] if profile else [stem]
@@ -110,7 +131,7 @@ def find_weights_file(name: str, profile: str = "") -> Path | None:
 
 
 def model_files(name: str = "auto") -> tuple[list[ModelFile], list[ConfigurationError]]:
-    """All network files that ``name`` may mean, and what is wrong with each that cannot be read."""
+    """All network files that match ``name``, and an error for each file that cannot be read."""
     files, unreadable = [], []
     for path in _files(name):
         try:
@@ -121,25 +142,26 @@ def model_files(name: str = "auto") -> tuple[list[ModelFile], list[Configuration
 
 
 def network_names() -> list[str]:
-    """The names, without suffix, of all network files there are, as ``find_model_file`` takes them."""
+    """The names, without suffix, of all network files that were found."""
     return list(dict.fromkeys(path.stem for path in _files("auto")))
 
 
 def read_model_file(path: Path) -> ModelFile:
-    """What a network file says of itself; the network is not read.
+    """Read the metadata of a network file, without the network itself.
 
-    Raises ConfigurationError, naming the mend, for a file that is not there, cut short, no ONNX, or not of this package
-    and contract version.
+    Raises:
+        ConfigurationError: If the file does not exist, is truncated, is not an ONNX file, or was not made by this
+            package for this version of the network contract. The message says how to fix it.
     """
     metadata = _read_metadata(path)
     if metadata.get("producer") != PACKAGE:
         raise ConfigurationError(
-            f"{path} is an ONNX file but no network of {PACKAGE}: make one with depth-completion export"
+            f"{path} is an ONNX file, but not a network of {PACKAGE}: make one with depth-completion export"
         )
     if metadata.get("contract") != str(CONTRACT_VERSION):
         raise ConfigurationError(
-            f"{path} was made for version {metadata.get('contract')} of the network contract, this is version "
-            f"{CONTRACT_VERSION}: make it again with depth-completion export"
+            f"{path} was made for version {metadata.get('contract')} of the network contract, but this is version "
+            f"{CONTRACT_VERSION}: export it again with depth-completion export"
         )
     try:
         height, width = int(metadata["height"]), int(metadata["width"])
@@ -156,7 +178,7 @@ def read_model_file(path: Path) -> ModelFile:
         )
     except (KeyError, ValueError) as error:
         raise ConfigurationError(
-            f"{path} lacks a part of its metadata ({error!r}): make it again with depth-completion export"
+            f"{path} lacks a part of its metadata ({error!r}): export it again with depth-completion export"
         ) from error
 
 
@@ -168,7 +190,7 @@ def _files(name: str) -> Iterator[Path]:
 
 
 def _read_metadata(path: Path) -> dict[str, str]:
-    """Keys and values that an ONNX file holds beside its graph, which is stepped over."""
+    """The metadata of an ONNX file; the graph is skipped."""
     try:
         with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
             places = list(_fields(content))
@@ -185,14 +207,14 @@ def _read_metadata(path: Path) -> dict[str, str]:
             f"{path} cannot be read ({error.strerror}): give the path of a network file, or make one with "
             "depth-completion export"
         ) from error
-    except (ValueError, KeyError) as error:  # of mmap for an empty file, too
+    except (ValueError, KeyError) as error:  # mmap raises ValueError for an empty file
         raise ConfigurationError(
-            f"{path} is damaged, or no ONNX file ({error}): copy it again, or make one with depth-completion export"
+            f"{path} is damaged or not an ONNX file ({error}): copy it again, or make one with depth-completion export"
         ) from error
 
 
 def _fields(message: mmap.mmap | bytes) -> Iterator[tuple[int, int, int]]:
-    """Number, start and end of each field of a protobuf message. Raises ValueError where it is none."""
+    """Number, start and end of each field of a protobuf message. Raises ValueError if it is not one."""
     position = 0
     while position < len(message):
         key, position = _varint(message, position)

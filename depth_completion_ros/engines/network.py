@@ -1,4 +1,4 @@
-"""What the engines that run networks share."""
+"""The base class of the engines that run network files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .model_file import ModelFile
 
 
 class NetworkEngine(Engine):
-    """Runs one network. Frames of a size that it does not take raise ConfigurationError."""
+    """Runs one network file. Frames of a size that it does not accept raise ConfigurationError."""
 
     multiple = MULTIPLE
 
@@ -27,4 +27,4 @@ class NetworkEngine(Engine):
 
     @abstractmethod
     def _infer(self, image: np.ndarray, depth: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
-        """As ``run``, of contiguous arrays of the right size."""
+        """Like ``run``, with contiguous arrays of an accepted size."""

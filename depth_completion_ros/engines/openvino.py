@@ -1,4 +1,4 @@
-"""OpenVINO: networks on CPUs."""
+"""The OpenVINO engine: networks on CPUs."""
 
 from __future__ import annotations
 
@@ -14,19 +14,26 @@ from ..resources import PACKAGE
 from .model_file import find_model_file
 from .network import NetworkEngine
 
-PRECISIONS = ("int8", "fp32", "fp16")  # fastest first, of those that every CPU runs as they are
-_FLOAT32_ONLY = ("s2ml",)  # bfloat16 reaches its spectra too, and they do not survive it: depth is off by 9 %
-_KEPT_SIZES = 4  # of a network for any size; each holds memory for its layers' results
+PRECISIONS = ("int8", "fp32", "fp16")  # fastest first; fp16 is last because not every CPU computes in bfloat16
+_FLOAT32_ONLY = ("s2ml",)  # its spectra are too inaccurate in bfloat16: depth is off by 9 %
+_KEPT_SIZES = 4  # image sizes for which a network stays compiled; each takes memory for the results of its layers
 
 
 class OpenVinoEngine(NetworkEngine):
-    """A network file through OpenVINO on the CPU (``find_model_file`` says what ``model`` may be).
+    """Runs a network file with OpenVINO on the CPU.
 
-    fp32 computes in float32; fp16 in bfloat16 where the CPU has it, else in float32; int8 in int8 with float32 between.
-    A network for any size is compiled for each size that comes, so that it is as fast as one for that size only: here
-    for 480x640 pixels, else with the first frame. The last few sizes are kept.
-    threads: CPU threads, 0 = one for each core. Compiled networks are kept in ``~/.cache`` and open faster the next
-    time. Raises ConfigurationError where OpenVINO is not installed or the file cannot be used.
+    fp32 computes in float32; fp16 in bfloat16 if the CPU supports it, else in float32; int8 in int8, with float32 where
+    int8 is not used. A network for any size is compiled separately for each image size, which makes it as fast as a
+    network for a fixed size: for 480x640 pixels when it is opened, for other sizes at their first frame. The last four
+    sizes are kept. Compiled networks are cached in ``~/.cache`` and open faster the next time.
+
+    Args:
+        model: See ``find_model_file``.
+        profile: Not used.
+        threads: Number of CPU threads; 0 = one per core.
+
+    Raises:
+        ConfigurationError: If OpenVINO is not installed or the file cannot be used.
     """
 
     engine = "openvino"
@@ -38,26 +45,26 @@ class OpenVinoEngine(NetworkEngine):
         suits = self.file.precision == "fp16" and self.file.name not in _FLOAT32_ONLY
         half = suits and "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self._settings = {
-            # Left to itself it computes in bfloat16 wherever the CPU has it.
+            # By default OpenVINO computes in bfloat16 if the CPU supports it.
             "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
             "PERFORMANCE_HINT": "LATENCY",
-            # A pinned thread waits for its core while another process has it, and the other threads for that one.
+            # A pinned thread waits for its core while another process uses it, and all other threads wait for it.
             "ENABLE_CPU_PINNING": False,
             "INFERENCE_NUM_THREADS": threads,
             "CACHE_DIR": str(_cache_directory()),
         }
         self._tensor = openvino.Tensor
         self._scale = np.empty((1, 1, 1, 1), np.float32)
-        self._requests: dict[tuple[int, ...], Any] = {}  # by height and width, the latest used last
+        self._requests: dict[tuple[int, ...], Any] = {}  # by height and width; the most recently used is last
         try:
             network = self._core.read_model(self.file.path)
-            if not half:  # whose few digits the steps to a logarithm would not survive
+            if not half:  # in bfloat16 the replacement of the logarithm is too inaccurate
                 network = _with_vectorised_logarithms(network)
             self._network = _with_images_in(openvino, network)
             self._request(self.file.height or 480, self.file.width or 640)
         except RuntimeError as error:
             raise ConfigurationError(
-                f"OpenVINO cannot use {self.file.path} ({error}): make it again with depth-completion export"
+                f"OpenVINO cannot use {self.file.path} ({error}): export it again with depth-completion export"
             ) from error
 
     def _infer(self, image: np.ndarray, depth: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
@@ -72,7 +79,7 @@ class OpenVinoEngine(NetworkEngine):
         del self._requests, self._network
 
     def _request(self, height: int, width: int) -> Any:
-        """What runs the network on images of this size, compiled at the first call."""
+        """The inference request for images of this size; the network is compiled at the first call."""
         size = (height, width)
         request = self._requests.pop(size, None)
         if request is None:
@@ -98,10 +105,10 @@ def _cache_directory() -> Path:
 
 
 def _with_vectorised_logarithms(network: Any) -> Any:
-    """The network with logarithms made of what OpenVINO computes many at a time: theirs it computes one by one.
+    """The network with its logarithms replaced by vectorised operations; OpenVINO's own logarithm is scalar.
 
     ln x = 16 ln r = 32 artanh((r - 1) / (r + 1)) with r = x^(1/16), by five terms of the series of artanh. In float32
-    that is off by 5e-6 at most for x from 1e-4 to 1e4.
+    the error is at most 5e-6 for x from 1e-4 to 1e4.
     """
     from openvino import opset13 as ops
 
@@ -120,9 +127,9 @@ def _with_vectorised_logarithms(network: Any) -> Any:
 
 
 def _with_images_in(openvino: Any, network: Any) -> Any:
-    """The contract's network with the engine's image, (1, H, W, 3) uint8.
+    """The network with an image input of (1, H, W, 3) uint8, as engines get it.
 
-    This costs no pass of its own over the image: OpenVINO joins it to the first layers.
+    OpenVINO fuses the conversion with the first layers, so it takes no separate pass over the image.
     """
     steps = openvino.preprocess.PrePostProcessor(network)
     steps.input("image").tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))

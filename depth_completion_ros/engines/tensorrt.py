@@ -1,4 +1,4 @@
-"""TensorRT and TensorRT-RTX: networks on NVIDIA GPUs. ``tensorrt_build`` makes the engines, this runs them."""
+"""The TensorRT engine: networks on NVIDIA GPUs. Runs the engine files that ``tensorrt_build`` builds."""
 
 from __future__ import annotations
 
@@ -23,11 +23,19 @@ PRECISIONS = ("fp16", "fp32")  # fastest first
 
 
 class TensorRtEngine(NetworkEngine):
-    """A network file through TensorRT or TensorRT-RTX on the first GPU; ``find_model_file`` says what ``model`` may be.
+    """Runs a network file with TensorRT or TensorRT-RTX on the first GPU.
 
-    The engine is built first where none is kept yet, which may take minutes: progress is told of it and may end it by
-    raising. profile and threads are as for every engine, and make no difference here.
-    Raises ConfigurationError, naming the mend, where a library or the GPU is missing or the file cannot be used.
+    If there is no engine file yet, it is built first, which can take minutes.
+
+    Args:
+        model: See ``find_model_file``.
+        profile: Not used.
+        threads: Not used.
+        progress: Called while the engine is built; an exception from it aborts the build.
+
+    Raises:
+        ConfigurationError: If a library or the GPU is missing or the file cannot be used. The message says how to fix
+            it.
     """
 
     engine = "tensorrt"
@@ -51,7 +59,7 @@ class TensorRtEngine(NetworkEngine):
             self._size = (0, 0)
             self._warm_up(*usual)
             if kernels is not None:
-                with suppress(ConfigurationError):  # a folder that is only read works too, and opens more slowly
+                with suppress(ConfigurationError):  # in a read-only folder the engine works too, but opens more slowly
                     write_atomically(path.with_suffix(".kernels"), bytes(kernels.serialize()))
 
     def _infer(self, image: np.ndarray, depth: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
@@ -65,24 +73,25 @@ class TensorRtEngine(NetworkEngine):
             for name in INPUTS:
                 self._buffers[name].upload(self._views[name])
             if not self._context.execute_async_v3(self._stream.handle):
-                raise RuntimeError(self._complaint("it cannot run"))
+                raise RuntimeError(self._error_message("the network cannot run"))
             for name in OUTPUTS:
                 self._buffers[name].download(self._views[name])
             self._stream.wait()
         return self._views["completed"][0, 0], self._views["sigma"][0, 0]
 
     def device_memory_bytes(self) -> int:
-        """The weights, what the layers work in, and the inputs and outputs."""
+        """Memory of the weights, the layers, and the inputs and outputs [bytes]."""
         buffers = sum(buffer.nbytes for buffer in self._buffers.values())
         return self._weights_nbytes + self._engine.device_memory_size_v2 + buffers
 
     def close(self) -> None:
-        with self._gpu:  # the memory is freed as the last references go
+        with self._gpu:  # the memory is freed with the last references
             del self._context, self._engine, self._runtime, self._views, self._buffers, self._stream
 
     def _load(self, trt: Any, progress: Progress | None) -> Path:
-        """Load the engine, built where need be; one that no longer loads (damaged, or the driver is another) is built
-        anew.
+        """Load the engine file, which is built if necessary; returns its path.
+
+        A file that cannot be loaded any more (damaged, or made for another driver) is built again.
         """
         for last_try in (False, True):
             path = ensure_engine(trt, self.file, progress=progress)
@@ -91,30 +100,30 @@ class TensorRtEngine(NetworkEngine):
             if self._engine is not None:
                 break
             if last_try:
-                raise ConfigurationError(self._complaint(f"{path} cannot be loaded"))
+                raise ConfigurationError(self._error_message(f"{path} cannot be loaded"))
             with suppress(OSError):
                 path.unlink()
-        self._weights_nbytes = len(plan)  # all but a little of a serialized engine is weights
+        self._weights_nbytes = len(plan)  # a serialized engine consists almost entirely of weights
         return path
 
     def _sizes(self) -> list[tuple[int, int]]:
-        """The smallest, the usual and the largest image (height, width) that the engine takes."""
+        """The smallest, the usual and the largest image size (height, width) of the engine."""
         shape = self._engine.get_tensor_shape("depth")
         shapes = self._engine.get_tensor_profile_shape("depth", 0) if -1 in shape else [shape] * 3
         return [(shape[2], shape[3]) for shape in shapes]
 
     def _make_context(self, trt: Any, kernels: Path) -> Any:
-        """Make the execution context. Returns TensorRT-RTX's cache of compiled kernels, None for TensorRT.
+        """Make the execution context. Returns the cache of compiled kernels of TensorRT-RTX; None for TensorRT.
 
-        TensorRT-RTX compiles kernels when it first runs and replays each frame as one CUDA graph. TensorRT launches its
-        kernels one by one: PyCUDA cannot record a graph.
+        TensorRT-RTX compiles kernels at its first run and then replays one CUDA graph per frame. TensorRT launches its
+        kernels one by one, because PyCUDA cannot record a graph.
         """
         cache = None
         if hasattr(trt, "IRuntimeCache"):
             config = self._engine.create_runtime_config()
             cache = config.create_runtime_cache()
             if kernels.is_file():
-                cache.deserialize(kernels.read_bytes())  # it takes nothing from those of another GPU or version
+                cache.deserialize(kernels.read_bytes())  # kernels of another GPU or version are ignored
             config.set_runtime_cache(cache)
             if hasattr(config, "cuda_graph_strategy"):
                 config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
@@ -122,7 +131,9 @@ class TensorRtEngine(NetworkEngine):
         else:
             self._context = self._engine.create_execution_context()
         if self._context is None:
-            raise ConfigurationError(self._complaint("there is not enough memory on the GPU, or its driver is too old"))
+            raise ConfigurationError(
+                self._error_message("the GPU does not have enough free memory, or its driver is too old")
+            )
         return cache
 
     def _resize(self, height: int, width: int) -> None:
@@ -131,25 +142,25 @@ class TensorRtEngine(NetworkEngine):
         if not (low <= height <= high and left <= width <= right):
             raise ConfigurationError(
                 f"the engine of {self.file.path.name} takes images from {left}x{low} to {right}x{high} pixels, not "
-                f"{width}x{height}: build it for them with depth-completion build-engine --profile-sizes"
+                f"{width}x{height}: build it for this size with depth-completion build-engine --profile-sizes"
             )
         shapes = _shapes(height, width)
         for name in INPUTS:
             if not self._context.set_input_shape(name, shapes[name]):
-                raise RuntimeError(self._complaint(f"it refuses {name} of {shapes[name]}"))
+                raise RuntimeError(self._error_message(f"the network rejects {name} of shape {shapes[name]}"))
         self._views = {name: self._buffers[name].view(shape) for name, shape in shapes.items()}
         self._size = (height, width)
 
     def _warm_up(self, height: int, width: int) -> None:
-        """Run once, so that what is compiled, loaded or recorded at the first run does not delay the first frame."""
+        """Run once, so that compiling, loading and recording at the first run do not delay the first frame."""
         self._infer(np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.float32), 1.0)
 
-    def _complaint(self, what: str) -> str:
-        return f"TensorRT, {self.model}: {what} ({'; '.join(self._log.errors[-2:]) or 'it gives no reason'})"
+    def _error_message(self, what: str) -> str:
+        return f"TensorRT, {self.model}: {what} ({'; '.join(self._log.errors[-2:]) or 'TensorRT gives no reason'})"
 
 
 def _shapes(height: int, width: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of the built engine's inputs and outputs for images of one size."""
+    """Shapes of the inputs and outputs of the engine for images of one size."""
     map_shape = (1, 1, height, width)
     return {
         "image": (1, 3, height, width),

@@ -1,9 +1,9 @@
-"""Builds TensorRT engines from network files and keeps them on disk. Serves TensorRT 10 and later and TensorRT-RTX.
+"""Build TensorRT engines from network files and keep them on disk, with TensorRT 10 or later, or TensorRT-RTX.
 
 A built engine has the inputs and outputs of the network contract.
 
-An engine of TensorRT-RTX is built without a GPU and fits every GPU from Ampere on; Turing needs one of its own. An
-engine of TensorRT is built on the GPU it is for, and fits no other.
+An engine of TensorRT-RTX can be built without a GPU and runs on every GPU from Ampere on; Turing needs its own engine.
+An engine of TensorRT is built on the GPU model on which it will run, and runs on no other.
 """
 
 from __future__ import annotations
@@ -23,14 +23,12 @@ from .tensorrt_library import make_log, make_monitor
 
 DIRECTORY_VARIABLE = "DEPTH_COMPLETION_ENGINES"
 
-_RECIPE = 1  # one more whenever the same file gives another engine
+_RECIPE = 1  # increase it when a change makes the same network file result in another engine
 _AMPERE, _TURING = "Ampere and later", "Turing"
-
-# TensorRT does not copy a constant's values before the engine is built: these live as long as the module.
 
 
 class Sizes(NamedTuple):
-    """Image sizes (height, width) that an engine of a network for any size takes, and the one it is fastest at."""
+    """For a network for any size: smallest and largest image size (height, width), and the size to optimise for."""
 
     smallest: tuple[int, int]
     best: tuple[int, int]
@@ -41,7 +39,7 @@ DEFAULT_SIZES = Sizes((224, 320), (480, 640), (736, 1280))
 
 
 def engine_directory() -> Path:
-    """Where engines are kept: ``~/.cache/depth_completion_ros/engines``, or what DEPTH_COMPLETION_ENGINES names."""
+    """The directory of engine files: ``~/.cache/depth_completion_ros/engines``, or DEPTH_COMPLETION_ENGINES if set."""
     named = os.environ.get(DIRECTORY_VARIABLE)
     return Path(named).expanduser() if named else Path.home() / ".cache" / PACKAGE / "engines"
 
@@ -54,15 +52,22 @@ def ensure_engine(
     sizes: Sizes | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """The file of the engine for this network, library and GPU in ``directory``, built first where there is none.
+    """The engine file for a network, library and GPU; it is built first if it does not exist.
 
-    sizes: for a network file that takes any size; given, the engine is built anew with them.
-    Raises ConfigurationError, naming the mend, where the engine cannot be built; and whatever ``progress`` raises.
+    Args:
+        trt: The library, from ``load_library``.
+        file: The network file.
+        directory: Directory of engine files; None = ``engine_directory()``.
+        sizes: Image sizes, for a network file for any size. If given, the engine is always built again.
+        progress: Called while the engine is built; an exception from it aborts the build and is raised here.
+
+    Raises:
+        ConfigurationError: If the engine cannot be built. The message says how to fix it.
     """
     if sizes is not None and file.height is not None:
         raise ConfigurationError(
-            f"{file.path.name} takes images of {file.width}x{file.height} pixels only and has no sizes to choose: "
-            "leave them out, or export the network for any size"
+            f"{file.path.name} takes images of {file.width}x{file.height} pixels only, so other sizes cannot be "
+            "chosen: leave the sizes out, or export the network for any size"
         )
     target = target_of(trt)
     directory = directory or engine_directory()
@@ -70,16 +75,17 @@ def ensure_engine(
     if sizes is None and path.is_file():
         return path
     timing = None
-    if not hasattr(trt, "IRuntimeCache"):  # TensorRT-RTX compiles when it runs: nothing to time
+    if not hasattr(trt, "IRuntimeCache"):  # TensorRT-RTX compiles kernels at run time and does not time them
         timing = directory / f"{hashlib.sha256(target.encode()).hexdigest()[:8]}-{trt.__version__}.timing"
     write_atomically(path, build_engine(trt, file, target, sizes or DEFAULT_SIZES, timing, progress))
     return path
 
 
 def target_of(trt: Any) -> str:
-    """What engines built here run on: one GPU model with TensorRT, generations of them with TensorRT-RTX.
+    """The GPUs on which an engine built here runs: one model with TensorRT, generations with TensorRT-RTX.
 
-    Raises ConfigurationError without a GPU where the library needs one to build.
+    Raises:
+        ConfigurationError: If there is no GPU and the library needs one to build.
     """
     portable = hasattr(trt, "ComputeCapability")
     try:
@@ -101,17 +107,26 @@ def build_engine(
     timing: Path | None = None,
     progress: Progress | None = None,
 ) -> bytes:
-    """A serialized engine. timing: file with what the library learned about its kernels, read and written by TensorRT.
+    """Build an engine and return it serialized.
 
-    Raises as ``ensure_engine`` does.
+    Args:
+        trt: The library, from ``load_library``.
+        file: The network file.
+        target: The GPUs to build for, from ``target_of``.
+        sizes: Image sizes, used for a network file for any size.
+        timing: TensorRT's timing cache, a file that is read and written; None = none.
+        progress: See ``ensure_engine``.
+
+    Raises:
+        ConfigurationError: If the engine cannot be built.
     """
     log = make_log(trt)
     try:
         builder = trt.Builder(log)
-    except Exception as error:  # a null pointer inside
+    except Exception as error:  # TensorRT returns a null pointer, which its bindings report in an exception
         raise ConfigurationError(
             f"{trt.__name__} {trt.__version__} cannot build engines here ({'; '.join(log.errors) or error}): check "
-            "that nvidia-smi works and that this version knows the GPU, or choose another engine"
+            "that nvidia-smi works and that this version supports the GPU, or choose another engine"
         ) from error
     network = read_network(trt, builder, file, log)
     config = builder.create_builder_config()
@@ -137,9 +152,10 @@ def build_engine(
 
 
 def read_network(trt: Any, builder: Any, file: ModelFile, log: Any) -> Any:
-    """The network in a file as TensorRT's definition, with the outputs of an engine.
+    """Read a network file into a TensorRT network definition.
 
-    Raises ConfigurationError where TensorRT cannot read it.
+    Raises:
+        ConfigurationError: If TensorRT cannot read the file.
     """
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, log)
@@ -151,7 +167,7 @@ def read_network(trt: Any, builder: Any, file: ModelFile, log: Any) -> Any:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all, also where several processes write it at once."""
+    """Write a file completely or not at all, even if several processes write it at the same time."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -161,7 +177,8 @@ def write_atomically(path: Path, content: bytes) -> None:
         with suppress(OSError):
             part.unlink()
         raise ConfigurationError(
-            f"{path} cannot be written ({error.strerror}): make room, or name another folder with {DIRECTORY_VARIABLE}"
+            f"{path} cannot be written ({error.strerror}): free some disk space, or set {DIRECTORY_VARIABLE} to "
+            "another folder"
         ) from error
 
 
@@ -181,7 +198,7 @@ def _at_size(shape: tuple[int, ...], size: tuple[int, int]) -> tuple[int, ...]:
 
 
 def _key(trt: Any, file: ModelFile, target: str) -> str:
-    """Tells apart the engines of different networks, libraries, GPUs and recipes."""
+    """A hash that identifies the network file, library, GPU and recipe of an engine."""
     digest = hashlib.sha256(file.path.read_bytes())
     library = trt.__name__.removesuffix("_bindings"), trt.__version__
     digest.update(repr((library, target, _RECIPE)).encode())
@@ -192,5 +209,5 @@ def _failure(trt: Any, file: ModelFile, what: str, errors: list[str]) -> Configu
     reason = "; ".join(errors[-2:]) or "it gives no reason"
     return ConfigurationError(
         f"{trt.__name__} {trt.__version__}, given {file.path}, {what} ({reason}): "
-        "make the file again with depth-completion export, or choose another engine"
+        "export the file again with depth-completion export, or choose another engine"
     )

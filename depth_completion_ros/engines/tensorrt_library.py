@@ -1,4 +1,4 @@
-"""TensorRT or TensorRT-RTX, whichever is installed, and the two things that these libraries call back."""
+"""Import TensorRT or TensorRT-RTX, whichever is installed, and implement their logger and progress monitor."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from ..errors import ConfigurationError
 from ..resources import PACKAGE
 from . import Progress
 
-# The last is what the second imports; of the wheels, it alone installs without running a script of NVIDIA's.
+# tensorrt_rtx imports tensorrt_rtx_bindings, which is the only wheel that installs without running a script.
 _NAMES = ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings")
 
 
 def load_library() -> Any:
-    """TensorRT, or else TensorRT-RTX. Raises ConfigurationError where neither is installed."""
+    """Import TensorRT, or else TensorRT-RTX. Raises ConfigurationError if neither is installed."""
     problems = []
     for name in _NAMES:
         try:
             return import_module(name)
-        except (ImportError, OSError) as error:  # OSError: the bindings are there and their libraries are not
+        except (ImportError, OSError) as error:  # OSError: the bindings are installed, but not their libraries
             problems.append(f"{name}: {error}")
     raise ConfigurationError(
         f"the tensorrt engine needs TensorRT or TensorRT-RTX: pip install '{PACKAGE}[tensorrt]', or choose another "
@@ -29,7 +29,7 @@ def load_library() -> Any:
 
 
 def make_log(trt: Any) -> Any:
-    """A logger for the library that keeps error messages in ``errors`` and lets the others go."""
+    """A logger for the library that keeps error messages in ``errors`` and discards all others."""
 
     class Log(trt.ILogger):
         def __init__(self) -> None:
@@ -50,17 +50,17 @@ class _Phase(NamedTuple):
 
 
 def make_monitor(trt: Any, progress: Progress) -> Any:
-    """A progress monitor that reports to ``progress``. What that raises ends the building and is kept in ``raised``.
+    """A progress monitor that reports to ``progress``.
 
-    The library would log an exception that reached it, and go on. So does it with Ctrl-C in the main thread: build in
-    another one where Ctrl-C shall end it.
+    An exception from ``progress`` aborts the build and is kept in ``raised``, because the library would only log it and
+    continue. It does the same with Ctrl-C in the main thread, so build in another thread if Ctrl-C should abort it.
     """
 
     class Monitor(trt.IProgressMonitor):
         def __init__(self) -> None:
             trt.IProgressMonitor.__init__(self)
             self.raised: Exception | None = None
-            self._lock = threading.Lock()  # phases may run in threads of the library
+            self._lock = threading.Lock()  # the library may call from several threads
             self._phases: dict[str, _Phase] = {}
             self._done = 0.0
 
@@ -87,7 +87,7 @@ def make_monitor(trt: Any, progress: Progress) -> Any:
                 self.raised = error
 
         def _part_done(self, name: str | None) -> float:
-            """Of the whole, when this phase is the one at work: each phase is one step of its parent."""
+            """Total progress, 0..1, if this phase is the current one; each phase is one step of its parent."""
             part = 0.0
             while name in self._phases:
                 phase = self._phases[name]

@@ -1,4 +1,4 @@
-"""PyTorch: the reference that other engines are held to, and on a GPU an engine without a build."""
+"""The PyTorch engine: the reference for the other engines, and on a GPU an engine that needs no build."""
 
 from __future__ import annotations
 
@@ -14,16 +14,22 @@ from ..profiles import Profile
 from . import Engine
 from .model_file import find_weights_file
 
-_WARM_UP = 3  # runs before a CUDA graph is recorded, so that libraries have chosen their kernels
+_WARM_UP = 3  # runs before a CUDA graph is recorded, in which libraries choose their kernels
 
 
 class TorchEngine(Engine):
-    """A network by name ("lite", "nlspn-full"; "auto" is the default network), with random weights where
-    ``find_weights_file`` has none, or a weights file that training wrote. Takes any size.
+    """Runs a network with PyTorch, for images of any size.
 
-    On a CPU float32. On a GPU float16, channels last, one CUDA graph for each size.
-    threads: CPU threads, 0 = as PyTorch likes; a setting of the whole process.
-    Raises ConfigurationError without PyTorch, for an unknown network or a file that holds no weights.
+    On a CPU it computes in float32; on a GPU in float16, with channels last and one CUDA graph per image size.
+
+    Args:
+        model: A network by name ("lite", "nlspn-full"; "auto" = the default network), or the path of a weights file
+            that training wrote. A named network without a weights file (``find_weights_file``) gets random weights.
+        profile: The depth sensor; weights trained for it are preferred.
+        threads: Number of CPU threads of PyTorch, for the whole process; 0 = library default.
+
+    Raises:
+        ConfigurationError: If PyTorch is not installed, the network is unknown or the file holds no weights.
     """
 
     engine = "torch"
@@ -92,7 +98,7 @@ class TorchEngine(Engine):
         self._compute = self._recorded() if self._on_gpu else self._forward
 
     def _recorded(self) -> Callable[[], tuple[Any, Any]]:
-        """The network as one CUDA graph over the present inputs."""
+        """A function that runs the network on the current inputs as one CUDA graph."""
         torch = self._torch
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())

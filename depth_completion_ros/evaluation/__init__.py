@@ -1,1 +1,1 @@
-"""How good a completion is: metrics, protocols, reports."""
+"""Evaluation of completed depth: metrics, protocols and reports."""

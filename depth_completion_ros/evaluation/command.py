@@ -1,4 +1,4 @@
-"""``depth-completion evaluate``: models side by side on recorded frames, bags and procedural scenes."""
+"""``depth-completion evaluate``: compare models on recorded frames, bags and procedural scenes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .runs import evaluate
 from .samples import SampleSet, open_bag, open_folder
 from .summary import summarise
 
-SYNTHETIC = "synthetic:"  # begins the name of procedural scenes
+SYNTHETIC = "synthetic:"  # prefix of procedural scenes
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,32 +30,44 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "sources",
         nargs="+",
         metavar="SOURCE",
-        help=f"folder of frames with a meta.json, bag, or {SYNTHETIC}KIND[:PROFILE]",
+        help=f"folder of frames with a meta.json, bag, or procedural scenes {SYNTHETIC}KIND[:PROFILE]",
     )
-    add("--protocol", default="raw,sparse5", help=f"of {', '.join(PROTOCOLS)}, with commas (default raw,sparse5)")
-    add("--models", default="", help="with commas (default all classical ones and every trained network)")
-    add("--profile", help="of the sensor (default told by the name of each set)")
-    add("--depth-unit", type=float, metavar="M", help="of bags: metres per count of depth (default as encoded)")
-    add("--min-range", type=float, metavar="M", help="nearer depth counts as missing (default the profile's)")
-    add("--max-range", type=float, metavar="M", help="farther depth counts as missing (default the profile's)")
-    add("--frames", type=int, default=10, help="of each set, evenly spread (default 10)")
-    add("--seed", type=int, default=0, help="of what is hidden (default 0)")
-    add("--rgb-topic", default=RGB_TOPIC, help=f"of bags (default {RGB_TOPIC})")
-    add("--depth-topic", default=DEPTH_TOPIC, help=f"of bags (default {DEPTH_TOPIC})")
-    add("--truth-topic", help="of bags: reference depth [m, or mm in 16 bits] that completions are scored against")
+    add(
+        "--protocol",
+        default="raw,sparse5",
+        help=f"protocols, separated by commas, from {', '.join(PROTOCOLS)} (default: raw,sparse5)",
+    )
+    models = "models, separated by commas (default: all classical models and all trained networks)"
+    add("--models", default="", help=models)
+    add("--profile", help="sensor profile (default: determined from the name of each set)")
+    unit = "for bags: length of one unit of the depth values [m] (default: by encoding)"
+    add("--depth-unit", type=float, metavar="M", help=unit)
+    minimum = "smallest measured depth [m]; nearer pixels count as missing (default: that of the profile)"
+    add("--min-range", type=float, metavar="M", help=minimum)
+    maximum = "largest measured depth [m]; farther pixels count as missing (default: that of the profile)"
+    add("--max-range", type=float, metavar="M", help=maximum)
+    add("--frames", type=int, default=10, help="number of frames of each set, evenly spaced (default: 10)")
+    add("--seed", type=int, default=0, help="random seed of the protocols (default: 0)")
+    add("--rgb-topic", default=RGB_TOPIC, help=f"for bags: topic of the colour images (default: {RGB_TOPIC})")
+    add("--depth-topic", default=DEPTH_TOPIC, help=f"for bags: topic of depth (default: {DEPTH_TOPIC})")
+    truth = "for bags: topic of reference depth to score against [m, or mm in 16 bits] (default: none)"
+    add("--truth-topic", help=truth)
     add(
         "--extrinsic",
         nargs=7,
         type=float,
         metavar=("X", "Y", "Z", "QX", "QY", "QZ", "QW"),
-        help="pose of the points of bags in the camera's optical frame [m]",
+        help="for bags with points: pose of their frame in the optical frame of the camera: x y z [m] qx qy qz qw",
     )
-    add("--out", type=Path, help="folder for evaluation.csv, totals.csv, evaluation.json and evaluation.md")
+    out = "folder for evaluation.csv, totals.csv, evaluation.json and evaluation.md (default: write no files)"
+    add("--out", type=Path, help=out)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print all tables; write all figures where --out is given. Returns 1 where a source could not be used, 130 after
-    an interruption.
+    """Print all tables, and write all results if --out is given.
+
+    Returns:
+        0, 1 if a source could not be used, or 130 if the evaluation was interrupted.
     """
     if args.frames < 1:
         raise ConfigurationError(f"--frames {args.frames} must be at least 1")
@@ -63,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigurationError(f"--depth-unit {args.depth_unit} must be above zero: 0.001 for millimetres")
     protocols = args.protocol.split(",")
     if unknown := set(protocols) - set(PROTOCOLS):
-        raise ConfigurationError(f"no protocol {', '.join(unknown)}: choose of {', '.join(PROTOCOLS)}")
+        raise ConfigurationError(f"no protocol {', '.join(unknown)}: choose from {', '.join(PROTOCOLS)}")
     models = args.models.split(",") if args.models else default_models()
     sets = _open(args)
     evaluation = evaluate(sets, protocols, models, args.frames, args.seed)
@@ -71,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         if not evaluation.complete:
             return 130
         reasons = list(evaluation.failures.values()) or ["choose others with --protocol"]
-        raise InputError("truth", f"no frame has what these protocols need: {'; '.join(reasons)}")
+        raise InputError("truth", f"no frame can be used with these protocols: {'; '.join(reasons)}")
     scores = {key: metric.compute() for key, metric in evaluation.metrics.items()}
     by_set, totals = summarise(evaluation.metrics, BASELINES, args.seed)
     print_tables(evaluation, scores, by_set, totals)
@@ -83,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _open(args: argparse.Namespace) -> list[SampleSet]:
-    """The sources that can be used, under names that differ; a line for each of the others."""
+    """Open all sources that can be used, with unique names; print a line for each of the others."""
     opened = []
     for source in dict.fromkeys(args.sources):
         try:
@@ -91,7 +103,7 @@ def _open(args: argparse.Namespace) -> list[SampleSet]:
         except InputError as error:
             if len(args.sources) == 1:
                 raise
-            print(f"left out: {in_options(error)}", file=sys.stderr)
+            print(f"skipped: {in_options(error)}", file=sys.stderr)
     if not opened:
         raise InputError("folder", "none of the sources can be used: give folders with a meta.json, or bags")
     names = Counter(samples.name for _, samples in opened)

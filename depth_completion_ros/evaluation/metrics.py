@@ -1,4 +1,4 @@
-"""Error and calibration of completed depth, gathered over frames."""
+"""Error and calibration of completed depth, accumulated over frames."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ NOMINAL_COVERAGE = 0.9
 DELTAS = {"delta110": 1.1, "delta125": 1.25, "delta125_2": 1.25**2, "delta125_3": 1.25**3}
 
 FIGURES = {
-    "pixels": "pixels scored",
+    "pixels": "number of scored pixels",
     "rmse": "root mean square error [m]",
     "mae": "mean absolute error [m]",
-    "rel": "mean absolute error by true depth",
-    "mape": "the same in percent",
+    "rel": "mean of absolute error divided by true depth",
+    "mape": "rel in percent",
     "irmse": "root mean square error of inverse depth [1/km]",
     "imae": "mean absolute error of inverse depth [1/km]",
     **{name: f"share with max(depth/truth, truth/depth) < {limit:.6g}" for name, limit in DELTAS.items()},
-    "ssim": "structural similarity, mean over windows with truth under at least half of their weight",
+    "ssim": "structural similarity, mean over windows in which at least half of the weight has a true depth",
     "psnr": "peak signal-to-noise ratio [dB]; the peak is the largest true depth of each frame",
-    "within": "share with error < max(5 cm, 2 % of depth), which confidence is to foretell",
+    "within": "share with error < max(5 cm, 2 % of depth), which confidence predicts",
     "confidence": "mean confidence",
-    "ece": "expected calibration error: |confidence - within| of ten bins of confidence, weighted by pixels",
-    "coverage": f"share with an error inside the {NOMINAL_COVERAGE:.0%} interval that sigma says",
-    "nll": "mean negative logarithm of the Laplace density that sigma says, at the error [nat, of metres]",
-    "ause": "area under the sparsification error of sigma by mean error; 0 ranks perfectly",
-    "ause_distance": "the same of the distance to the nearest measurement: what sigma has to beat",
+    "ece": "expected calibration error: |confidence - within| over ten bins of confidence, weighted by pixels",
+    "coverage": f"share with an error inside the {NOMINAL_COVERAGE:.0%} interval given by sigma",
+    "nll": "mean negative log-likelihood of the error under the Laplace density given by sigma [nat, for metres]",
+    "ause": "area under the sparsification error of sigma, divided by the mean error; 0 = perfect ranking",
+    "ause_distance": "ause of the distance to the nearest measurement, as a baseline for sigma",
     "spearman": "rank correlation of sigma and absolute error",
 }
 
 
 class Metric:
-    """Scores one model over frames, by stratum (``STRATA``).
+    """Accumulates the scores of one model over frames, by stratum (``STRATA``).
 
-    Pixels of all frames are pooled: a frame with more of them weighs more. The rank statistics (AUSE, Spearman) are
-    taken of each frame alone, on at most ``RANK_PIXELS`` of its pixels, and averaged by the frames' numbers of pixels.
-    So a frame leaves three numbers behind, which intervals are drawn from; all else is sums.
+    The pixels of all frames are pooled, so a frame with more scored pixels has more weight. The rank statistics (AUSE,
+    Spearman) are computed for each frame separately, on at most ``RANK_PIXELS`` of its pixels, and averaged with the
+    number of pixels as weight. Only sums are kept, and three numbers per frame for the bootstrap intervals.
     """
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all frames."""
+        """Discard all frames."""
         self._sums: dict[str, np.ndarray] = {}
         self._frames: list[np.ndarray] = []
 
@@ -69,7 +69,7 @@ class Metric:
         self._frames.append(np.array([sums[name][STRATA.index("all")] for name in ("pixels", "square", "absolute")]))
 
     def compute(self) -> dict[str, dict[str, float]]:
-        """By stratum the figures of ``FIGURES``; NaN where a figure has no pixels."""
+        """The figures of ``FIGURES`` by stratum; NaN if there are no pixels for a figure."""
         if not self._sums:
             return {stratum: {"pixels": 0} | dict.fromkeys(list(FIGURES)[1:], float("nan")) for stratum in STRATA}
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -81,13 +81,13 @@ class Metric:
         }
 
     def resampled(self, weights: np.ndarray) -> np.ndarray:
-        """(2, D): RMSE and MAE [m] over all pixels, each frame counted ``weights`` (D, frames) times."""
+        """RMSE and MAE over all pixels [m], (2, D), with each frame counted ``weights`` (D, frames) times."""
         pixels, square, absolute = (weights @ np.array(self._frames)).T
         return np.stack([np.sqrt(square / pixels), absolute / pixels])
 
 
 def frame_sums(completed: CompletedDepth, pixels: ScoredPixels) -> dict[str, np.ndarray]:
-    """What a frame adds to the sums of a metric: (S,) or (S, bins) by name, S strata."""
+    """The contribution of a frame to the sums of a metric, by name: (S,) or (S, bins) for S strata."""
     depth, sigma, confidence = pixels.of(completed)
     truth = pixels.truth
     error = np.abs(depth - truth)
@@ -118,7 +118,7 @@ def frame_sums(completed: CompletedDepth, pixels: ScoredPixels) -> dict[str, np.
 
 
 def _rank_sums(error: np.ndarray, sigma: np.ndarray, pixels: ScoredPixels) -> dict[str, np.ndarray]:
-    """Each frame's rank statistics times its number of pixels, and that number; 0 where there is nothing to rank."""
+    """Rank statistics of a frame times its number of pixels, and that number; 0 for strata without ranked pixels."""
     counts = pixels.sums()
     names = ("ause", "ause_distance", "spearman", "ranked")
     sums = {name: np.zeros(len(STRATA)) for name in names}

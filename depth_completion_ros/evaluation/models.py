@@ -1,4 +1,4 @@
-"""The models of an evaluation by name: classical ones, networks on any engine, and the networks' start."""
+"""The models of an evaluation by name: classical models, networks on any engine, and the prefill of the networks."""
 
 from __future__ import annotations
 
@@ -18,16 +18,23 @@ from ..errors import ConfigurationError
 from ..profiles import Profile
 
 BASELINES = tuple(name for name in model_names("classical") if name != MEASURED)
-PREFILLS = {"prefill": True, "prefill-depth": False}  # and whether the image guides them
+PREFILLS = {"prefill": True, "prefill-depth": False}  # name -> whether it is guided by the image
 
 
 def open_model(name: str, profile: Profile) -> DepthCompleter:
-    """A completer that runs a model.
+    """Open a model by name.
 
-    name: a classical model; "prefill", what the networks start from, or "prefill-depth", the same of those that do not
-    see the image; or a network ("lite", "nlspn-full"): its network file, else its weights. "ENGINE:" before the name
-    chooses the engine; "torch:NAME" takes weights, random ones where there are none. Files may be given by their paths.
-    Raises ConfigurationError for what cannot be opened here.
+    Args:
+        name: One of
+            - a classical model;
+            - "prefill", the filled depth that networks start from, or "prefill-depth", that of depth-only networks;
+            - a network ("lite", "nlspn-full"): its network file, or else its weights;
+            - "ENGINE:NAME", to choose the engine; "torch:NAME" uses weights, or random weights if there are none;
+            - the path of a network or weights file.
+        profile: The depth sensor.
+
+    Raises:
+        ConfigurationError: If the model cannot be opened.
     """
     if name in PREFILLS:
         try:
@@ -43,7 +50,7 @@ def open_model(name: str, profile: Profile) -> DepthCompleter:
 
 
 def default_models() -> list[str]:
-    """All classical baselines whose libraries are here, and every trained network: its weights and network files."""
+    """All classical models whose libraries are installed, and all weights and network files of trained networks."""
     weights = [path.stem for directory in model_directories() for path in sorted(directory.glob(f"*{WEIGHTS_SUFFIX}"))]
     by_torch = [f"torch:{stem}" for stem in dict.fromkeys(weights)] if find_spec("torch") else []
     return [*filter(_usable, BASELINES), *by_torch, *(name for name in network_names() if _is_trained(name))]
@@ -60,7 +67,7 @@ def _has_network_file(model: str) -> bool:
 def _is_trained(model: str) -> bool:
     try:
         return find_model_file(model).trained
-    except ConfigurationError:  # no file of this package: those that are asked for by name are told of
+    except ConfigurationError:  # not a network file; this is only an error if the user asks for it by name
         return False
 
 

@@ -1,4 +1,4 @@
-"""The start of the networks as a model of its own: what a network that corrects nothing returns."""
+"""The prefill of the networks as a separate model: the output of a network without any correction."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ..networks.shell import CompletionNetwork, CoreInputs
 
 
 class NoCorrection(nn.Module):
-    """A core that leaves the shell's prefill as it is."""
+    """A network core that does not change the prefill."""
 
     def forward(self, inputs: CoreInputs) -> tuple[Tensor, Tensor]:
         return torch.zeros_like(inputs.prefill), torch.full_like(inputs.prefill, START_LOG_B)
 
 
 class PrefillEngine(Engine):
-    """The networks' shell around ``NoCorrection``, on the CPU. guided: False for the start of depth-only networks."""
+    """Runs ``CompletionNetwork(NoCorrection())`` on the CPU. guided: False for the prefill of depth-only networks."""
 
     engine = "torch"
     multiple = MULTIPLE

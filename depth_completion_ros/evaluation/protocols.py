@@ -1,4 +1,4 @@
-"""How an input is made by hiding known depth, which then serves as the truth. Deterministic by frame and seed."""
+"""Protocols, which hide a part of the known depth and use it as ground truth. Deterministic for frame and seed."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from ..errors import ConfigurationError
 from ..frame import Intrinsics, RgbdFrame
 from .samples import Sample, SampleSet
 
-RING_DEG = 0.4  # between two rings of a 64-beam LiDAR: the HDL-64E has 26.9 degrees for its 64
-DENSE = 0.25  # share of pixels that must be known for holes to be holes, and for a coarser sensor to be imitated
+RING_DEG = 0.4  # angle between two rings of a 64-beam LiDAR: the HDL-64E covers 26.9 degrees
+DENSE = 0.25  # share of known pixels from which depth counts as dense, as some protocols need it
 _MISSING = np.float32(np.nan)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A frame to complete, and the truth to score against.
+    """A frame to complete, and the ground truth to score against.
 
-    truth: (H, W) float32 [m], NaN where nothing is known or where the input shows the very truth.
+    Attributes:
+        frame: The frame.
+        truth: (H, W) float32 [m], NaN where it is unknown or equal to the input.
     """
 
     frame: RgbdFrame
@@ -32,9 +34,20 @@ Protocol = Callable[[SampleSet, int, np.random.Generator], "Trial | None"]
 
 
 def make_trial(protocol: str, samples: SampleSet, index: int, seed: int = 0) -> Trial | None:
-    """Trial of one sample under a protocol (``PROTOCOLS``); None where the sample lacks what the protocol needs.
+    """Apply a protocol to one sample.
 
-    Raises ConfigurationError for an unknown protocol, InputError for a frame that cannot be read.
+    Args:
+        protocol: One of ``PROTOCOLS``.
+        samples: The set.
+        index: Index of the sample.
+        seed: Random seed.
+
+    Returns:
+        The trial; None if the protocol cannot be applied to this sample.
+
+    Raises:
+        ConfigurationError: If the protocol is unknown.
+        InputError: If the frame cannot be read.
     """
     if protocol not in PROTOCOLS:
         raise ConfigurationError(f"no protocol {protocol!r}: choose one of {', '.join(PROTOCOLS)}")
@@ -43,13 +56,13 @@ def make_trial(protocol: str, samples: SampleSet, index: int, seed: int = 0) -> 
 
 
 def _given(samples: SampleSet, index: int, rng: np.random.Generator) -> Trial | None:
-    """The sensor's own depth, scored against ground truth, measured pixels too."""
+    """Keeps the depth of the sensor and scores it against ground truth, including measured pixels."""
     sample = samples[index]
     return None if sample.ground_truth is None else _trial(sample, sample.frame.depth, sample.ground_truth)
 
 
 def _transparent(samples: SampleSet, index: int, rng: np.random.Generator) -> Trial | None:
-    """The sensor's own depth, scored on glass and mirrors only."""
+    """Keeps the depth of the sensor and scores only glass and mirrors."""
     sample = samples[index]
     if sample.ground_truth is None or sample.transparent is None:
         return None
@@ -57,7 +70,7 @@ def _transparent(samples: SampleSet, index: int, rng: np.random.Generator) -> Tr
 
 
 def _raw(samples: SampleSet, index: int, rng: np.random.Generator) -> Trial | None:
-    """Hides what the sensor missed in another frame, half the set away: holes of real shape and place."""
+    """Hides the pixels that are missing in another frame, half a set away, so that the holes are realistic."""
     sample = samples[index]
     donor = samples[(index + len(samples) // 2) % len(samples)].frame.depth
     if donor.shape != sample.frame.depth.shape or not (_is_dense(donor) and _is_dense(sample.frame.depth)):
@@ -69,7 +82,7 @@ def _raw(samples: SampleSet, index: int, rng: np.random.Generator) -> Trial | No
 
 
 def _blocks(samples: SampleSet, index: int, rng: np.random.Generator) -> Trial | None:
-    """Hides 2 to 12 upright rectangles, each 4 to 30 % of the image's height and width."""
+    """Hides 2 to 12 rectangles with 4 to 30 % of the height and width of the image."""
     sample = samples[index]
     if not _is_dense(sample.known_depth):
         return None
@@ -83,7 +96,7 @@ def _blocks(samples: SampleSet, index: int, rng: np.random.Generator) -> Trial |
 
 
 def _sparse(count: int | None = None, share: float = 0.0) -> Protocol:
-    """Keeps ``count`` of the known pixels, or a share of them, drawn at random."""
+    """Keeps a random selection of the known pixels: ``count`` of them, or a share."""
 
     def protocol(samples: SampleSet, index: int, rng: np.random.Generator) -> Trial | None:
         sample = samples[index]
@@ -99,7 +112,7 @@ def _sparse(count: int | None = None, share: float = 0.0) -> Protocol:
 def _lidar_rings(samples: SampleSet, index: int, rng: np.random.Generator) -> Trial | None:
     """Keeps every 4th ring of a LiDAR and scores the others.
 
-    Where a LiDAR's rings are not known, bands of elevation stand for them, seen from the camera.
+    If the rings are unknown, bands of elevation as seen from the camera are used instead.
     """
     sample = samples[index]
     rings = sample.rings
@@ -112,14 +125,14 @@ def _lidar_rings(samples: SampleSet, index: int, rng: np.random.Generator) -> Tr
 
 
 def _elevation_bands(intrinsics: Intrinsics) -> np.ndarray:
-    """(H, W): the number of the band of elevation that each pixel looks into."""
+    """(H, W) int, the number of the elevation band of each pixel."""
     x = (np.arange(intrinsics.width) - intrinsics.cx) / intrinsics.fx
     y = (np.arange(intrinsics.height)[:, None] - intrinsics.cy) / intrinsics.fy
     return np.floor(np.degrees(np.arctan2(y, np.hypot(1, x))) / RING_DEG).astype(int)
 
 
 def _rows(samples: SampleSet, index: int, rng: np.random.Generator) -> Trial | None:
-    """Keeps every 8th row: what a LiDAR of some 60 beams leaves of a dense image."""
+    """Keeps every 8th row of a dense image, like a LiDAR with about 60 beams."""
     sample = samples[index]
     if not _is_dense(sample.known_depth):
         return None
@@ -129,10 +142,10 @@ def _rows(samples: SampleSet, index: int, rng: np.random.Generator) -> Trial | N
 
 
 def _super_resolution(factor: int) -> Protocol:
-    """Keeps one pixel of each factor x factor block, at its centre, and adds the sensor's noise.
+    """Keeps the central pixel of each factor x factor block and adds the noise of the sensor.
 
-    The noise is normal with the standard deviation c + l·z + q·z² [m] of the set's profile (``Profile.noise``) at depth
-    z; noise and down-sampling make the low-resolution depth D_LR = ↓D + η of super-resolution.
+    The noise is normal with the standard deviation c + l·z + q·z² [m] at depth z (``Profile.noise``). The result is the
+    low-resolution depth D_LR = ↓D + η of super-resolution.
     """
 
     def protocol(samples: SampleSet, index: int, rng: np.random.Generator) -> Trial | None:
@@ -153,12 +166,12 @@ def _is_dense(depth: np.ndarray) -> bool:
 
 
 def _keep(sample: Sample, keep: np.ndarray) -> Trial | None:
-    """The trial that shows the known depth where ``keep`` is set and scores the rest."""
+    """A trial with the known depth where ``keep`` is set; the rest is scored."""
     return _trial(sample, np.where(keep, sample.known_depth, _MISSING), sample.known_depth)
 
 
 def _trial(sample: Sample, shown: np.ndarray, truth: np.ndarray) -> Trial | None:
-    """None where nothing is shown or nothing is left to score."""
+    """A trial with the input depth ``shown``; None if the input is empty or there is nothing to score."""
     truth = np.where(shown == truth, _MISSING, truth)
     if not (np.isfinite(shown).any() and np.isfinite(truth).any()):
         return None

@@ -1,4 +1,4 @@
-"""How well an uncertainty ranks errors."""
+"""Statistics of how well an uncertainty ranks errors."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ import numpy as np
 
 
 def ause(error: np.ndarray, uncertainty: np.ndarray) -> float:
-    """Area under the sparsification error, without unit: 0 for an uncertainty that ranks as the errors do.
+    """Area under the sparsification error, without unit; 0 if the uncertainty ranks pixels like the error.
 
-    Ilg et al., Uncertainty Estimates and Multi-Hypotheses Networks for Optical Flow (ECCV 2018), section 5.1: the mean
-    error of the pixels that remain when those of the largest uncertainty are removed, less the same when those of the
-    largest error are removed; over the removed share from 0 to 1, as a share of the mean error of all pixels.
-    error: (N,), not negative. uncertainty: (N,), in any unit; equal ones are removed in random order, on average.
+    Ilg et al., Uncertainty Estimates and Multi-Hypotheses Networks for Optical Flow (ECCV 2018), section 5.1. The
+    sparsification error is the mean error of the remaining pixels when those with the largest uncertainty are removed,
+    minus the same when those with the largest error are removed. The area is over the removed share from 0 to 1,
+    divided by the mean error of all pixels.
+
+    Args:
+        error: (N,), not negative.
+        uncertainty: (N,), in any unit. The result is the average over all orders of pixels with equal uncertainty.
     """
     mean = float(np.mean(error))
     if mean == 0:
@@ -20,7 +24,7 @@ def ause(error: np.ndarray, uncertainty: np.ndarray) -> float:
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> float:
-    """Spearman's rank correlation of two (N,) arrays, equal values at their mean rank; 0 where one is constant."""
+    """Spearman's rank correlation of two (N,) arrays; equal values have their mean rank. 0 if an array is constant."""
     x, y = _ranks(first), _ranks(second)
     x, y = x - x.mean(), y - y.mean()
     spread = np.sqrt(np.sum(x**2) * np.sum(y**2))
@@ -28,7 +32,7 @@ def spearman(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _remaining(error: np.ndarray, uncertainty: np.ndarray) -> np.ndarray:
-    """(N,): mean error of the N, N - 1, ..., 1 pixels of the smallest uncertainty."""
+    """(N,), the mean error of the N, N - 1, ..., 1 pixels with the smallest uncertainty."""
     _, group, counts = np.unique(uncertainty, return_inverse=True, return_counts=True)
     ascending = np.repeat(np.bincount(group, error) / counts, counts)
     return (np.cumsum(ascending) / np.arange(1, error.size + 1))[::-1]

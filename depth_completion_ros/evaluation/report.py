@@ -1,4 +1,4 @@
-"""An evaluation as tables for people and files for programs."""
+"""Print the results of an evaluation as tables, and write them to files."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .metrics import FIGURES
 from .runs import Evaluation, Key
 from .summary import ERRORS, Comparison, Estimate
 
-Scores = dict[Key, dict[str, dict[str, float]]]  # what each metric computes: by stratum and figure
+Scores = dict[Key, dict[str, dict[str, float]]]  # the results of each metric, by stratum and figure
 Row = dict[str, Any]
 
-_STRATA = ("measured", "near", "far", "edges")  # that the printed tables show beside all
+_STRATA = ("measured", "near", "far", "edges")  # strata in the printed tables, in addition to "all"
 _SHARES = {"conf.": "confidence", "within": "within", "ECE": "ece", "AUSE": "ause"}
-_UNITS = ": RMSE / MAE in mm, and in % to those of the best classical"
-_WIDTH = 150  # of tables that do not go to a terminal
+_UNITS = ": RMSE / MAE in mm, and in % relative to the best classical model"
+_WIDTH = 150  # of tables that are not printed to a terminal
 
 
 def print_tables(evaluation: Evaluation, scores: Scores, by_set: list[Comparison], totals: list[Comparison]) -> None:
-    """One table for each set and protocol, then one for each protocol in total, then what went wrong."""
+    """Print one table for each set and protocol, then one for each protocol over all sets, then all failures."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDTH)
@@ -57,7 +57,7 @@ def print_tables(evaluation: Evaluation, scores: Scores, by_set: list[Comparison
 def write_files(
     evaluation: Evaluation, scores: Scores, by_set: list[Comparison], totals: list[Comparison], out: Path
 ) -> None:
-    """evaluation.csv (all figures by stratum), totals.csv, evaluation.json (both) and evaluation.md."""
+    """Write evaluation.csv (all figures by stratum), totals.csv, evaluation.json (both) and evaluation.md."""
     out.mkdir(parents=True, exist_ok=True)
     figures = [row for one in by_set for row in _figure_rows(one, scores[Key(one.set, one.protocol, one.model)])]
     sums = [_row(one) for one in totals]
@@ -77,18 +77,18 @@ def write_files(
 
 
 def markdown(evaluation: Evaluation, by_set: list[Comparison], totals: list[Comparison]) -> str:
-    """Two tables: changes against the best classical baseline by model and protocol; RMSE / MAE of all by set."""
+    """Two tables: changes from the best classical model by model and protocol; RMSE / MAE of all models by set."""
     scored = {one.model for one in by_set}
     models = [model for model in evaluation.engines if model in scored]
     lines = [
-        "RMSE / MAE against the best classical baseline of each set, in % (geometric mean over sets, 95 % interval):",
+        "Change of RMSE / MAE from the best classical model in % (geometric mean over sets, 95 % interval):",
         "",
         *_markdown_table(
             ["model", *dict.fromkeys(one.protocol for one in totals)],
             [[model, *_by_protocol(model, totals)] for model in models],
         ),
         "",
-        "RMSE / MAE in mm; the best of each row in bold:",
+        "RMSE / MAE in mm, with the best of each row in bold:",
         "",
     ]
     rows = []
@@ -135,7 +135,7 @@ def _pair(figures: dict[str, float]) -> str:
 
 
 def _number(metres: float) -> str:
-    """In millimetres, below 100 to a tenth."""
+    """A length in millimetres, with one decimal below 100."""
     return f"{metres * 1e3:.0f}" if metres >= 0.1 else f"{metres * 1e3:.1f}"
 
 
@@ -148,7 +148,7 @@ def _bold_pair(one: Comparison, best: dict[str, float]) -> str:
 
 
 def _by_protocol(model: str, totals: list[Comparison]) -> list[str]:
-    """The model's changes under each protocol; with their number where it lacks sets that others were scored on."""
+    """The changes of a model for each protocol, with the number of sets if other models were scored on more sets."""
     cells = []
     for _, group in groupby(totals, key=lambda one: one.protocol):
         comparisons = {one.model: one for one in group}
@@ -171,8 +171,8 @@ def _frames(number: int) -> str:
 
 
 def _failures(evaluation: Evaluation) -> list[str]:
-    lines = [f"{name}, {what}: left out: {why}" for (name, what), why in evaluation.failures.items()]
-    return lines if evaluation.complete else [*lines, "interrupted: figures are of the frames up to here"]
+    lines = [f"{name}, {what}: skipped: {why}" for (name, what), why in evaluation.failures.items()]
+    return lines if evaluation.complete else [*lines, "interrupted: results are for the frames completed so far"]
 
 
 def _row(one: Comparison) -> Row:
@@ -185,7 +185,7 @@ def _row(one: Comparison) -> Row:
 
 
 def _figure_rows(one: Comparison, strata: dict[str, dict[str, float]]) -> list[Row]:
-    """A row for each stratum that has pixels; intervals and changes stand with "all"."""
+    """One row for each stratum with pixels; intervals and changes are in the row of "all"."""
     keys = {"set": one.set, "protocol": one.protocol, "model": one.model, "frames": one.frames}
     rows = [{**keys, "stratum": name, **figures} for name, figures in strata.items() if figures["pixels"]]
     rows[0] |= _row(one)
@@ -201,7 +201,7 @@ def _write_csv(rows: list[Row], path: Path) -> None:
 
 
 def _for_json(rows: list[Row]) -> list[Row]:
-    """JSON has no NaN and no infinity: null stands for them."""
+    """Replace NaN and infinity by null, because JSON does not support them."""
     return [
         {name: None if isinstance(value, float) and not isfinite(value) else value for name, value in row.items()}
         for row in rows

@@ -1,4 +1,4 @@
-"""Models over samples: every model on the same trials."""
+"""Run all models on the same trials and score them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .strata import ScoredPixels
 
 
 class Key(NamedTuple):
-    """What one metric is about."""
+    """The set, protocol and model of one metric."""
 
     set: str
     protocol: str
@@ -30,10 +30,15 @@ class Key(NamedTuple):
 
 @dataclass
 class Evaluation:
-    """metrics: one for each set, protocol and model, in the order asked for; none where no sample of the set has what
-    the protocol needs, or the model failed on the set. notes: what must be said of a set, by its name. engines: what
-    runs each model, by its name in all tables. failures: by set and model, or by set and frame, what went wrong.
-    complete: False where it was interrupted.
+    """The results of an evaluation.
+
+    Attributes:
+        metrics: One metric for each set, protocol and model, in the requested order. Those are missing for which no
+            sample of the set can be used with the protocol, or the model failed on the set.
+        notes: Remarks about the sets, by name.
+        engines: Engine and model that ran, by the name of the model in all tables.
+        failures: Error messages by set and model, or by set and frame.
+        complete: False if the evaluation was interrupted.
     """
 
     metrics: dict[Key, Metric] = field(default_factory=dict)
@@ -44,11 +49,20 @@ class Evaluation:
 
 
 def evaluate(sets: list[SampleSet], protocols: list[str], models: list[str], frames: int, seed: int = 0) -> Evaluation:
-    """Score models on ``frames`` samples of each set, evenly spread. Shows a progress bar; Ctrl-C ends it early.
+    """Score models on evenly spaced samples of each set. Shows a progress bar; Ctrl-C ends it early.
 
-    A frame that cannot be read is left out, and so is a model on a set where its engine fails. A trial counts for all
-    models or for none. Set names must differ. Raises ConfigurationError for an unknown protocol or a model that cannot
-    be opened.
+    Frames that cannot be read are skipped. A model is skipped on a set if its engine fails there. A trial is counted
+    for all other models or for none.
+
+    Args:
+        sets: Sets with unique names.
+        protocols: Names of protocols.
+        models: Names of models.
+        frames: Number of samples of each set.
+        seed: Random seed of the protocols.
+
+    Raises:
+        ConfigurationError: If a protocol is unknown or a model cannot be opened.
     """
     evaluation = Evaluation(notes={samples.name: samples.note for samples in sets})
     picks = [(samples, index) for samples in sets for index in _spread(len(samples), frames)]
@@ -84,7 +98,7 @@ def evaluate(sets: list[SampleSet], protocols: list[str], models: list[str], fra
 
 
 def _spread(count: int, wanted: int) -> list[int]:
-    """``wanted`` positions evenly spread over ``count``, or all of them."""
+    """``wanted`` evenly spaced positions out of ``count``, or all of them."""
     wanted = min(count, wanted)
     return [position * count // wanted for position in range(wanted)]
 
@@ -97,7 +111,7 @@ def _score(
     protocol: str,
     seed: int,
 ) -> None:
-    """Add one trial to the metrics of all models that have not failed on the set."""
+    """Add the result of one trial to the metrics of all models that have not failed on the set."""
     try:
         trial = make_trial(protocol, samples, index, seed)
     except InputError as error:
@@ -124,12 +138,12 @@ def _score(
 def _completed(completer: DepthCompleter, frame: RgbdFrame) -> CompletedDepth:
     completed = completer.complete(frame)
     if not (np.isfinite(completed.depth).all() and (completed.depth > 0).all()):
-        raise EngineError(f"model {completer.engine.model} returned depth that is not finite or not above zero")
+        raise EngineError(f"model {completer.engine.model} returned depth that is not finite or not positive")
     return completed
 
 
 def _open(models: list[str], profile: Profile) -> dict[str, DepthCompleter]:
-    """By the models' names; those with random weights say so."""
+    """Open all models, by name; the names of models with random weights are marked as untrained."""
     completers = {name: open_model(name, profile) for name in models}
     return {name + ("" if one.engine.trained else " (untrained)"): one for name, one in completers.items()}
 

@@ -1,4 +1,4 @@
-"""Where the frames of an evaluation come from: folders and bags of recordings, and procedural scenes."""
+"""The frames of an evaluation, from folders and bags of recordings."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from ..geometry import depth_on_rgb_grid
 from ..profiles import Profile, load_profile
 from ..resources import share_directory
 
-OVERLAP = "rooms of this set are trained on: its figures show fitting, not generalisation"
-# Words by which a set's name and sensor tell its profile; what names none of them is taken for a Kinect.
-# The order matters: makers of phones call their time-of-flight cameras LiDAR.
+OVERLAP = "networks were trained on rooms of this set: its results show fitting, not generalisation"
+# Words in the name or sensor of a set that determine its profile; without any of them, it is kinect. The order matters,
+# because manufacturers of phones call their time-of-flight cameras LiDAR.
 _PROFILE_WORDS = {
     "tof": ("tof", "time-of-flight", "kinect v2", "azure"),
     "lidar": ("lidar", "beam", "velodyne", "ouster", "hesai", "livox"),
@@ -29,11 +29,13 @@ _PROFILE_WORDS = {
 
 @dataclass(frozen=True)
 class Sample:
-    """One frame and what else is known of it, all on the RGB grid and within the range of the sensor's profile.
+    """One frame with additional data, all on the RGB grid and within the range of the sensor profile.
 
-    frame: its depth is what the sensor gave, (H, W). ground_truth: (H, W) float32 [m], NaN where unknown; None where
-    there is no other than the measurements. rings: (H, W) uint8, LiDAR ring + 1, 0 = none. transparent: (H, W) bool,
-    glass and mirrors. The last three are None where they are not known.
+    Attributes:
+        frame: The frame, with the depth of the sensor (H, W).
+        ground_truth: (H, W) float32 [m], NaN = unknown; None if there are only measurements.
+        rings: (H, W) uint8, LiDAR ring + 1, 0 = none; None if unknown.
+        transparent: (H, W) bool, glass and mirrors; None if unknown.
     """
 
     frame: RgbdFrame
@@ -43,13 +45,21 @@ class Sample:
 
     @property
     def known_depth(self) -> np.ndarray:
-        """The densest truth there is: ground truth, else what the sensor measured; (H, W) [m], NaN missing."""
+        """Ground truth, or else the depth of the sensor; (H, W) [m], NaN = missing."""
         return self.frame.depth if self.ground_truth is None else self.ground_truth
 
 
 @dataclass(frozen=True)
 class SampleSet:
-    """Samples of one sensor; each is read when it is asked for. note: what must be said beside its figures, or ""."""
+    """Samples of one sensor. Each sample is read when it is accessed.
+
+    Attributes:
+        name: Name of the set.
+        profile: Profile of the sensor.
+        note: Remark for the results; "" = none.
+        size: Number of samples.
+        read: Reads a sample by its index.
+    """
 
     name: str
     profile: Profile
@@ -67,10 +77,16 @@ class SampleSet:
 def open_folder(
     folder: Path, profile: str | None = None, limits: tuple[float | None, float | None] = (None, None)
 ) -> SampleSet:
-    """The samples of a folder with a meta.json. profile: None tells it by the set's name and sensor. limits: the
-    nearest and farthest depth that counts [m], None: the profile's.
+    """Open a folder with a meta.json.
 
-    Raises InputError as ``read_folder`` does, ConfigurationError for an unknown profile.
+    Args:
+        folder: The folder.
+        profile: Name of the sensor profile; None = determined from the name and sensor of the set.
+        limits: Smallest and largest measured depth [m]; None = that of the profile.
+
+    Raises:
+        InputError: As in ``read_folder``.
+        ConfigurationError: If the profile is unknown.
     """
     frames = read_folder(folder)
     chosen = load_profile(profile or profile_of(f"{frames.name} {frames.sensor}")).within(*limits)
@@ -90,17 +106,27 @@ def open_bag(
     truth_topic: str | None = None,
     depth_to_rgb: np.ndarray | None = None,
 ) -> SampleSet:
-    """About ``wanted`` samples of a bag, evenly spread, in memory. truth_topic: images of reference depth [m or mm].
-    unit: metres per count of its depth images; None takes millimetres, and says so. depth_to_rgb: (4, 4), which points
-    need, as ``read_frames`` takes it.
+    """Read evenly spaced samples of a bag into memory.
 
-    profile: None tells it by the bag's name; limits: as of ``open_folder``. Raises InputError as ``read_frames`` does,
-    and for a bag without a pair.
+    Args:
+        path: The bag.
+        wanted: Number of samples; up to twice as many may be read.
+        profile: Name of the sensor profile; None = determined from the name of the bag.
+        limits: See ``open_folder``.
+        unit: Length of one count of depth images [m]; None = by encoding, and a message if that is millimetres.
+        rgb_topic: Topic of the colour images.
+        depth_topic: Topic of depth.
+        truth_topic: Topic of reference depth [m, or mm in 16 bits]; None = none.
+        depth_to_rgb: See ``read_frames``; needed for points.
+
+    Raises:
+        InputError: As in ``read_frames``, and if the bag has no pairs.
     """
     chosen = load_profile(profile or profile_of(path.name)).within(*limits)
     if unit is None and (encoding := depth_encoding(path, depth_topic)) in ("16UC1", "mono16"):
         tell_stderr(
-            f"{path}: depth is {encoding}, taken in millimetres; if it is not, give --depth-unit METRES_PER_COUNT"
+            f"{path}: depth is {encoding} and assumed to be in millimetres; otherwise, set --depth-unit to the length "
+            "of one count in metres"
         )
     read = read_frames if unit is None else partial(read_frames, unit=unit)
     frames = read(path, rgb_topic, depth_topic, depth_to_rgb=depth_to_rgb)
@@ -113,8 +139,8 @@ def open_bag(
     if not kept:
         raise InputError(
             "bag",
-            f"the bag {path} has no colour image with depth{'' if truth_topic is None else ' and reference'} of the "
-            "same time: give the names of its topics with --rgb-topic, --depth-topic and --truth-topic",
+            f"the bag {path} has no colour image with depth{'' if truth_topic is None else ' and reference depth'} of "
+            "the same time: set its topics with --rgb-topic, --depth-topic and --truth-topic",
         )
     return SampleSet(path.stem, chosen, "", len(kept), kept.__getitem__)
 
@@ -126,16 +152,16 @@ def make_sample(
     rings: np.ndarray | None = None,
     transparent: np.ndarray | None = None,
 ) -> Sample:
-    """A sample on the RGB grid; depth beyond the profile's range counts as missing. ground_truth: (h, w) [m]."""
+    """Make a sample on the RGB grid. Depth outside the range of the profile is missing. ground_truth: (h, w) [m]."""
     if ground_truth is not None:
         ground_truth = _in_range(_with_depth(frame, ground_truth), profile)
     return Sample(_with_depth(frame, _in_range(frame, profile)), ground_truth, rings, transparent)
 
 
 def profile_of(description: str) -> str:
-    """The name of the profile that a set's name and sensor suggest."""
+    """The name of the profile that matches a description (name and sensor of a set)."""
     words = description.lower()
-    return next((name for name, told in _PROFILE_WORDS.items() if any(word in words for word in told)), "kinect")
+    return next((name for name, known in _PROFILE_WORDS.items() if any(word in words for word in known)), "kinect")
 
 
 def _folder_sample(frames: FrameSet, index: int, profile: Profile) -> Sample:
@@ -148,14 +174,14 @@ def _with_depth(frame: RgbdFrame, depth: np.ndarray) -> RgbdFrame:
 
 
 def _in_range(frame: RgbdFrame, profile: Profile) -> np.ndarray:
-    """Its depth on the RGB grid, (H, W) float32 [m], NaN where missing or out of range."""
+    """The depth of a frame on the RGB grid, (H, W) float32 [m], NaN where it is missing or out of range."""
     depth = depth_on_rgb_grid(frame)
     with np.errstate(invalid="ignore"):
         return np.where((depth >= profile.min_range) & (depth <= profile.max_range), depth, np.float32(np.nan))
 
 
 def _same_stamps(frames: Iterator[RgbdFrame], references: Iterator[RgbdFrame]) -> Iterator[tuple[RgbdFrame, RgbdFrame]]:
-    """Those of both that belong to the same colour image; both in order of time."""
+    """Pairs of frames with the same stamp of the colour image; both iterators are in order of time."""
     reference = next(references, None)
     for frame in frames:
         while reference is not None and reference.stamp_ns < frame.stamp_ns:
@@ -165,7 +191,7 @@ def _same_stamps(frames: Iterator[RgbdFrame], references: Iterator[RgbdFrame]) -
 
 
 def _evenly(samples: Iterator[Sample], wanted: int) -> list[Sample]:
-    """``wanted`` to twice as many, evenly spread, without knowing their number before: one of every 1, 2, 4, ..."""
+    """``wanted`` to twice as many evenly spaced samples of an iterator of unknown length: one of every 1, 2, 4, …"""
     kept: list[Sample] = []
     step = 1
     for position, sample in enumerate(samples):
@@ -177,6 +203,6 @@ def _evenly(samples: Iterator[Sample], wanted: int) -> list[Sample]:
 
 
 def _training_sets() -> set[str]:
-    """Names of the sets that networks are trained on."""
+    """Names of the sets on which networks are trained."""
     path = share_directory() / "config" / "training" / "splits.yaml"
     return set(yaml.safe_load(path.read_text(encoding="utf-8"))["train"]) if path.is_file() else set()

@@ -1,4 +1,4 @@
-"""Which pixels of a trial are scored, and what kind of pixels they are."""
+"""The scored pixels of a trial, and their division into strata."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import numpy as np
 from ..frame import CompletedDepth
 from .structure import StructuralSimilarity
 
-NEAR_PX = 8.0  # a pixel at most so far from a measurement is near
-EDGE_PX = 5  # an edge is where the known depths within a square of so many pixels
+NEAR_PX = 8.0  # largest distance of a "near" pixel from a measurement [pixels]
+EDGE_PX = 5  # a pixel is at an edge if the known depths in a square of this size [pixels]
 EDGE_RATIO = 1.05  # differ by more than this factor
-RANGES_M = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # limits of the bands
-RANK_PIXELS = 10_000  # of a frame, drawn at random, that rank statistics look at
+RANGES_M = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # limits of the depth bands [m]
+RANK_PIXELS = 10_000  # number of random pixels of a frame for rank statistics
 
 _KINDS = ("measured", "near", "far")
 _BANDS = tuple(
     f"{low:.0f}-{high:.0f} m" if high < np.inf else f"over {low:.0f} m"
     for low, high in zip((0, *RANGES_M), (*RANGES_M, np.inf), strict=True)
 )
-_CELLS = (len(_KINDS), 2, len(_BANDS))  # kind, edge, band: each pixel is of one cell, each stratum is some cells
+_CELLS = (len(_KINDS), 2, len(_BANDS))  # kind, edge, band: each pixel is in one cell, each stratum is a set of cells
 
 
 def _strata() -> dict[str, np.ndarray]:
@@ -36,16 +36,23 @@ _MEMBERSHIP = np.array(list(_MEMBERS.values()))
 
 
 class ScoredPixels:
-    """The pixels of one trial that have a truth; made once and shared by all models.
+    """The pixels of one trial that have ground truth. Made once and shared by all models.
 
-    "measured": the sensor measured them, which is scored where the truth is another than the measurement; "near" and
-    "far" from the nearest measurement: filled. "edges": depth steps within 5 x 5 pixels. Bands of range by true depth.
+    Strata: "measured" pixels (scored if the ground truth differs from the measurement); filled pixels, "near" to and
+    "far" from the nearest measurement; "edges", with a depth step within 5 x 5 pixels, and "flat"; bands of true depth.
 
-    shown, truth: (H, W) float32 [m], NaN missing; at least one pixel of truth. measured: (H, W) bool, what the model
-    takes as measured. seed: of the pixels drawn for rank statistics.
+    Args:
+        shown: (H, W) float32, the input depth [m], NaN = missing.
+        truth: (H, W) float32, the ground truth [m], NaN = unknown; at least one pixel is known.
+        measured: (H, W) bool, the pixels that the model uses as measurements.
+        seed: Random seed for the pixels of rank statistics.
 
-    Of the scored pixels, row by row: truth (N,) float64 [m]; distance (N,) float32 to the nearest measurement [px];
-    drawn, positions in them that rank statistics look at. where: (H, W) bool, the scored pixels.
+    Attributes:
+        where: (H, W) bool, the N scored pixels.
+        truth: (N,) float64, true depth of the scored pixels, row by row [m].
+        distance: (N,) float32, distance of the scored pixels from the nearest measurement [pixels].
+        drawn: Indices of the scored pixels for rank statistics.
+        similarity: Structural similarity with the ground truth.
     """
 
     def __init__(self, shown: np.ndarray, truth: np.ndarray, measured: np.ndarray, seed: int = 0):
@@ -67,21 +74,21 @@ class ScoredPixels:
         return depth, sigma, confidence
 
     def sums(self, values: np.ndarray | None = None) -> np.ndarray:
-        """(S,): sum of values (N,) over the pixels of each stratum; their number where values is None."""
+        """(S,), the sum of values (N,) over the pixels of each stratum; None = the number of pixels."""
         return _MEMBERSHIP @ np.bincount(self._cell, values, _MEMBERSHIP.shape[1])
 
     def histogram(self, position: np.ndarray, bins: int, values: np.ndarray) -> np.ndarray:
-        """(S, bins): the sums of values (N,) by bin, of which position (N,) is the number."""
+        """(S, bins), the sum of values (N,) for each stratum and bin; position (N,) is the number of the bin."""
         cells = _MEMBERSHIP.shape[1]
         return _MEMBERSHIP @ np.bincount(self._cell * bins + position, values, cells * bins).reshape(cells, bins)
 
     def drawn_of(self, stratum: str) -> np.ndarray:
-        """Those of the drawn positions that are of a stratum."""
+        """The indices in ``drawn`` that belong to a stratum."""
         return self.drawn[_MEMBERS[stratum][self._cell[self.drawn]]]
 
 
 def _edges(depth: np.ndarray) -> np.ndarray:
-    """(H, W) bool; depth (H, W) [m], NaN unknown."""
+    """(H, W) bool, whether a pixel is at an edge. depth: (H, W) [m], NaN = unknown."""
     known = np.isfinite(depth)
     square = np.ones((EDGE_PX, EDGE_PX), np.uint8)
     farthest = cv2.dilate(np.where(known, depth, np.float32(0)), square)

@@ -1,4 +1,4 @@
-"""SSIM of depth images that are known in part."""
+"""SSIM of depth images with partly known ground truth."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ _C1, _C2 = 0.01**2, 0.03**2  # for values up to 1
 
 
 class StructuralSimilarity:
-    """SSIM against one truth, for any number of completions of it.
+    """SSIM of any number of completions with one ground truth.
 
-    Wang et al., Image Quality Assessment: From Error Visibility to Structural Similarity (IEEE TIP 2004), equation 13:
-    11 x 11 Gaussian windows of 1.5 px, K 0.01 and 0.03, the largest true depth as the range of values. Only pixels with
-    truth weigh in a window, and only windows with truth under at least half of their weight count.
+    Wang et al., Image Quality Assessment: From Error Visibility to Structural Similarity (IEEE TIP 2004), equation 13,
+    with 11 x 11 Gaussian windows of 1.5 px, K of 0.01 and 0.03, and the largest true depth as the range of values. Only
+    pixels with ground truth have weight in a window, and a window is valid if they have at least half of its weight.
 
-    truth: (H, W) float32 [m], NaN unknown, at least one known.
+    Args:
+        truth: (H, W) float32 [m], NaN = unknown; at least one pixel is known.
     """
 
     def __init__(self, truth: np.ndarray):
@@ -29,7 +30,7 @@ class StructuralSimilarity:
         self._mean, self._square = self._window(self._truth), self._window(self._truth**2)
 
     def map(self, depth: np.ndarray) -> np.ndarray:
-        """(H, W) float32, of windows around each pixel; holds where ``valid``. depth: (H, W) float32 [m], finite."""
+        """SSIM of the window around each pixel, (H, W) float32, if ``valid``. depth: (H, W) float32 [m], finite."""
         x = depth / self._peak * self._mask
         mean = self._window(x)
         variances = np.maximum(self._window(x**2) - mean**2, 0) + np.maximum(self._square - self._mean**2, 0)

@@ -1,4 +1,4 @@
-"""Errors with intervals, against the best classical baseline, by set and in total."""
+"""Errors with confidence intervals, and changes from the best classical model, by set and in total."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ALL = "all protocols"
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value and its 95 % interval; low and high are NaN where all draws are equal, as those of a single frame."""
+    """A value and its 95 % interval; low and high are NaN if all draws are equal, for example with a single frame."""
 
     value: float
     low: float
@@ -27,12 +27,17 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One model under one protocol, on one set or in total.
+    """The results of one model with one protocol, on one set or in total.
 
-    set: its name, "3 sets" in total. frames: scored. errors: RMSE and MAE [m] by name, of all scored pixels; in total
-    their means over the sets. changes: the same relative to the best classical baseline on each set, -0.31 for 31 %
-    less; in total from the geometric mean of the ratios; empty where no baseline was scored. best: by error, which
-    baseline that is; empty in total.
+    Attributes:
+        set: Name of the set; for example "3 sets" in total.
+        protocol: Name of the protocol.
+        model: Name of the model.
+        frames: Number of scored frames.
+        errors: RMSE and MAE of all scored pixels [m], by name; in total, the means over the sets.
+        changes: Change of RMSE and MAE from the best classical model on each set (-0.31 = 31 % less); in total, from
+            the geometric mean of the ratios; empty if no classical model was scored.
+        best: Name of the best classical model for each error; empty in total.
     """
 
     set: str
@@ -47,11 +52,20 @@ class Comparison:
 def summarise(
     metrics: dict[Key, Metric], baselines: tuple[str, ...], seed: int = 0
 ) -> tuple[list[Comparison], list[Comparison]]:
-    """Comparisons by set, and totals: by protocol and over all of them, each model over the sets it was scored on.
+    """Compare models by set and in total.
 
     Intervals are percentiles of a bootstrap over the frames of each set (Efron & Tibshirani, An Introduction to the
-    Bootstrap, 1993, section 13.3). All models share the draws, so that changes are of pairs. The best baseline is the
-    one of the smallest error on all frames of the set, for RMSE and MAE apart.
+    Bootstrap, 1993, section 13.3). All models share the draws, so that changes are computed from pairs. The best
+    classical model is the one with the smallest error on all frames of the set, separately for RMSE and MAE.
+
+    Args:
+        metrics: Metrics by set, protocol and model.
+        baselines: Names of the classical models.
+        seed: Random seed of the bootstrap.
+
+    Returns:
+        Comparisons by set; and totals by protocol and over all protocols, for each model over the sets on which it was
+        scored.
     """
     draws = _draws(metrics, baselines, seed)
     protocols = dict.fromkeys(one.protocol for one in draws)
@@ -66,7 +80,11 @@ def summarise(
 
 @dataclass(frozen=True)
 class _Draws:
-    """errors, ratios: (2, 1 + DRAWS), RMSE and MAE of all frames, then of each draw; ratios None without baseline."""
+    """Bootstrap draws of one model.
+
+    ``errors`` and ``ratios`` to the best classical model are (2, 1 + DRAWS): RMSE and MAE of all frames, then of each
+    draw. ``ratios`` is None without a classical model.
+    """
 
     set: str
     protocol: str
@@ -104,7 +122,7 @@ def _smallest(errors: dict[str, np.ndarray], models: list[str], row: int) -> str
 
 
 def _weights(frames: int, *seed: int) -> np.ndarray:
-    """(1 + DRAWS, frames): how often each frame counts, once in the first row and as drawn in the others."""
+    """(1 + DRAWS, frames), how often each frame counts: once in the first row, at random in the others."""
     drawn = np.random.default_rng(seed).multinomial(frames, np.full(frames, 1 / frames), DRAWS)
     return np.vstack([np.ones(frames, drawn.dtype), drawn])
 

@@ -1,4 +1,4 @@
-"""Procedural scenes of a seed kept for testing, seen by modelled sensors."""
+"""Procedural test scenes with modelled sensors. Their seeds are not used in training."""
 
 from __future__ import annotations
 
@@ -17,19 +17,24 @@ from ..profiles import load_profile
 from .samples import Sample, SampleSet, make_sample
 
 HEIGHT, WIDTH = 480, 640
-SEED = 1_000_000  # of scene 0, counted up; far from the seeds of training and validation
-_KEPT = 64  # scenes in memory, so that several protocols need not render them again
+SEED = 1_000_000  # seed of scene 0; scene n has SEED + n. Far from the seeds of training and validation
+_KEPT = 64  # number of scenes in memory, so that they are not rendered again for each protocol
 _SENSORS: dict[str, Sensor] = {"kinect": KinectStructuredLight(), "tof": TimeOfFlight(), "lidar": Lidar()}
 
 
 def open_synthetic(
     kind: str, count: int, profile: str | None = None, limits: tuple[float | None, float | None] = (None, None)
 ) -> SampleSet:
-    """``count`` scenes of a kind (``data.scenes.KINDS``) with the depth of the profile's sensor and exact ground truth.
+    """Open procedural scenes with the depth of a modelled sensor and exact ground truth.
 
-    profile: None takes a LiDAR outdoors and a Kinect else. limits: as of ``open_folder``. Scene n is the same
-    whatever ``count`` is.
-    Raises ConfigurationError for an unknown kind or a profile without a sensor model.
+    Args:
+        kind: One of ``data.scenes.KINDS``.
+        count: Number of scenes. Scene n does not depend on it.
+        profile: Name of the sensor profile; None = lidar outdoors, else kinect.
+        limits: See ``open_folder``.
+
+    Raises:
+        ConfigurationError: If the kind is unknown or the profile has no sensor model.
     """
     profile = profile or ("lidar" if kind == "outdoor" else "kinect")
     if kind not in KINDS:

@@ -1,4 +1,4 @@
-"""``depth-completion models``: the networks side by side."""
+"""``depth-completion models``: print a table of the networks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table. Raises ConfigurationError without PyTorch."""
+    """Print the table. Raises ConfigurationError if PyTorch is not installed."""
     rows = [("network", "size", "parameters", f"GFLOP at {WIDTH}x{HEIGHT}", "inputs", "paper", "weights")]
     for name in names():
         described = method(name)
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _trained(name: str, size: str) -> str:
-    """The sensors that there are trained weights for, how long each training took, and what it went on from."""
+    """The sensors for which there are trained weights, the duration of each training, and what it continued from."""
     from .weights import read_metadata
 
     patterns = [f"{name}-{size}{WEIGHTS_SUFFIX}", f"{name}-{size}-*{WEIGHTS_SUFFIX}"]

@@ -1,4 +1,4 @@
-"""``depth-completion export``: writes a network as an ONNX file and says how far it differs from float32."""
+"""``depth-completion export``: export a network to an ONNX file, and measure its difference from float32."""
 
 from __future__ import annotations
 
@@ -23,25 +23,34 @@ from ..errors import ConfigurationError
 from ..resources import share_directory
 from . import SIZES, names
 
-_EXAMPLE_SIZE = "480x640"  # of the frames that calibrate and measure a network for any size
-_FRAMES = 16  # for calibration; as many again, that it has not seen, measure the difference
+_EXAMPLE_SIZE = "480x640"  # size of the frames for calibration and measurement of a network for any size
+_FRAMES = 16  # number of frames for calibration; the same number of other frames measures the difference
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``depth-completion export``."""
     add = parser.add_argument
-    add("model", choices=names(), help="the network")
-    add("--size", help="take only images of this size, HEIGHTxWIDTH, padded up to multiples of 32 (default any size)")
-    add("--precision", default="fp32", choices=PRECISIONS, help="default fp32")
-    add("--network-size", default="small", choices=SIZES, help="of the network: the paper's, or small (default small)")
-    add("--weights", type=Path, help="that training wrote (default those that are installed, else random ones)")
-    add("--profile", default="kinect", help="of the sensor whose frames measure and calibrate (default kinect)")
-    add("--frames", type=Path, help="these: a bag, or a folder with a meta.json (default the profile's sample)")
-    add("--out", type=Path, help="folder to write to (default the user's model directory)")
+    add("model", choices=names(), help="name of the network")
+    size = "image size HEIGHTxWIDTH, rounded up to multiples of 32, if the network is for one size (default: any size)"
+    add("--size", help=size)
+    add("--precision", default="fp32", choices=PRECISIONS, help="precision of the network file (default: fp32)")
+    network_size = "size of the network: full = as in the paper, or small (default: small)"
+    add("--network-size", default="small", choices=SIZES, help=network_size)
+    weights = "weights file that training wrote (default: installed weights, or random weights if there are none)"
+    add("--weights", type=Path, help=weights)
+    profile = (
+        "sensor profile: of the default weights, and of the frames for calibration and measurement (default: kinect)"
+    )
+    add("--profile", default="kinect", help=profile)
+    frames = (
+        "frames for calibration and measurement: a bag, or a folder with a meta.json (default: sample of the profile)"
+    )
+    add("--frames", type=Path, help=frames)
+    add("--out", type=Path, help="folder for the network file (default: the user's model directory)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the file; print its path and, where it is not float32, the difference."""
+    """Write the network file; print its path and, unless it is float32, the difference from float32."""
     size = re.fullmatch(r"(\d+)x(\d+)", args.size or _EXAMPLE_SIZE)
     if size is None or "0" in size.groups():
         raise ConfigurationError(f"--size {args.size!r} must be HEIGHTxWIDTH, such as 480x640")
@@ -54,7 +63,9 @@ def run(args: argparse.Namespace) -> int:
     weighted = load_weights(source) if source is not None else untrained(args.model, args.network_size)
     network = weighted.network
     if (network.name, network.size) != (args.model, args.network_size):
-        raise ConfigurationError(f"{source} holds {network.name} {network.size}, not {args.model} {args.network_size}")
+        raise ConfigurationError(
+            f"{source} contains {network.name} {network.size}, not {args.model} {args.network_size}"
+        )
     if not weighted.trained:
         console.print(f"{args.model} is untrained: its weights are random, so it only fills holes smoothly")
 
@@ -89,16 +100,16 @@ def run(args: argparse.Namespace) -> int:
             difference = relative_difference(path, reference, feeds[1::2])
         print(
             f"its depth differs from that of float32 by {difference:.2%} (relative RMSE over {len(feeds[1::2])} frames "
-            "not calibrated with, computed by ONNX Runtime on the CPU)"
-            + ("" if weighted.trained else "; of random weights this says nothing about trained ones")
+            "that were not used for calibration, computed with ONNX Runtime on the CPU)"
+            + ("" if weighted.trained else "; trained weights may give a very different result than random ones")
         )
     return 0
 
 
 def relative_difference(path: Path, reference: Path, feeds: Sequence[dict[str, np.ndarray]]) -> float:
-    """RMSE of one file's depth against another's over the root mean square of the other's, over all feeds.
+    """RMSE between the depth of two network files over all feeds, divided by the root mean square of the reference.
 
-    Unoptimised, ONNX Runtime rounds the result of each operator to the type that the file gives it.
+    ONNX Runtime runs without optimisation, so that it rounds the result of each operator to the type in the file.
     """
     try:
         import onnxruntime
@@ -116,7 +127,7 @@ def relative_difference(path: Path, reference: Path, feeds: Sequence[dict[str, n
 
 
 class _Listener(Engine):
-    """Keeps what the completer hands to an engine, as a network's inputs."""
+    """An engine that only records its inputs, as inputs of a network."""
 
     engine = "listener"
     model = "none"
@@ -133,9 +144,10 @@ class _Listener(Engine):
 
 
 def _network_inputs(source: Path, profile: str, height: int, width: int) -> list[dict[str, np.ndarray]]:
-    """The first frames of a bag or folder at one size, as the completer gives them to a network; two as the sensor has
-    them, and two each of which no more is shown than some points, rows, or a grid: ranges seen on dense depth alone
-    make networks unsure of sparse depth.
+    """The inputs of a network for the first frames of a bag or folder, at one size.
+
+    In turns, two frames each have the depth of the sensor, random points of it, rows of it, and a grid of it. With
+    calibration on dense depth alone, networks would be unsure with sparse depth.
     """
     listener = _Listener()
     completer = DepthCompleter(profile, listener)
@@ -148,7 +160,7 @@ def _network_inputs(source: Path, profile: str, height: int, width: int) -> list
 
 
 def _shown(pattern: int, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Which pixels: all, 2 in 1000, every 8th row, or one of each 8x8 block."""
+    """Mask of the pixels with depth: all, 2 in 1000, every 8th row, or one in each 8x8 block."""
     if pattern == 1:
         return rng.random(shape) < 2e-3
     shown = np.full(shape, pattern == 0)

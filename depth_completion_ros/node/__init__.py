@@ -1,1 +1,1 @@
-"""Everything that speaks ROS: the only room that imports rclpy."""
+"""Everything that needs ROS: the only subpackage that imports rclpy."""

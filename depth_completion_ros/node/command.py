@@ -1,4 +1,4 @@
-"""``depth-completion node`` and the ROS executable ``completion_node``: start the node and end it cleanly."""
+"""``depth-completion node`` and the ROS executable ``completion_node``: run the completion node."""
 
 from __future__ import annotations
 
@@ -14,9 +14,16 @@ from .environment import add_process_arguments, prepare_ros_environment
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--profile", choices=profile_names(), help="sensor profile (default: the camera's, or kinect)")
-    parser.add_argument("--camera", choices=camera_names(), help="driver whose topics are taken")
-    parser.add_argument("--camera-name", default="", help="name that the driver was started with")
+    parser.add_argument(
+        "--profile", choices=profile_names(), help="sensor profile (default: the camera's, else kinect)"
+    )
+    parser.add_argument("--camera", choices=camera_names(), help="camera driver to subscribe to (default: none)")
+    parser.add_argument(
+        "--camera-name",
+        default="",
+        help="camera_name that the driver was started with, or a topic prefix that begins with / (default: the "
+        "driver's default name)",
+    )
     add_process_arguments(parser)
 
 
@@ -26,19 +33,19 @@ def run(args: argparse.Namespace) -> int:
 
 
 def ros_arguments(args: argparse.Namespace) -> list[str]:
-    """What the node is started with."""
+    """The ROS arguments of the node: parameter file, parameters and remappings."""
     chosen = camera(args.camera, args.camera_name) if args.camera else None
     profile = args.profile or (chosen.profile if chosen is not None else "kinect")
     arguments = ["--ros-args", "--params-file", str(profile_file(profile))]
     if chosen is not None:
         arguments += [text for name, value in chosen.parameters.items() for text in ("-p", f"{name}:={value}")]
-    # Of two rules for one topic the first holds, of two values of one parameter the last.
+    # ROS applies the first of two remapping rules for a topic, but the last of two values for a parameter.
     rules = [text for own, topic in remappings(resolved_topics({}, chosen)) for text in ("-r", f"{own}:={topic}")]
     return [*arguments, *args.ros_arguments, *rules]
 
 
 def main() -> int:
-    """Entry point for ``ros2 run`` and launch files, which give the parameter files themselves."""
+    """Entry point for ``ros2 run`` and launch files, which pass the parameter files themselves."""
     keep_freed_memory()
     parser = argparse.ArgumentParser(prog="completion_node", add_help=False)
     add_process_arguments(parser)
@@ -47,7 +54,7 @@ def main() -> int:
 
 
 def _spin(arguments: list[str], exit_with: int | None) -> int:
-    for number in (signal.SIGINT, signal.SIGTERM):  # until rclpy takes them over
+    for number in (signal.SIGINT, signal.SIGTERM):  # until ``spin`` installs its own handlers
         signal.signal(number, lambda *_: sys.exit(0))
     prepare_ros_environment()
     from .completion_node import CompletionNode

@@ -1,4 +1,4 @@
-"""The completion node: puts inputs, worker, outputs and diagnostics together and gives them a lifecycle."""
+"""The completion node: combines inputs, worker, outputs and diagnostics in a lifecycle node."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ from .worker import Worker
 
 
 class CompletionNode(LifecycleNode):
-    """Subscribes to RGB and depth, publishes dense depth with its confidence. docs/ describes topics and parameters.
+    """Subscribes to RGB and depth, and publishes dense depth with confidence. docs/ describes topics and parameters.
 
-    Configured it has its publishers and its engine; active it subscribes. With ``autostart`` it goes there by itself.
+    In the inactive state it has publishers and an engine; in the active state it also subscribes. With ``autostart``
+    it configures and activates itself.
     """
 
     def __init__(self, **node_arguments: Any):
@@ -39,33 +40,33 @@ class CompletionNode(LifecycleNode):
         self._ended = False
         if no_room := no_room_for_this_process():
             self.statistics.report("shared_memory", no_room)
-        # Steady time: diagnostics go on while simulated time stands still.
+        # A steady clock: diagnostics continue while simulated time is paused.
         self._timer = self.create_timer(1.0, self._each_second, clock=Clock(clock_type=ClockType.STEADY_TIME))
         if self.parameters["autostart"]:
             try:
                 if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
                     self.trigger_activate()
             except Exception:
-                self.close()  # threads that nobody joins would keep the process
+                self.close()  # running threads would keep the process alive
                 raise
 
     def declare_parameters(self, namespace: str, parameters: Any, ignore_override: bool = False) -> Any:
-        """As of rclpy, but an override without a type, an empty list, is declared too and checked with the others."""
+        """As in rclpy, but also declares overrides without a type (empty lists), which are checked later."""
         return super().declare_parameters(namespace, untyped_as_dynamic(parameters), ignore_override)
 
     def set_parameters(self, parameter_list: list[Any]) -> list[SetParametersResult]:
-        """One by one, as of rclpy."""
+        """Set parameters one by one, as in rclpy."""
         return [self.set_parameters_atomically([parameter]) for parameter in parameter_list]
 
     def set_parameters_atomically(self, parameter_list: list[Any]) -> SetParametersResult:
-        """As of rclpy, whose parameter services call it; values are brought to their declared types before."""
+        """As in rclpy, whose parameter services call this; converts values to their declared types first."""
         try:
             return super().set_parameters_atomically(self.parameters.typed(parameter_list))
         except ValueError as error:
             return SetParametersResult(successful=False, reason=str(error))
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Publishers and worker; the classical engine serves until the one asked for is ready."""
+        """Create publishers and worker. The classical engine serves until the requested one is ready."""
         try:
             self._outputs = Outputs(self)
             if self.parameters["depth.source"] == "points" or not self.parameters["depth.registered"]:
@@ -82,42 +83,44 @@ class CompletionNode(LifecycleNode):
                 lambda: clock.now().nanoseconds,
                 self.get_logger().info,
             )
-        except Exception as error:  # of which rclpy says nothing
+        except Exception as error:  # rclpy would not log it
             return self._failed("configure", error)
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Start to listen."""
+        """Subscribe to the inputs."""
         try:
             self._inputs = Inputs(self, self.parameters, self.statistics, self._deliver)
         except Exception as error:
             return self._failed("activate", error)
         topics = ", ".join(self._inputs.topics())
-        self.get_logger().info(f"listening to {topics}; publishing {self.get_fully_qualified_name()}/depth and others")
+        self.get_logger().info(
+            f"subscribed to {topics}; publishing {self.get_fully_qualified_name()}/depth and other outputs"
+        )
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop to listen."""
+        """Unsubscribe from the inputs."""
         self._stop_listening()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Let the engine and the publishers go."""
+        """Release the engine and the publishers."""
         self._stop_working()
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """From any state: as after deactivation and cleanup."""
+        """Release everything, from any state."""
         self.close()
         return TransitionCallbackReturn.SUCCESS
 
     def close(self) -> None:
-        """Join all threads. Safe to call in any state, and more than once."""
+        """Join all threads and release everything. Can be called in any state and more than once."""
         self._stop_listening()
         self._stop_working()
 
     def _failed(self, transition: str, error: Exception) -> TransitionCallbackReturn:
-        """The node stays as it was before the transition, which can be asked for again."""
+        """Report a failed transition. The node stays in its previous state, and the transition can be repeated."""
         self.statistics.report("lifecycle", f"the node cannot {transition}: {error!r}", throttled=False)
         if transition == "configure":
             self._stop_working()
@@ -150,11 +153,13 @@ class CompletionNode(LifecycleNode):
         return SetParametersResult(successful=problem is None, reason=problem or "")
 
     def _recording_has_ended(self) -> bool:
-        """Whether /clock is there no more: then silence is no fault, and one line says so."""
+        """Whether simulated time was used and /clock has no publisher any more; silence is then no error."""
         simulated = self.get_parameter("use_sim_time").value and self.get_clock().now().nanoseconds > 0
         ended = bool(simulated) and self.count_publishers("/clock") == 0
         if ended and not self._ended:
-            self.get_logger().info("/clock has gone: the recording or simulation has ended; waiting for another")
+            self.get_logger().info(
+                "/clock has no publisher any more: the recording or simulation has ended; waiting for the next one"
+            )
         self._ended = ended
         return ended
 

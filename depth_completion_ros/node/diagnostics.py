@@ -1,4 +1,4 @@
-"""What the node says of itself once a second on /diagnostics."""
+"""The node's status, published once a second on /diagnostics."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from rclpy.node import Node
 
 from .statistics import Statistics
 
-# Drops that are normal life: they are counted, but are no reason to warn.
+# Drops in normal operation: they are counted, but do not raise the level to WARN.
 _HARMLESS = {"no_listener", "unpaired"}
 
 
 class Diagnostics:
-    """Publishes one DiagnosticStatus; rates are over the time since the last call.
+    """Publishes one DiagnosticStatus; rates are averages since the last call.
 
-    Its name and hardware_id hold the node's namespace, so that those of several cameras can be told apart.
+    Its name and hardware_id contain the node's namespace, to distinguish several cameras.
     """
 
     def __init__(self, node: Node, statistics: Statistics, profile: str):
@@ -32,11 +32,17 @@ class Diagnostics:
         self._last = time.monotonic()
 
     def publish(self, engine: Any | None, engine_state: str, silent: list[str]) -> None:
-        """engine: the one that serves, None while the node is not active. silent: what keeps pairs from coming."""
+        """Publish the status.
+
+        Args:
+            engine: The engine in use; None while the node is not active.
+            engine_state: The state of the engine loader, see ``EngineLoader.state``.
+            silent: Lines that say what prevents pairs of messages.
+        """
         now, counts, drops = time.monotonic(), self._statistics.counts(), self._statistics.drops()
         problems = self._statistics.problems()
         seconds, new, new_drops = now - self._last, counts - self._counts, drops - self._drops
-        doubts = (problems - self._problems).keys() - new_drops.keys()  # frames were completed all the same
+        warnings = (problems - self._problems).keys() - new_drops.keys()  # problems that did not drop a frame
         self._last, self._counts, self._drops, self._problems = now, counts, drops, problems
 
         values: dict[str, str] = {}
@@ -61,11 +67,11 @@ class Diagnostics:
         elif silent:
             level, text = DiagnosticStatus.ERROR, "; ".join(silent)
         else:
-            if worrying or doubts or engine_state.startswith("failed"):
+            if worrying or warnings or engine_state.startswith("failed"):
                 level = DiagnosticStatus.WARN
             causes = ", ".join(f"{number} {cause}" for cause, number in sorted(worrying.items()))
             text += f", dropped {causes}" if causes else ""
-            text += f", doubts of {', '.join(sorted(doubts))}" if doubts else ""
+            text += f", warnings: {', '.join(sorted(warnings))}" if warnings else ""
             text += "" if engine_state == "ready" else f", {engine_state}"
         self._send(level, text, values)
 

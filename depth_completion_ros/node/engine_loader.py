@@ -1,4 +1,4 @@
-"""Opens engines beside the running one: building may take minutes, and no frame waits for it."""
+"""Load engines in the background: building an engine can take minutes, and no frame waits for it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ class _Request(NamedTuple):
 
 
 class EngineLoader:
-    """A thread that opens the engine last asked for; the worker takes it when it is ready.
+    """A thread that opens the most recently requested engine; the worker takes it when it is ready.
 
-    open_engine: called in this thread with (engine, model, progress). It calls progress while it works, which raises
-    InterruptedError once that engine is no longer wanted. failed: called there with the text of what went wrong.
+    Args:
+        open_engine: Called in this thread with (engine, model, progress). It calls ``progress`` while it works, which
+            raises InterruptedError when another engine has been requested meanwhile.
+        failed: Called in this thread with the error message if the engine cannot be opened.
     """
 
     def __init__(self, open_engine: Callable[[str, str, Progress], Engine], failed: Callable[[str], None]):
@@ -35,11 +37,11 @@ class EngineLoader:
 
     @property
     def state(self) -> str:
-        """For diagnostics: "ready", "loading ENGINE MODEL", with how far it is where that is known, or "failed: …"."""
+        """State for diagnostics: "ready", "loading ENGINE MODEL" (with progress if known) or "failed: ERROR"."""
         return self._state
 
     def request(self, engine: str, model: str) -> None:
-        """Open this one; a request before it is given up, also where it is at work."""
+        """Open this engine and model, and abandon any earlier request, even one that is in progress."""
         request = _Request(engine, model)
         with self._lock:
             self._wanted = request
@@ -47,13 +49,13 @@ class EngineLoader:
         self._requests.put(request)
 
     def take(self) -> Engine | None:
-        """The engine that has become ready since the last call, if any; it is the caller's now."""
+        """The engine that has become ready since the last call, or None. The caller owns it and closes it."""
         with self._lock:
             engine, self._ready = self._ready, None
             return engine
 
     def close(self) -> None:
-        """Give up what is at work and wait for the thread to end; an engine nobody took is closed."""
+        """Abandon the current request, join the thread, and close an engine that nobody took."""
         with self._lock:
             self._wanted = None
         self._requests.close()
@@ -69,11 +71,11 @@ class EngineLoader:
     def _open(self, request: _Request) -> None:
         def progress(what: str, done: float) -> None:
             if not self._set_state(request, f"loading {request.engine} {request.model}… {100 * done:.0f} %, {what}"):
-                raise InterruptedError(f"{request.engine} {request.model} is no longer wanted")
+                raise InterruptedError(f"{request.engine} {request.model} is no longer requested")
 
         try:
             engine = self._open_engine(*request, progress)
-        except Exception as error:  # an engine's library throws its own; the node goes on with what it has
+        except Exception as error:  # each library raises its own types; the node keeps the engine that it has
             if self._set_state(request, f"failed: {error}"):
                 self._failed(f"engine {request.engine} with model {request.model} cannot be used: {error}")
             return
@@ -85,7 +87,7 @@ class EngineLoader:
             unused.close()
 
     def _set_state(self, request: _Request, state: str) -> bool:
-        """Whether this request is still the one wanted; only then the state is its."""
+        """Set the state if this request is still the current one; returns whether it is."""
         with self._lock:
             if request is self._wanted:
                 self._state = state

@@ -1,4 +1,4 @@
-"""What a ROS process is started with: its arguments, its parent, and the variables that rclpy reads once at start."""
+"""Arguments and environment variables that a ROS process needs before rclpy is imported."""
 
 from __future__ import annotations
 
@@ -11,29 +11,33 @@ from pathlib import Path
 
 from ..resources import share_directory
 
-# Kilted and later read the first name, Jazzy and Humble only the second.
+# Kilted and later read the first name; Jazzy and Humble read only the second.
 DDS_PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
-# A segment of config/dds/fastdds_small.xml and what Fast DDS needs beside it.
+# Size of a segment of config/dds/fastdds_small.xml, including the overhead of Fast DDS.
 SMALL_SEGMENT_BYTES = 11 << 20
-# Room for the segments of four processes with config/dds/fastdds.xml.
+# Size of the segments of four processes with config/dds/fastdds.xml.
 ROOM_FOR_LARGE_SEGMENTS = 4 * (66 << 20)
 
 
 def add_process_arguments(parser: argparse.ArgumentParser) -> None:
-    """``--exit-with`` and ``--ros-args``, the last one: it takes all that follows."""
+    """Add ``--exit-with`` and ``--ros-args``. The latter must be the last option because it takes all that follows."""
     parser.add_argument(
         "--exit-with",
         type=int,
         metavar="PID",
-        help="end when this process has ended: ros2 launch leaves its children behind on SIGTERM",
+        help="process ID: exit when that process has ended (ros2 launch does not stop its children on SIGTERM)",
     )
     parser.add_argument(
-        "--ros-args", dest="ros_arguments", nargs=argparse.REMAINDER, default=[], help="as of every ROS executable"
+        "--ros-args",
+        dest="ros_arguments",
+        nargs=argparse.REMAINDER,
+        default=[],
+        help="ROS arguments, as for every ROS executable",
     )
 
 
 def has_ended(process: int) -> bool:
-    """Whether the process of this number is gone, or dead and only not yet seen to by its parent."""
+    """Whether the process with this ID has ended or is a zombie."""
     try:
         with open(f"/proc/{process}/stat") as stat:
             return stat.read().rpartition(")")[2].split()[0] == "Z"
@@ -42,17 +46,17 @@ def has_ended(process: int) -> bool:
 
 
 def dds_profile_file() -> Path:
-    """The Fast DDS profile with shared-memory segments for images, large or small as /dev/shm has room.
+    """The Fast DDS profile with shared-memory segments for images, large or small depending on free /dev/shm.
 
-    Fast DDS's own segment is smaller than a VGA image; where a segment finds no room at all, images go by UDP. Either
-    way frames get lost.
+    The default segment of Fast DDS is smaller than a VGA image. Images that do not fit into a segment are sent by UDP,
+    which loses frames.
     """
     name = "fastdds.xml" if free_shared_memory() >= ROOM_FOR_LARGE_SEGMENTS else "fastdds_small.xml"
     return share_directory() / "config" / "dds" / name
 
 
 def free_shared_memory() -> float:
-    """Bytes that are free in /dev/shm; infinite on a system without it."""
+    """Free bytes in /dev/shm; infinite on a system without it."""
     try:
         status = os.statvfs("/dev/shm")
     except OSError:
@@ -61,13 +65,13 @@ def free_shared_memory() -> float:
 
 
 def prepare_ros_environment() -> None:
-    """Call before rclpy is imported. What the user has set stays as it is.
+    """Set environment variables that rclpy reads. Call it before rclpy is imported. Variables already set are kept.
 
-    Sets the Fast DDS profile, and, where rclpy comes from wheels rather than a ROS installation, what it needs to find
-    its packages and a place for its logs.
+    Sets the Fast DDS profile and, if rclpy comes from wheels instead of a ROS installation, the paths of its packages
+    and logs.
     """
     if not any(os.environ.get(name) for name in DDS_PROFILE_VARIABLES):
-        # From Kilted on it warns of the old name, even beside the new one.
+        # Kilted and later warn about the old name, even if the new one is set too.
         os.environ[DDS_PROFILE_VARIABLES[0 if _knows_new_name() else 1]] = str(dds_profile_file())
     os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
     if "HOME" not in os.environ:
@@ -75,7 +79,7 @@ def prepare_ros_environment() -> None:
 
 
 def _knows_new_name() -> bool:
-    """Whether rclpy is of Kilted (9) or later, from a ROS installation or from wheels."""
+    """Whether rclpy is from Kilted (version 9) or later, from a ROS installation or from wheels."""
     for distribution in ("rclpy", "ros-rclpy"):
         try:
             return int(version(distribution).split(".")[0]) >= 9

@@ -1,4 +1,4 @@
-"""A pair of messages made into an RgbdFrame. Runs in the worker, so that callbacks stay short."""
+"""Build an RgbdFrame from a pair of messages. Runs in the worker thread to keep callbacks short."""
 
 from __future__ import annotations
 
@@ -28,18 +28,29 @@ _MILLIMETRE = 0.001
 
 
 class TransformSource(Protocol):
-    """Where the pose of one frame in another comes from: tf, in a ROS installation."""
+    """Provides the pose of one frame in another. In a ROS installation this is tf."""
 
     def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> tuple[np.ndarray, bool] | None:
-        """(4, 4) transform of source into target and whether it is that of the stamp; None while it is unknown.
+        """Look up the transform from ``source_frame`` to ``target_frame`` at ``stamp_ns``.
 
-        Where the one of the stamp is not known, or no longer, it is the newest.
+        Returns:
+            The (4, 4) transform, and whether it is the one at the stamp (otherwise it is the newest available);
+            None if no transform is known.
         """
 
 
 @dataclass
 class MessagePair:
-    """What the synchroniser paired, the newest calibrations by then, and when it was received (monotonic seconds)."""
+    """A pair of messages, the newest calibrations at that time, and the time of arrival.
+
+    Attributes:
+        rgb: Image or CompressedImage.
+        depth: Image, CompressedImage or PointCloud2.
+        rgb_info: CameraInfo of rgb; None if none has arrived.
+        depth_info: CameraInfo of depth; None if none has arrived.
+        stamp_ns: Stamp of rgb [ns].
+        received: Time of arrival of the later message, monotonic clock [s].
+    """
 
     rgb: Any
     depth: Any
@@ -50,9 +61,13 @@ class MessagePair:
 
 
 class FrameBuilder:
-    """Messages to frames, by the node's parameters. Raises InputError for what cannot be used.
+    """Builds frames from messages according to the node's parameters.
 
-    topics: of "rgb" and "depth", as they are named in the graph: a name may say that images are rectified.
+    Args:
+        parameters: The node's parameters.
+        statistics: Receives warnings about suspicious input.
+        transforms: Source of extrinsics; None if tf is not available.
+        topics: Full topic names of "rgb" and "depth". A name can indicate that the images are rectified.
     """
 
     def __init__(
@@ -68,9 +83,12 @@ class FrameBuilder:
         self._topics = topics
 
     def build(self, pair: MessagePair) -> RgbdFrame:
-        """Decodes both messages; projects points; finds intrinsics and extrinsic as far as they are needed.
+        """Decode both messages, project points, and determine intrinsics and extrinsic where they are needed.
 
-        Where it rectifies the image, ``pair.rgb_info`` becomes that of the rectified one.
+        If the image is rectified here, ``pair.rgb_info`` is replaced by the calibration of the rectified image.
+
+        Raises:
+            InputError: If the messages cannot be used.
         """
         _check_two_images(pair)
         rgb = decode_compressed_rgb(pair.rgb) if _is_compressed(pair.rgb) else decode_rgb(pair.rgb)
@@ -80,7 +98,9 @@ class FrameBuilder:
                 rgb, intrinsics = rectify_rgb(rgb, intrinsics, rectified), rectified
             points = decode_points(pair.depth)
             if len(points) == 0:
-                raise InputError("empty_depth", "the point cloud holds no points: is the sensor covered, or starting?")
+                raise InputError(
+                    "empty_depth", "the point cloud holds no points: check whether the sensor is covered or starting up"
+                )
             depth = projected(points, self._depth_to_rgb(pair), intrinsics)
             return RgbdFrame(rgb, depth, intrinsics, pair.stamp_ns, pair.rgb.header.frame_id)
         depth = self._decoded_depth(pair.depth)
@@ -106,7 +126,7 @@ class FrameBuilder:
         )
 
     def _decoded_depth(self, message: Any) -> np.ndarray:
-        """(h, w) float32 [m]. Float images of some drivers hold millimetres, which only their size tells."""
+        """(h, w) float32 [m]. Rejects float images that seem to hold millimetres, as some drivers publish them."""
         decode = decode_compressed_depth if _is_compressed(message) else decode_depth
         unit, largest = self._parameters["depth.unit"], self._parameters["depth.max_range"]
         depth = decode(message, unit)
@@ -118,8 +138,8 @@ class FrameBuilder:
             if median > largest and self._parameters["depth.min_range"] <= median * _MILLIMETRE <= largest:
                 raise InputError(
                     "unit",
-                    f"half of this depth image lies beyond {median:.4g} m, so it seems to hold millimetres: set "
-                    "depth.unit to 0.001, or to 1 if these are metres",
+                    f"half of this depth image is farther than {median:.4g} m, so its values are probably in "
+                    "millimetres: set depth.unit to 0.001, or to 1 if they are metres",
                 )
         return depth
 
@@ -127,19 +147,19 @@ class FrameBuilder:
         if info is None:
             raise InputError(
                 "camera_info",
-                f"no camera_info for {role} yet, which this depth source needs: publish it beside the image",
+                f"no camera_info for {role} has arrived yet, but this depth source needs it: publish it with the image",
             )
         intrinsics = intrinsics_of(info, (shape[1], shape[0]), raw=self._is_raw(role, info))
         if (intrinsics.height, intrinsics.width) != shape[:2]:
             raise InputError(
                 "camera_info",
-                f"{role} is {shape[1]}x{shape[0]} but its camera_info says {intrinsics.width}x{intrinsics.height}: "
-                "publish the camera_info of this very image",
+                f"{role} is {shape[1]}x{shape[0]}, but its camera_info says {intrinsics.width}x{intrinsics.height}: "
+                "publish the camera_info that belongs to this image",
             )
         return intrinsics
 
     def _known_intrinsics(self, role: str, info: Any | None, shape: tuple[int, ...]) -> Intrinsics | None:
-        """For depth that is registered already: completion goes on without them, only points cannot be published."""
+        """Intrinsics for registered depth; None if unusable, in which case only the point cloud cannot be published."""
         try:
             return self._needed_intrinsics(role, info, shape) if info is not None else None
         except InputError as error:
@@ -147,7 +167,7 @@ class FrameBuilder:
             return None
 
     def _is_raw(self, role: str, info: Any) -> bool:
-        """Whether the distortion of the calibration is that of the image: one that is rectified keeps it too."""
+        """Whether the distortion in camera_info applies to the image; camera_info of a rectified image has it too."""
         rectify = self._parameters["rectify"]
         if rectify == "off" or not says_rectified(self._topics[role]):
             return rectify != "off"
@@ -156,14 +176,14 @@ class FrameBuilder:
         if seems_raw(info):
             self._statistics.report(
                 "rectification",
-                f"the name of {self._topics[role]} says that its images are rectified, but its camera_info has "
-                "distortion and a P equal to its K, as raw images have it. Set rectify to on if they are raw, to off if"
-                " they are rectified",
+                f"the topic name {self._topics[role]} says that its images are rectified, but its camera_info has "
+                "distortion and P equal to K, as for raw images. Set rectify to on if the images are raw, or to off if "
+                "they are rectified",
             )
         return False
 
     def _rectified(self, pair: MessagePair, raw: Intrinsics) -> Intrinsics | None:
-        """The intrinsics of the image that is to be made of a raw one; None where it stays as it is."""
+        """The intrinsics of the rectified image; None if the image is not rectified here."""
         if self._parameters["rectify"] != "on" or raw.distortion is None:
             return None
         rectified = intrinsics_of(pair.rgb_info, (raw.width, raw.height))
@@ -175,9 +195,10 @@ class FrameBuilder:
         if rgb_frame and depth_frame and rgb_frame != depth_frame:
             self._statistics.report(
                 "frame_id",
-                f"rgb is in the frame {rgb_frame!r} and depth in {depth_frame!r}, but depth.registered says that both "
-                "show the same: take the depth that its driver aligns to colour, or set depth.registered false and "
-                "give both camera_infos and the extrinsic. Infrared of the depth camera itself fits as it is",
+                f"rgb is in the frame {rgb_frame!r} and depth in {depth_frame!r}, but depth.registered is true, which "
+                "means that both show the same view: use the depth topic that the driver aligns to colour, or set "
+                "depth.registered false and provide both camera_infos and the extrinsic. Ignore this warning if rgb is "
+                "the infrared image of the depth camera",
             )
 
     def _doubt_clipped(self, depth: np.ndarray) -> None:
@@ -185,8 +206,8 @@ class FrameBuilder:
         if limit is not None and limit < self._parameters["depth.max_range"]:
             self._statistics.report(
                 "clipped",
-                f"a whole area of depth is exactly {limit:g} m, farther than all else: if that says that nothing was "
-                f"measured, set depth.max_range to {limit:g}",
+                f"a whole area of depth is exactly {limit:g} m, much farther than the rest: if the driver uses this "
+                f"value where nothing was measured, set depth.max_range to {limit:g}",
             )
 
     def _depth_to_rgb(self, pair: MessagePair) -> np.ndarray:
@@ -207,25 +228,26 @@ class FrameBuilder:
         if not at_stamp:
             self._statistics.report(
                 "tf_stamp",
-                f"tf does not have the pose of {depth_frame!r} in {rgb_frame!r} at the time of the image: taking the "
-                "newest, which is off where these frames move. Publish it earlier or at a higher rate, by one clock",
+                f"tf has no pose of {depth_frame!r} in {rgb_frame!r} at the time of the image: the newest pose is used "
+                "instead, which is wrong if these frames move. Publish the pose earlier or at a higher rate, and use "
+                "one clock for both",
             )
         return transform
 
 
 def _check_two_images(pair: MessagePair) -> None:
-    """Grey of 16 bits serves as a guide, so that depth on both topics would be completed by itself."""
+    """Reject the same image on both topics: 16-bit grey is a valid rgb input, so depth would guide itself."""
     same = getattr(pair.rgb, "encoding", "rgb") == getattr(pair.depth, "encoding", "depth")
     if same and np.array_equal(np.frombuffer(pair.rgb.data, np.uint8), np.frombuffer(pair.depth.data, np.uint8)):
         raise InputError(
             "encoding",
-            f"the topics of rgb and depth carry the same image, of encoding {pair.rgb.encoding!r}: are they swapped, "
-            "or remapped to one topic?",
+            f"the rgb and depth topics carry the same image, with encoding {pair.rgb.encoding!r}: check the "
+            "remapping of both topics",
         )
 
 
 def _rectified_info(info: Any, intrinsics: Intrinsics) -> Any:
-    """The CameraInfo of the image that was made of the one of ``info``."""
+    """The CameraInfo of the rectified image; ``info`` is that of the raw image."""
     i, rectified = intrinsics, copy.copy(info)
     rectified.width, rectified.height = i.width, i.height
     rectified.k = [i.fx, 0.0, i.cx, 0.0, i.fy, i.cy, 0.0, 0.0, 1.0]
@@ -238,5 +260,5 @@ def _rectified_info(info: Any, intrinsics: Intrinsics) -> Any:
 
 
 def _is_compressed(message: Any) -> bool:
-    """Whether it is a CompressedImage, which has a format where an Image has an encoding."""
+    """Whether a message is a CompressedImage, which has the field ``format`` instead of ``encoding``."""
     return hasattr(message, "format")

@@ -1,4 +1,4 @@
-"""The node's subscriptions: counts what comes, pairs it, hands pairs on, and knows which input is silent and why."""
+"""The node's subscriptions: count and pair messages, pass pairs on, and report why an input is silent."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ except ImportError:  # Humble
 
 _DEPTH_TOPIC = "depth_registered/image_rect"
 _PUBLISHERS_REMEMBERED = 100
-_STAMPS_REMEMBERED = 300  # of each stream: ten seconds at 30 Hz
+_STAMPS_REMEMBERED = 300  # per stream: ten seconds at 30 Hz
 _CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 _OVERRIDABLE = [
     QoSPolicyKind.HISTORY,
@@ -40,7 +40,7 @@ _LATCHED_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durab
 
 
 def _input_qos() -> QoSProfile:
-    """Keep last 2, best effort: the QoS of a camera driver, and old images are of no use. rclpy writes overrides in."""
+    """Best effort, keep last 2: the QoS of camera drivers, without old images. rclpy writes QoS overrides into it."""
     return QoSProfile(depth=2, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
@@ -50,14 +50,14 @@ class _Input:
     receive: Callable[[Any, Any], None]
     subscriptions: list[Any]
     last_received: float
-    numbers: dict[bytes, int] = field(default_factory=dict)  # of each publisher, its number of the last message taken
-    missed: int = 0  # messages whose number never came
-    missed_before: int = 0  # a second ago, as ``lost`` may be told later
-    lost: int = 0  # of those, the ones that the middleware has lost
-    overrun: int = 0  # and those that newer ones have replaced
+    numbers: dict[bytes, int] = field(default_factory=dict)  # by publisher: sequence number of the last message
+    missed: int = 0  # messages that never arrived, by their sequence numbers
+    missed_before: int = 0  # ``missed`` one second ago, because ``lost`` may be reported later
+    lost: int = 0  # of ``missed``: messages that the middleware reported as lost
+    overrun: int = 0  # of ``missed``: messages that were replaced by newer ones in the queue
 
     def note_number(self, info: dict[str, Any]) -> None:
-        """Count the messages since the last of this publisher, where the middleware numbers them (not in Humble)."""
+        """Count missed messages by their sequence numbers, if the middleware provides them (Humble does not)."""
         number, publisher = info.get("publication_sequence_number"), info.get("publisher_gid")
         if number is None or publisher is None:
             return
@@ -69,7 +69,14 @@ class _Input:
 
 
 class Inputs:
-    """Subscribes on construction. deliver: called with each MessagePair, in the executor's thread."""
+    """The node's input subscriptions, made on construction.
+
+    Args:
+        node: The node that subscribes.
+        parameters: The node's parameters.
+        statistics: Counts messages, drops and problems.
+        deliver: Called with each MessagePair, in the executor's thread.
+    """
 
     def __init__(
         self, node: Node, parameters: NodeParameters, statistics: Statistics, deliver: Callable[[MessagePair], None]
@@ -79,7 +86,7 @@ class Inputs:
         self._statistics = statistics
         self._deliver = deliver
         self._synchronizer = _make_synchronizer(parameters, statistics)
-        self._told: Counter[str] = Counter()
+        self._reported: Counter[str] = Counter()
         self._jumps = 0
         self._stamps: dict[Stream, deque[int]] = {
             stream: deque(maxlen=_STAMPS_REMEMBERED) for stream in ("rgb", "depth")
@@ -89,7 +96,7 @@ class Inputs:
         self._unpaired_since = time.monotonic()
 
         points = parameters["depth.source"] == "points"
-        # Calibrations first: of messages that wait together, rclpy hands out those of the older subscription first.
+        # Subscribe to calibrations first: rclpy takes waiting messages in the order of the subscriptions.
         self._subscribe("rgb_info", CameraInfo, "rgb/camera_info")
         if not points and not parameters["depth.registered"]:
             self._subscribe("depth_info", CameraInfo, "depth_registered/camera_info")
@@ -98,7 +105,7 @@ class Inputs:
             self._subscribe("depth", PointCloud2, "points")
         else:
             self._subscribe("depth", Image, _DEPTH_TOPIC)
-        # Nothing is lost without it where depth is registered and nobody wants points.
+        # Registered depth can be completed without rgb_info; only the point cloud needs it.
         self._required = {"rgb", "depth", *(["rgb_info"] if points or not parameters["depth.registered"] else [])}
         self._required |= {name for name in self._inputs if name == "depth_info"}
 
@@ -108,11 +115,15 @@ class Inputs:
                 self._node.destroy_subscription(subscription)
 
     def topics(self) -> list[str]:
-        """The full names of all that is subscribed to."""
+        """The full names of all subscribed topics."""
         return [one.wanted.topic for one in self._inputs.values()]
 
     def look(self) -> dict[str, str]:
-        """What keeps pairs from coming: by its cause, a line that says why and how to fix it. Called once a second."""
+        """Check the inputs once a second.
+
+        Returns:
+            What prevents pairs: for each cause, one line that says why and how to fix it.
+        """
         self._hear_latched()
         self._count_overrun()
         timeout, now = self._parameters["watchdog.timeout"], time.monotonic()
@@ -130,7 +141,7 @@ class Inputs:
                 int(self._parameters["sync.slop"] * 1e9),
                 self._parameters["sync.queue_size"],
             )
-            lines["no_pairs"] = f"rgb and depth come but do not pair: {why}"
+            lines["no_pairs"] = f"rgb and depth arrive, but they do not pair: {why}"
         return lines
 
     def _count_overrun(self) -> None:
@@ -141,19 +152,19 @@ class Inputs:
                 one.overrun += number
                 self._statistics.drop(
                     "overrun",
-                    f"{number} messages on {one.wanted.topic} were replaced by newer ones before this node took them: "
-                    "this machine is overloaded; end other programs, or let the driver send fewer",
+                    f"{number} messages on {one.wanted.topic} were replaced by newer ones before this node could take "
+                    "them: this machine is overloaded; stop other programs or reduce the driver's frame rate",
                     number,
                 )
 
     def _mark_received(self, one: _Input) -> None:
         now = time.monotonic()
         if now - one.last_received > self._parameters["watchdog.timeout"]:
-            self._unpaired_since = now  # it has just come back
+            self._unpaired_since = now  # the input has just come back
         one.last_received = now
 
     def _calibrated(self, name: str) -> bool:
-        """Whether it is a calibration and has come: once is enough."""
+        """Whether ``name`` is a calibration that has arrived. It needs to arrive only once."""
         return {"rgb_info": self._infos["rgb"], "depth_info": self._infos["depth"]}.get(name) is not None
 
     def _subscribe(self, name: str, message_type: type, own_topic: str) -> None:
@@ -171,13 +182,13 @@ class Inputs:
 
         def incompatible(event: Any) -> None:
             policy = str(qos_policy_name_from_kind(event.last_policy_kind))
-            why = f"a publisher of {topic} offers an incompatible QoS, so nothing comes from it"
+            why = f"a publisher of {topic} offers an incompatible QoS, so none of its messages arrive"
             self._statistics.report("qos", f"{why}: {qos_fix(topic, policy)}")
 
         def lost(event: Any) -> None:
             number = event.total_count_change
             self._inputs[name].lost += number
-            self._statistics.drop("lost", f"{number} messages on {topic} were lost on their way: {why_lost()}", number)
+            self._statistics.drop("lost", f"{number} messages on {topic} were lost in transit: {why_lost()}", number)
 
         qos = _input_qos()
         subscription = self._node.create_subscription(
@@ -193,10 +204,11 @@ class Inputs:
         self._inputs[name] = _Input(wanted, receive, [subscription], time.monotonic())
 
     def _hear_latched(self) -> None:
-        """Subscribe again to a calibration that its publisher keeps for those who come later.
+        """Subscribe a second time to calibrations whose publisher is latched (transient local durability).
 
-        Only a subscription that asks for it gets what was published before this node started. It hears nothing of
-        other publishers, which would warn of it: so there is none before it is known to be of use.
+        Only a transient local subscription receives messages that were published before this node started. It is
+        incompatible with volatile publishers, which would log a warning, so it is made only when a latched publisher
+        is present.
         """
         for one in self._inputs.values():
             if one.wanted.type_name != _CAMERA_INFO or len(one.subscriptions) > 1:
@@ -211,9 +223,9 @@ class Inputs:
                 )
 
     def _by_transport(self, name: str, message_type: type, own_topic: str) -> tuple[str, type]:
-        """The topic, and the message type there: as image_transport does it, the transport follows the remapped name.
+        """The topic and its message type. As in image_transport, the transport is appended to the remapped name.
 
-        A remapped name that ends in a transport already is taken as it is.
+        A remapped name that already ends in a transport is used as it is.
         """
         topic = self._node.resolve_topic_name(own_topic)
         if message_type is not Image:
@@ -227,12 +239,12 @@ class Inputs:
 
     def _take_in(self, stream: Stream, message: Any) -> None:
         self._statistics.count(stream)
-        message.header.frame_id = message.header.frame_id.lstrip("/")  # tf2 knows no leading slash
+        message.header.frame_id = message.header.frame_id.lstrip("/")  # tf2 does not accept a leading slash
         stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
         if stamp == 0:
             self._statistics.report(
                 "zero_stamp",
-                f"{stream} messages have no stamp: taking the time they arrive; make the driver stamp them",
+                f"{stream} messages have no stamp: their arrival time is used instead; fix the driver to set stamps",
             )
             stamp = self._node.get_clock().now().nanoseconds
         elif stream == "depth" and (offset := self._parameters["sync.depth_offset"]):
@@ -255,19 +267,22 @@ class Inputs:
                 stamps.clear()
             self._statistics.report(
                 "time_jump",
-                f"{stream} stamps went back by {(before - stamp) * 1e-9:.3f} s: a clock was set or a recording begun "
-                "again; pairing starts anew",
+                f"{stream} stamps went back by {(before - stamp) * 1e-9:.3f} s: a clock was set back or a recording "
+                "was restarted; pairing starts over",
             )
-        self._tell_drops(stream)
+        self._report_drops(stream)
 
-    def _tell_drops(self, stream: Stream) -> None:
+    def _report_drops(self, stream: Stream) -> None:
         messages = {
-            "duplicate_stamp": f"two {stream} messages carry the same stamp: the second is dropped; mend the driver",
-            "late": f"a {stream} message is older than one already used: dropped; do two drivers publish this topic?",
+            "duplicate_stamp": f"two {stream} messages have the same stamp: the second is dropped; fix the driver",
+            "late": (
+                f"a {stream} message is older than one that was already used, so it is dropped: check whether two "
+                "drivers publish this topic"
+            ),
         }
-        for cause, number in (self._synchronizer.dropped - self._told).items():
+        for cause, number in (self._synchronizer.dropped - self._reported).items():
             self._statistics.drop(cause, messages.get(cause), number)
-        self._told = Counter(self._synchronizer.dropped)
+        self._reported = Counter(self._synchronizer.dropped)
 
 
 def _make_synchronizer(parameters: NodeParameters, statistics: Statistics) -> Any:
@@ -278,5 +293,5 @@ def _make_synchronizer(parameters: NodeParameters, statistics: Statistics) -> An
         try:
             return MessageFiltersSynchronizer(slop_ns, queue_size or 30)
         except ConfigurationError as error:
-            statistics.report("sync_method", f"{error}; taking nearest")
+            statistics.report("sync_method", f"{error}; using nearest")
     return Synchronizer(slop_ns, queue_size)

@@ -1,4 +1,4 @@
-"""A slot for one item between two threads: the newest wins, so that latency stays bounded under any load."""
+"""A slot for one item between two threads. The newest item wins, so latency stays bounded under any load."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Item = TypeVar("Item")
 
 
 class Mailbox(Generic[Item]):
-    """One producer puts, one consumer takes; an item not taken in time is replaced by the next."""
+    """A mailbox for one producer and one consumer. An item that is not taken in time is replaced by the next."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -17,7 +17,11 @@ class Mailbox(Generic[Item]):
         self._closed = False
 
     def put(self, item: Item) -> bool:
-        """Leave an item; True where it replaced one that was never taken. After ``close`` it is let go."""
+        """Put an item into the mailbox; after ``close`` it is discarded.
+
+        Returns:
+            Whether it replaced an item that was never taken.
+        """
         with self._changed:
             if self._closed:
                 return False
@@ -27,14 +31,14 @@ class Mailbox(Generic[Item]):
             return replaced
 
     def take(self, timeout: float | None = None) -> Item | None:
-        """Wait for an item; None where the mailbox was closed, or ``timeout`` seconds went by."""
+        """Wait for an item; returns None if the mailbox is closed or after ``timeout`` seconds."""
         with self._changed:
             self._changed.wait_for(lambda: self._item is not None or self._closed, timeout)
             item, self._item = self._item, None
             return item
 
     def close(self) -> None:
-        """Let go of the item and wake the consumer for good."""
+        """Discard the item and wake the consumer; ``take`` does not block any more."""
         with self._changed:
             self._closed = True
             self._item = None

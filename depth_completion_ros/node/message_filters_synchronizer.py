@@ -1,4 +1,4 @@
-"""ROS's own approximate time synchroniser behind the interface of ours, for those who trust it more."""
+"""The approximate time synchroniser of message_filters with the interface of ``Synchronizer``."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from ..synchronizer import JUMP_BACK_NS, Pair, Stream
 
 
 class MessageFiltersSynchronizer:
-    """As ``Synchronizer``, with the pairs that message_filters makes; what it lets go without a pair is counted here.
+    """Like ``Synchronizer``, but message_filters makes the pairs. Counts the messages that it drops.
 
-    Raises ConfigurationError where message_filters is not installed (it comes with ROS; there is no wheel of it).
+    Raises:
+        ConfigurationError: If message_filters is not installed. It is part of ROS; there is no wheel of it.
     """
 
     def __init__(self, slop_ns: int, queue_size: int):
@@ -34,7 +35,7 @@ class MessageFiltersSynchronizer:
         )
         self._queues: dict[Stream, dict[int, Any]] = dict(zip(("rgb", "depth"), self._synchronizer.queues, strict=True))
         self._newest: dict[Stream, int] = {}
-        # An exception in this callback would leave message_filters' lock held for ever; appending raises none.
+        # An exception in this callback would leave the lock of message_filters held forever; appending raises none.
         self._synchronizer.registerCallback(lambda rgb, depth: self._paired.append((rgb, depth)))
         self._paired: list[tuple[Any, Any]] = []
 
@@ -47,7 +48,7 @@ class MessageFiltersSynchronizer:
         self._synchronizer.slop = Duration(nanoseconds=slop_ns)
 
     def add(self, stream: Stream, stamp_ns: int, item: Any) -> list[Pair]:
-        """Take in one message; returns the pairs that it completes."""
+        """Add one message; returns the pairs that it completes."""
         if stamp_ns < self._newest.get(stream, stamp_ns) - JUMP_BACK_NS:
             self.jumps += 1
             self.clear()
@@ -60,7 +61,7 @@ class MessageFiltersSynchronizer:
         return [Pair(rgb.stamp_ns, depth.stamp_ns, rgb.item, depth.item) for rgb, depth in paired]
 
     def clear(self) -> None:
-        """Forget both streams, as after a jump in time: what is in its queues would push out all that comes later."""
+        """Discard all messages, for example after a jump in time: old ones would displace all that come later."""
         self.dropped["time_jump"] += self._held()
         self._newest.clear()
         for queue in self._queues.values():
@@ -71,7 +72,7 @@ class MessageFiltersSynchronizer:
 
 
 class _Stamped:
-    """A message as message_filters looks at it, under the stamp that it is to be paired by."""
+    """A message with the header that message_filters reads, which holds the stamp to pair by."""
 
     def __init__(self, stamp_ns: int, item: Any):
         self.stamp_ns, self.item = stamp_ns, item

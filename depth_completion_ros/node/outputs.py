@@ -1,4 +1,4 @@
-"""CompletedDepth out as messages: publishers, and the buffers that results are written into in place."""
+"""Publish CompletedDepth as messages, whose memory also serves as the buffers that results are written into."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Outputs:
         self._messages = _Messages(0, 0)
 
     def wanted(self) -> bool:
-        """Whether anybody listens to anything."""
+        """Whether any output has a subscriber."""
         return any(self._listened(topic) for topic in self._publishers)
 
     def buffers(self, height: int, width: int) -> CompletedDepth:
-        """Where the next result of this size is to be written: the memory of the messages themselves."""
+        """The arrays for the next result of this size; they share the memory of the messages."""
         if (self._messages.height, self._messages.width) != (height, width):
             self._messages = _Messages(height, width)
         return self._messages.completed
@@ -56,7 +56,16 @@ class Outputs:
         intrinsics: Intrinsics | None,
         encoding: str,
     ) -> None:
-        """Send out what was written into ``buffers``, each topic only where somebody listens. Depth goes first."""
+        """Publish the contents of ``buffers`` on each topic that has subscribers; depth is published first.
+
+        Args:
+            completed: The result, in the arrays from ``buffers``.
+            rgb: (H, W, 3) uint8, for the colours of the point cloud.
+            header: Header of the RGB message.
+            info: Calibration to publish; None if there is none.
+            intrinsics: Intrinsics for the point cloud; None if unknown, then no cloud is published.
+            encoding: Encoding of depth, "32FC1" or "16UC1".
+        """
         messages = self._messages
         if self._listened("depth"):
             message = messages.images["depth"] if encoding == "32FC1" else messages.millimetres(completed.depth)
@@ -72,7 +81,7 @@ class Outputs:
 
     def destroy(self) -> None:
         for publisher in self._publishers.values():
-            self._node.destroy_lifecycle_publisher(publisher)  # the node would keep one that is only destroyed
+            self._node.destroy_lifecycle_publisher(publisher)  # destroy_publisher would leave a reference in the node
 
     def _listened(self, topic: str) -> bool:
         return self._publishers[topic].get_subscription_count() > 0
@@ -83,7 +92,7 @@ class Outputs:
 
 
 class _Messages:
-    """Messages of one image size, their data allocated once: assigning an array to ``data`` copies it bytewise."""
+    """Messages of one image size. Their data is allocated once: assigning an array to ``data`` copies every byte."""
 
     def __init__(self, height: int, width: int):
         self.height, self.width = height, width
@@ -96,7 +105,7 @@ class _Messages:
         self._cloud: tuple[PointCloud2, np.ndarray] | None = None
 
     def millimetres(self, depth: np.ndarray) -> Image:
-        """Depth as 16UC1; 0 for missing and for what 16 bits cannot hold (from 65.5 m on)."""
+        """Depth as 16UC1; 0 where it is missing or too large for 16 bits (above 65.535 m)."""
         if self._millimetres is None:
             self._millimetres = _image(self.height, self.width, "16UC1", np.uint16)
         message, pixels = self._millimetres
@@ -107,7 +116,7 @@ class _Messages:
         return message
 
     def points(self, completed: CompletedDepth, rgb: np.ndarray, intrinsics: Intrinsics) -> PointCloud2:
-        """Organised cloud x y z rgb confidence in the optical frame; NaN where depth is missing."""
+        """Organised cloud with fields x y z rgb confidence in the optical frame; NaN where depth is missing."""
         if self._cloud is None:
             self._cloud = _cloud(self.height, self.width)
         x, y = rays(intrinsics)

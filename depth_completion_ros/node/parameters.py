@@ -1,4 +1,4 @@
-"""All parameters of the node in one declaration: the node declares, checks and documents them from here."""
+"""The single declaration of all node parameters, from which the node declares, checks and documents them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,18 @@ Value = Any  # str, bool, int, float or list[float], as declared
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter. unit: as printed. limits: smallest and largest value. dynamic: may change while running."""
+    """One parameter.
+
+    Attributes:
+        name: Flat name, for example "depth.max_range".
+        default: Default value; its type is the type of the parameter.
+        description: What the parameter does, for the table and for tools such as rqt_reconfigure.
+        unit: Unit as printed; empty if there is none.
+        limits: Smallest and largest allowed value.
+        choices: Allowed values of a string.
+        lengths: Allowed lengths of a list.
+        dynamic: Whether the parameter can be changed while the node runs.
+    """
 
     name: str
     default: Value
@@ -34,7 +45,7 @@ class Parameter:
 
     @property
     def allowed(self) -> str:
-        """What values it takes, in words."""
+        """The allowed values in words."""
         unit = f" {self.unit}" if self.unit else ""
         if self.choices is not None:
             return ", ".join(self.choices)
@@ -45,7 +56,11 @@ class Parameter:
         return "true, false" if isinstance(self.default, bool) else "any"
 
     def checked(self, value: Any) -> Value:
-        """The value in its declared type (a whole number is taken for a double). Raises ValueError, naming the mend."""
+        """The value in its declared type; an integer is accepted for a double.
+
+        Raises:
+            ValueError: If the value is not allowed. The message says which values are.
+        """
         if isinstance(self.default, float) and type(value) is int:
             value = float(value)
         fits = type(value) is type(self.default)
@@ -56,7 +71,9 @@ class Parameter:
         elif fits and self.limits is not None:
             fits = self.limits[0] <= value <= self.limits[1]
         if not fits:
-            raise ValueError(f"parameter {self.name} is {value!r}, but must be a {self.type_name}: {self.allowed}")
+            raise ValueError(
+                f"parameter {self.name} is {value!r}, but must be of type {self.type_name}, allowed: {self.allowed}"
+            )
         return [float(item) for item in value] if isinstance(value, list) else value
 
 
@@ -68,34 +85,65 @@ PARAMETERS = {
     parameter.name: parameter
     for parameter in (
         Parameter("profile", "kinect", "Name of the sensor profile, shown in diagnostics"),
-        Parameter("engine", "auto", "What runs the model; auto takes the best here", choices=ENGINES, dynamic=True),
-        Parameter("model", "auto", "Which method or network file; auto takes the best", dynamic=True),
-        Parameter("allow_untrained", False, "Networks with random weights may serve, for trying out", dynamic=True),
-        Parameter("threads", 0, "CPU threads of the engine, 0 = as many as its library likes", limits=(0, 256)),
-        Parameter("rgb.transport", "raw", "How RGB arrives", choices=("raw", "compressed")),
+        Parameter(
+            "engine",
+            "auto",
+            "Engine that runs the model; auto = the best one on this machine",
+            choices=ENGINES,
+            dynamic=True,
+        ),
+        Parameter("model", "auto", "Name of a method, or path of a network file; auto = the best one", dynamic=True),
+        Parameter(
+            "allow_untrained", False, "Whether networks with random weights may be used, for tests", dynamic=True
+        ),
+        Parameter("threads", 0, "Number of CPU threads of the engine; 0 = library default", limits=(0, 256)),
+        Parameter("rgb.transport", "raw", "Transport of the RGB image", choices=("raw", "compressed")),
         Parameter(
             "rectify",
             "auto",
-            "auto: reckon with the distortion of raw images, the result belongs to the image as it comes; on: rectify "
-            "it first; off: it is rectified, whatever camera_info says",
+            "How to treat distorted images. auto: use the distortion in camera_info and return depth for the image as "
+            "it is; on: rectify the image first; off: treat the image as rectified, whatever camera_info says",
             choices=("auto", "on", "off"),
             dynamic=True,
         ),
         Parameter(
-            "depth.transport", "raw", "How depth images arrive", choices=("raw", "compressedDepth", "compressed")
+            "depth.transport",
+            "raw",
+            "Transport of the depth image",
+            choices=("raw", "compressedDepth", "compressed"),
         ),
-        Parameter("depth.source", "image", "Depth as an image, or points to be projected", choices=("image", "points")),
+        Parameter(
+            "depth.source",
+            "image",
+            "Source of depth: a depth image, or a point cloud that is projected into the RGB image",
+            choices=("image", "points"),
+        ),
         Parameter(
             "depth.registered",
             True,
-            "The depth image shows what RGB shows; false: it is reprojected by both camera_infos and extrinsic",
+            "Whether the depth image shows the same view as RGB. false: the depth image is reprojected into the RGB "
+            "image, using both camera_infos and the extrinsic",
         ),
-        Parameter("depth.min_range", 0.3, "Nearer depth counts as missing", "m", (0.0, 1000.0), dynamic=True),
-        Parameter("depth.max_range", 10.0, "Farther depth counts as missing", "m", (0.01, 1000.0), dynamic=True),
+        Parameter(
+            "depth.min_range",
+            0.3,
+            "Smallest measured depth; nearer pixels count as missing",
+            "m",
+            (0.0, 1000.0),
+            dynamic=True,
+        ),
+        Parameter(
+            "depth.max_range",
+            10.0,
+            "Largest measured depth; pixels at this depth or farther count as missing",
+            "m",
+            (0.01, 1000.0),
+            dynamic=True,
+        ),
         Parameter(
             "depth.unit",
             0.0,
-            "Length of one count of a depth image; 0: as the encoding has it, 0.001 for 16 bits, 1 for 32FC1",
+            "Length of one count of the depth image; 0 = by encoding: 0.001 for 16-bit images, 1 for 32FC1",
             "m",
             (0.0, 1.0),
             dynamic=True,
@@ -103,24 +151,39 @@ PARAMETERS = {
         Parameter(
             "extrinsic",
             [],
-            "Pose of the depth camera or LiDAR in the RGB optical frame: x y z [m] qx qy qz qw; empty: from tf",
+            "Pose of the depth camera or LiDAR in the RGB optical frame: x y z [m] qx qy qz qw; empty = from tf",
             lengths=(0, 7),
             dynamic=True,
         ),
-        Parameter("noise.constant", 0.0012, "Sensor noise, constant part", "m", (0.0, 1.0)),
-        Parameter("noise.linear", 0.0, "Sensor noise, part that grows with depth", "m/m", (0.0, 1.0)),
-        Parameter("noise.quadratic", 0.001425, "Sensor noise, part that grows with depth²", "m/m²", (0.0, 1.0)),
+        Parameter("noise.constant", 0.0012, "Standard deviation of the sensor: constant part", "m", (0.0, 1.0)),
+        Parameter(
+            "noise.linear", 0.0, "Standard deviation of the sensor: part proportional to depth", "m/m", (0.0, 1.0)
+        ),
+        Parameter(
+            "noise.quadratic",
+            0.001425,
+            "Standard deviation of the sensor: part proportional to depth²",
+            "m/m²",
+            (0.0, 1.0),
+        ),
         Parameter(
             "sync.method",
             "nearest",
-            "Our own synchroniser, or ROS's message_filters where it is installed",
+            "Synchroniser: nearest is built in; message_filters needs the ROS package of that name",
             choices=("nearest", "message_filters"),
         ),
-        Parameter("sync.slop", 0.02, "Largest offset between the stamps of a pair", "s", (0.0, 10.0), dynamic=True),
+        Parameter(
+            "sync.slop",
+            0.02,
+            "Largest difference between the stamps of RGB and depth in a pair",
+            "s",
+            (0.0, 10.0),
+            dynamic=True,
+        ),
         Parameter(
             "sync.depth_offset",
             0.0,
-            "Added to the stamps of depth, for clocks that differ by a known time",
+            "Time added to the stamps of depth, for clocks that differ by a known time",
             "s",
             (-LARGEST_OFFSET_S, LARGEST_OFFSET_S),
             dynamic=True,
@@ -128,28 +191,51 @@ PARAMETERS = {
         Parameter(
             "sync.queue_size",
             0,
-            "Messages of each stream that wait for a partner; 0 = those of the last second",
+            "Number of messages of each stream that wait for a partner; 0 = all messages of the last second",
             limits=(0, 1000),
         ),
-        Parameter("fill_only", False, "Measured pixels pass through untouched", dynamic=True),
-        Parameter("min_confidence", 0.0, "Depth of less confidence goes out as missing", "", (0.0, 1.0), dynamic=True),
+        Parameter("fill_only", False, "Whether measured pixels keep their measured depth", dynamic=True),
         Parameter(
-            "max_age", 0.0, "Frames older by their stamp are dropped; 0 = none", "s", (0.0, 3600.0), dynamic=True
+            "min_confidence",
+            0.0,
+            "Pixels with a lower confidence are published as missing",
+            "",
+            (0.0, 1.0),
+            dynamic=True,
+        ),
+        Parameter(
+            "max_age",
+            0.0,
+            "Frames whose stamp is older than this are dropped; 0 = no limit",
+            "s",
+            (0.0, 3600.0),
+            dynamic=True,
         ),
         Parameter(
             "output.encoding",
             "32FC1",
-            "Depth out: 32FC1 in metres, missing NaN; 16UC1 in millimetres, missing 0",
+            "Encoding of the published depth: 32FC1 = metres, NaN where missing; 16UC1 = millimetres, 0 where missing",
             choices=("32FC1", "16UC1"),
             dynamic=True,
         ),
-        Parameter("watchdog.timeout", 2.0, "An input silent for longer is named", "s", (0.1, 3600.0), dynamic=True),
-        Parameter("autostart", True, "Configure and activate at start; false: wait for a lifecycle manager"),
+        Parameter(
+            "watchdog.timeout",
+            2.0,
+            "Time without messages after which an input is reported as silent",
+            "s",
+            (0.1, 3600.0),
+            dynamic=True,
+        ),
+        Parameter(
+            "autostart",
+            True,
+            "Whether the node configures and activates itself at start; false: it waits for a lifecycle manager",
+        ),
     )
 }
-# A change of these opens an engine.
+# The engine is opened again when one of these changes.
 ENGINE_PARAMETERS = frozenset({"engine", "model", "allow_untrained"})
-# Declared by rclpy itself; an override of another type would end the node.
+# Parameters that rclpy itself declares. An override of the wrong type would end the node.
 _FOREIGN = {"use_sim_time": False, "start_type_description_service": True}
 _QOS_PREFIX = "qos_overrides."
 _QOS_POLICIES = {
@@ -160,9 +246,9 @@ _QOS_POLICIES = {
 
 
 def untyped_as_dynamic(parameters: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """Tuples for ``declare_parameters``; an override without a type, as an empty list has none, may be of any type.
+    """Tuples for ``declare_parameters`` in which overrides without a type (empty lists) get dynamic typing.
 
-    rclpy refuses to declare such an override on its own, with an exception that ends the node.
+    Without it, rclpy raises an exception for such an override, which ends the node.
     """
     from rcl_interfaces.msg import ParameterDescriptor
 
@@ -173,15 +259,16 @@ def untyped_as_dynamic(parameters: Iterable[tuple[Any, ...]]) -> list[tuple[Any,
 
 
 class NodeParameters:
-    """The parameters of one running node, checked, by their flat names: ``parameters["sync.slop"]``.
-
-    refused: called with one message for each value that could not be taken.
-    """
+    """The checked parameters of a running node by flat name, for example ``parameters["sync.slop"]``."""
 
     def __init__(self, node: Any, refused: Callable[[str], None]):
-        """Declares everything on ``node``, which must have declared its overrides automatically.
+        """Declare all parameters on ``node``, which must have declared its overrides automatically.
 
-        An override that cannot be taken is refused and the default is used; an unknown name is refused.
+        Invalid overrides are rejected and the default is used; unknown parameters are rejected.
+
+        Args:
+            node: The rclpy node.
+            refused: Called with a message for each rejected value.
         """
         self._refused = refused
         self._values: dict[str, Value] = {}
@@ -196,9 +283,10 @@ class NodeParameters:
         return dict(self._values)
 
     def typed(self, parameters: Iterable[Any]) -> list[Any]:
-        """The same rclpy parameters in their declared types: 1 does for 1.0, and an empty list has any type.
+        """The rclpy parameters converted to their declared types: 1 is accepted for 1.0, and empty lists get a type.
 
-        Raises ValueError, naming the fix, for a value that does not fit.
+        Raises:
+            ValueError: If a value is not allowed. The message says which values are.
         """
         try:
             return [
@@ -212,7 +300,11 @@ class NodeParameters:
             raise
 
     def change(self, parameters: Iterable[Any]) -> str | None:
-        """Take in rclpy parameters that are to be set, all or none; returns what is wrong with them, or None."""
+        """Check and apply new values of rclpy parameters, all or none.
+
+        Returns:
+            None if they were applied. Otherwise the error message; the previous values are kept.
+        """
         changed = dict(self._values)
         given = {each.name: _plain(each.value) for each in parameters if each.name in PARAMETERS}
         try:
@@ -233,15 +325,15 @@ class NodeParameters:
             if node.has_parameter(name):
                 value = _plain(node.get_parameter(name).value)
                 try:
-                    # An empty list has no type and comes as None.
+                    # rclpy returns an empty list, which has no type, as None.
                     self._values[name] = parameter.checked([] if value is None and parameter.lengths else value)
                 except ValueError as error:
-                    self._refused(f"{error}; taking {parameter.default!r}")
+                    self._refused(f"{error}; using the default {parameter.default!r}")
         try:
             _check_together(self._values)
         except ValueError as error:
             self._values |= {name: PARAMETERS[name].default for name in _CHECKED_TOGETHER}
-            self._refused(f"{error}; taking the defaults of {', '.join(_CHECKED_TOGETHER)}")
+            self._refused(f"{error}; using the defaults of {', '.join(_CHECKED_TOGETHER)}")
 
     def _declare(self, node: Any) -> None:
         for name, parameter in PARAMETERS.items():
@@ -251,24 +343,24 @@ class NodeParameters:
         for name in node.get_parameters_by_prefix(""):
             if name not in PARAMETERS and name not in _FOREIGN and not name.startswith(_QOS_PREFIX):
                 close = difflib.get_close_matches(name, PARAMETERS, 1)
-                self._refused(f"unknown parameter {name}" + (f": did you mean {close[0]}?" if close else ": left out"))
+                self._refused(f"unknown parameter {name}" + (f": did you mean {close[0]}?" if close else " is ignored"))
                 node.undeclare_parameter(name)
 
     def _check_foreign(self, node: Any) -> None:
-        """What rclpy declares and reads itself: there, one wrong value would keep a publisher from being made."""
+        """Check the parameters that rclpy declares and reads itself; a wrong one would prevent making a publisher."""
         for name, parameter in node.get_parameters_by_prefix("").items():
             wrong = _foreign_problem(name, parameter.value)
             if wrong is not None:
                 allowed, default = wrong
-                self._refused(f"parameter {name} is {parameter.value!r}, but must be {allowed}; taking {default!r}")
+                self._refused(f"parameter {name} is {parameter.value!r}, but must be {allowed}; using {default!r}")
                 node.undeclare_parameter(name)
                 _declare(node, name, default)
 
 
 def _foreign_problem(name: str, value: Any) -> tuple[str, Value] | None:
-    """What a parameter of rclpy's own must be and its default, where it is something else."""
+    """The allowed values in words and the default of rclpy's own parameter; None if its value is valid."""
     if name in _FOREIGN:
-        return None if isinstance(value, bool) else ("a bool: true, false", _FOREIGN[name])
+        return None if isinstance(value, bool) else ("a bool (true or false)", _FOREIGN[name])
     if not name.startswith(_QOS_PREFIX):
         return None
     policy = name.rpartition(".")[2]
@@ -282,12 +374,12 @@ def _foreign_problem(name: str, value: Any) -> tuple[str, Value] | None:
 
 
 def _declare(node: Any, name: str, value: Value, descriptor: Any = None) -> None:
-    """Declare with the type of the value, and not that of an override."""
+    """Declare a parameter with the type of ``value`` instead of the type of its override."""
     if isinstance(value, list):
         from rclpy.node import Node
         from rclpy.parameter import Parameter as RosParameter
 
-        # As a default, an empty list would be one of bytes.
+        # As a default value, rclpy would take an empty list for a byte array.
         node.declare_parameter(name, RosParameter.Type.DOUBLE_ARRAY, descriptor, ignore_override=True)
         Node.set_parameters_atomically(node, [_ros_parameter(name, value)])
     else:
@@ -295,7 +387,7 @@ def _declare(node: Any, name: str, value: Value, descriptor: Any = None) -> None
 
 
 def _descriptor(parameter: Parameter) -> Any:
-    """For tools such as rqt_reconfigure: the range becomes a slider."""
+    """The rclpy descriptor, for tools such as rqt_reconfigure, which shows the range as a slider."""
     from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 
     descriptor = ParameterDescriptor(
@@ -326,21 +418,21 @@ _CHECKED_TOGETHER = ("depth.min_range", "depth.max_range", "noise.constant", "no
 def _check_together(values: dict[str, Value]) -> None:
     if values["depth.min_range"] >= values["depth.max_range"]:
         raise ValueError(
-            f"depth.min_range {values['depth.min_range']:g} m must lie below "
+            f"depth.min_range {values['depth.min_range']:g} m must be smaller than "
             f"depth.max_range {values['depth.max_range']:g} m"
         )
     if values["noise.constant"] + values["noise.linear"] + values["noise.quadratic"] <= 0:
-        raise ValueError("noise.constant, noise.linear and noise.quadratic are all 0: no sensor is without noise")
+        raise ValueError("noise.constant, noise.linear and noise.quadratic are all 0: set at least one above 0")
 
 
 def _plain(value: Any) -> Any:
-    """Arrays as lists; rclpy has them as array.array."""
+    """The value, with arrays (array.array in rclpy) and tuples as lists."""
     return list(value) if hasattr(value, "typecode") or isinstance(value, tuple) else value
 
 
 def markdown_table() -> str:
     """The parameters as a Markdown table, for docs/parameters.md."""
-    rows = [("parameter", "type", "default", "allowed", "while running", "what it does"), ("---",) * 6]
+    rows = [("parameter", "type", "default", "allowed", "can change while running", "description"), ("---",) * 6]
     for p in PARAMETERS.values():
         default = str(p.default).lower() if isinstance(p.default, bool) else str(p.default)
         default = f"{default} {p.unit}".rstrip()

@@ -1,4 +1,4 @@
-"""Publishes the messages of a recording on a schedule that does not drift."""
+"""Publish the messages of a recording on a schedule that does not drift."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ from ..data.playback import Recording
 from ..errors import ConfigurationError
 from .message_types import message_class
 
-# Reliable, so that subscribers of either kind can listen and none loses what is still in the queue; ten deep, as a
-# subscriber that lags by more shall lose the oldest rather than hold up the schedule or fill the memory.
+# Publishers are reliable, so that reliable and best-effort subscribers can receive, and messages in the queue are not
+# lost. A subscriber that lags by more than ten messages loses the oldest ones; it neither delays playback nor fills the
+# memory.
 DEPTH = 10
 CLOCK_PERIOD_NS = 10_000_000
 LATE_NS = 5_000_000
@@ -53,7 +54,14 @@ class PlayOptions:
 
 @dataclass
 class PlayOutcome:
-    """What came of playing. error: what ended it too early, if anything did."""
+    """The result of playing.
+
+    Attributes:
+        published: Number of published messages.
+        late: Number of messages published more than 5 ms late.
+        seconds: Duration of playing [s].
+        error: The exception that ended playing early; None if there was none.
+    """
 
     published: int = 0
     late: int = 0
@@ -62,9 +70,9 @@ class PlayOutcome:
 
 
 class PlayerNode(Node):
-    """Publishes one recording from a thread of its own and fills in the outcome.
+    """Publishes one recording from its own thread and fills in the outcome.
 
-    At the end the thread shuts rclpy down, which ends ``process.spin``; ``close`` stops and joins it.
+    At the end, the thread shuts rclpy down, which ends ``process.spin``. ``close`` stops and joins the thread.
     """
 
     def __init__(self, options: PlayOptions, outcome: PlayOutcome):
@@ -72,7 +80,7 @@ class PlayerNode(Node):
         self._options, self._outcome = options, outcome
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="player")
-        # Steady time: it is this node that publishes simulated time.
+        # A steady clock, because this node itself publishes the simulated time.
         self.create_timer(TICK_S, self._tick, clock=SteadyClock(clock_type=ClockType.STEADY_TIME))
 
     def close(self) -> None:
@@ -82,9 +90,9 @@ class PlayerNode(Node):
             self._thread.join()
 
     def _tick(self) -> None:
-        """Begin once the executor spins: none can begin after the thread has shut rclpy down.
+        """Start the thread once the executor spins, because the executor cannot start after rclpy is shut down.
 
-        The ticks go on, as a shutdown just before the executor waits does not wake it.
+        The timer keeps running because a shutdown just before the executor waits would not wake it.
         """
         if self._thread.ident is None:
             self._thread.start()
@@ -94,7 +102,7 @@ class PlayerNode(Node):
             with ExitStack() as stack:
                 self._play(stack)
         except Exception as error:
-            # After a signal the publishers are of no use any more; that is no failure.
+            # After a signal, publishing fails because rclpy is shut down; this is not an error.
             if rclpy.ok():
                 self._outcome.error = error
         finally:
@@ -111,7 +119,7 @@ class PlayerNode(Node):
         self._wait_for_subscribers(publishers)
 
         messages = recording.messages(options.loop)
-        first = next(messages)  # opens the bag before the schedule begins
+        first = next(messages)  # opens the bag before the schedule starts
         schedule = _Schedule(recording.start_ns, options.rate, options.seconds)
         console = Console(stderr=True)
         progress = stack.enter_context(Progress(console=console, transient=True, disable=not console.is_terminal))
@@ -146,14 +154,16 @@ class PlayerNode(Node):
             kind = message_class(topic.type)
             if kind is None:
                 self.get_logger().warning(
-                    f"{topic.name} is not played: {topic.type} is not installed here, install its package"
+                    f"{topic.name} is not played: the message type {topic.type} is not installed; install its package"
                 )
                 continue
             durability = DurabilityPolicy.TRANSIENT_LOCAL if topic.latched else DurabilityPolicy.VOLATILE
             qos = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE, durability=durability)
             publishers[topic.name] = self.create_publisher(kind, topic.name, qos)
         if not publishers:
-            raise ConfigurationError(f"nothing of {self._options.bag} can be played: install the packages of its types")
+            raise ConfigurationError(
+                f"no topic of {self._options.bag} can be played: install the packages of its message types"
+            )
         return publishers
 
     def _wait_for_subscribers(self, publishers: dict[str, Publisher]) -> None:
@@ -161,7 +171,7 @@ class PlayerNode(Node):
         while not any(publisher.get_subscription_count() for publisher in publishers.values()):
             if time.monotonic() >= deadline:
                 self.get_logger().warning(
-                    f"nobody subscribed to {', '.join(publishers)} within {self._options.wait} s: playing all the same"
+                    f"nobody subscribed to {', '.join(publishers)} within {self._options.wait} s: playing anyway"
                 )
                 return
             if self._stop.wait(0.02):
@@ -169,7 +179,7 @@ class PlayerNode(Node):
         self._stop.wait(self._options.delay)
 
     def _sleep_until(self, schedule: _Schedule, log_ns: int, clock: _ClockPublisher | None) -> bool:
-        """Sleep until a message is due, while the clock ticks on; False where playing is to end before."""
+        """Sleep until a message is due and keep publishing /clock; returns False if playing ends before that."""
         due_ns = schedule.due_ns(log_ns)
         until_ns = min(due_ns, schedule.ends_ns)
         while not self._stop.is_set() and (left_ns := until_ns - time.monotonic_ns()) > 0:
@@ -185,7 +195,7 @@ class PlayerNode(Node):
 
 
 class _Schedule:
-    """Recorded times [ns] to times of the monotonic clock [ns], from one common start: errors do not add up."""
+    """Maps recorded times [ns] to the monotonic clock [ns]. All times refer to one start, so errors do not add up."""
 
     def __init__(self, start_ns: int, rate: float, seconds: float | None):
         self._start_ns, self._rate = start_ns, rate
@@ -200,7 +210,7 @@ class _Schedule:
 
 
 class _ClockPublisher:
-    """/clock, at every message and at least every 10 ms between; it never goes back."""
+    """Publishes /clock with every message and at least every 10 ms; the time never goes back."""
 
     def __init__(self, node: Node):
         self._publisher = node.create_publisher(Clock, "/clock", DEPTH)
@@ -214,7 +224,7 @@ class _ClockPublisher:
         self._publisher.publish(self._message)
 
     def tick(self, schedule: _Schedule) -> int:
-        """Publish if it is time to; returns nanoseconds until it is again."""
+        """Publish if a tick is due; returns the time until the next tick [ns]."""
         now_ns = time.monotonic_ns()
         if now_ns >= self._next_tick_ns:
             self.publish(schedule.recorded_ns(now_ns))
@@ -223,5 +233,5 @@ class _ClockPublisher:
 
 
 def _stamp(message: BagMessage) -> Any:
-    """The header's stamp [ns]; empty for a type without a header."""
+    """The stamp in the header [ns]; empty for a type without a header."""
     return stamp_of(message.data) if has_header(message.type) else ""

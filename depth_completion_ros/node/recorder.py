@@ -1,4 +1,4 @@
-"""Writes the serialised messages of some topics into a bag as they come."""
+"""Write the serialised messages of topics to a bag as they arrive."""
 
 from __future__ import annotations
 
@@ -19,18 +19,29 @@ from ..data.messages import BagMessage, has_header, stamp_of
 from ..errors import ConfigurationError
 from .message_types import message_class
 
-# Deep enough for a second of several cameras, so that nothing is lost while the disk is slow.
+# Deep enough for about a second of camera images, so that nothing is lost while the disk is slow.
 DEPTH = 100
 LOOK_PERIOD_S = 0.1
 FLUSH_PERIOD_S = 1.0
 
 
 class BagRecording:
-    """A bag that messages are written into as they come. Use it in a ``with`` block, which writes the bag's end.
+    """A bag that messages are written to as they arrive. Use it in a ``with`` block, which finishes the bag.
 
-    every: of each topic, the first and then every N-th. received: messages by topic. error: why no more can be written.
-    After ``flush`` what was added can be read even if the process is killed. An error within the block takes an empty
-    bag away. Raises ConfigurationError where ``out`` exists or cannot be made.
+    After ``flush``, all added messages can be read even if the process is killed. If an exception leaves the block and
+    the bag is empty, the bag is removed.
+
+    Args:
+        out: Folder of the new bag.
+        storage: Storage format.
+        every: Keep the first message of each topic and then every N-th.
+
+    Attributes:
+        received: Number of received messages by topic.
+        error: Why no more messages can be written; None while they can.
+
+    Raises:
+        ConfigurationError: If ``out`` exists or cannot be made.
     """
 
     def __init__(self, out: Path, storage: Storage, every: int):
@@ -40,18 +51,18 @@ class BagRecording:
         self._bag = BagWriter(out, storage)
 
     def add(self, message: BagMessage) -> None:
-        """Count a message, and write it where it is its turn."""
+        """Count a message, and write it if it is one of those to keep."""
         number = self.received[message.topic]
         self.received[message.topic] += 1
         if number % self._every == 0 and self._write(lambda: self._bag.write(*message)):
             self._kept += 1
 
     def flush(self) -> None:
-        """Hand what was added to the system."""
+        """Pass all added messages to the operating system."""
         self._write(self._bag.flush)
 
     def summary(self) -> str:
-        """How many messages came and how many were kept."""
+        """The numbers of kept and received messages in words."""
         return f"{self._kept} of {sum(self.received.values())} messages on {len(self.received)} topics"
 
     def _write(self, write: Callable[[], None]) -> bool:
@@ -60,8 +71,8 @@ class BagRecording:
                 write()
             except (OSError, sqlite3.Error) as error:
                 self.error = ConfigurationError(
-                    f"{self._out} cannot be written to ({error}): make room or choose another folder; {self._kept} "
-                    "messages are in it"
+                    f"{self._out} cannot be written to ({error}): free some disk space or choose another folder; "
+                    f"{self._kept} messages are in it"
                 )
         return self.error is None
 
@@ -77,10 +88,15 @@ class BagRecording:
 
 
 class RecorderNode(Node):
-    """Subscribes to each topic once somebody publishes on it, and hands what comes to the recording.
+    """Subscribes to each topic once it has a publisher, and adds its messages to the recording.
 
-    seconds: rclpy is shut down after that long, which ends ``process.spin``; so it is when the recording cannot be
-    written any more. log: see ``bag record --log``.
+    Shuts rclpy down, which ends ``process.spin``, after ``seconds`` and when the recording cannot be written any more.
+
+    Args:
+        topics: Topics to record.
+        recording: The bag to write to.
+        seconds: Duration of the recording [s]; None = no limit.
+        log: CSV file to write, see ``bag record --log``; None = none.
     """
 
     def __init__(self, topics: list[str], recording: BagRecording, seconds: float | None, log: Path | None):
@@ -96,9 +112,9 @@ class RecorderNode(Node):
             self.create_timer(seconds, rclpy.try_shutdown)
 
     def close(self) -> None:
-        """Say which topics never appeared, and close the log."""
+        """Log which topics never had a publisher, and close the CSV file."""
         if self._missing:
-            self.get_logger().warning(f"nobody has published on {', '.join(sorted(self._missing))}: check the names")
+            self.get_logger().warning(f"nobody published on {', '.join(sorted(self._missing))}: check the topic names")
         if self._log is not None:
             self._log.close()
 
@@ -118,7 +134,9 @@ class RecorderNode(Node):
     def _subscribe(self, name: str, type_name: str) -> None:
         kind = message_class(type_name)
         if kind is None or not knows_type(type_name):
-            self.get_logger().error(f"{name} is not recorded: {type_name} is not installed here, or not one of ROS's")
+            self.get_logger().error(
+                f"{name} is not recorded: the message type {type_name} is not installed, or not a standard ROS type"
+            )
             return
         stamped = has_header(type_name)
 
@@ -131,7 +149,7 @@ class RecorderNode(Node):
         self.create_subscription(kind, name, receive, self._qos(name), raw=True)
 
     def _qos(self, name: str) -> QoSProfile:
-        """What every publisher of the topic can give: the best that they have in common."""
+        """The strictest QoS that is compatible with every publisher of the topic."""
         offered = [info.qos_profile for info in self.get_publishers_info_by_topic(name)]
         reliable = all(qos.reliability == ReliabilityPolicy.RELIABLE for qos in offered)
         latched = all(qos.durability == DurabilityPolicy.TRANSIENT_LOCAL for qos in offered)

@@ -1,6 +1,6 @@
-"""The least a node can do with this data: subscribe to RGB and depth, publish the depth again. The bench's yardstick.
+"""A node that only subscribes to RGB and depth and republishes depth: the baseline of ``bench node``.
 
-Its environment is prepared by the bench that starts it.
+The benchmark that starts it prepares its environment.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .process import spin
 
 
 class RelayNode(Node):
-    """Same topics and QoS as the completion node; no synchronisation, no decoding, no thread."""
+    """Uses the topics and QoS of the completion node, without synchronisation, decoding or threads."""
 
     def __init__(self) -> None:
         super().__init__("depth_completion")
@@ -25,7 +25,7 @@ class RelayNode(Node):
         self.create_subscription(Image, "depth_registered/image_rect", self._publisher.publish, inputs)
 
     def close(self) -> None:
-        """It has no threads."""
+        """Nothing to do: there are no threads to join."""
 
 
 if __name__ == "__main__":

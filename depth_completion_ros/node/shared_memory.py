@@ -1,4 +1,4 @@
-"""What is said where images cannot pass from process to process, which with Fast DDS is a matter of shared memory."""
+"""Explain why images are lost between processes; with Fast DDS the usual cause is too little shared memory."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from .environment import (
     free_shared_memory,
 )
 
-# Fast DDS 2 and 3 name their segments fastdds_<id> or fastrtps_<id>; smaller ones hold no images.
+# Fast DDS 2 and 3 name their segments fastdds_<id> or fastrtps_<id>.
 _SEGMENT = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) .* /dev/shm/fast(?:dds|rtps)_[0-9a-f]{16}$", re.MULTILINE)
-_HOLDS_IMAGES_BYTES = 1 << 20
-
+_HOLDS_IMAGES_BYTES = 1 << 20  # smaller segments are not meant for images
 
 _ENLARGE = "enlarge it (docker run --shm-size=1g; without Docker: mount -o remount,size=1g /dev/shm)"
 
 
 def no_room_for_this_process() -> str:
-    """A line for a process whose Fast DDS found no room in /dev/shm; empty where it did. Call after rclpy.init."""
+    """A warning if Fast DDS found no room in /dev/shm for this process, else empty. Call it after rclpy.init."""
     if not _fast_dds():
         return ""
     segments = _SEGMENT.findall(Path("/proc/self/maps").read_text())
@@ -33,12 +32,12 @@ def no_room_for_this_process() -> str:
 
 
 def why_lost() -> str:
-    """Why messages get lost on their way to this process, and how to fix it."""
+    """Why messages to this process get lost, and how to fix it."""
     if not _fast_dds():
-        return "is this machine overloaded, or the network too slow for raw images?"
+        return "check whether this machine is overloaded or the network too slow for raw images"
     return _no_room() or (
         "their publisher has too little shared memory for images: start the camera driver with "
-        f"{' and '.join(DDS_PROFILE_VARIABLES)} set to {dds_profile_file()}{_small()}; over a network use compressed "
+        f"{' and '.join(DDS_PROFILE_VARIABLES)} set to {dds_profile_file()}{_small()}; over a network, use compressed "
         "images"
     )
 
@@ -48,8 +47,8 @@ def _no_room() -> str:
     if free >= SMALL_SEGMENT_BYTES:
         return ""
     return (
-        f"/dev/shm has only {int(free) >> 20} MB free, so Fast DDS sends images by UDP, which loses them: {_ENLARGE} "
-        "and start all nodes again"
+        f"/dev/shm has only {int(free) >> 20} MB free, so Fast DDS sends images by UDP, which loses some: {_ENLARGE} "
+        "and restart all nodes"
     )
 
 

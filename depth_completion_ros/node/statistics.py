@@ -1,4 +1,4 @@
-"""What the node counts and times, gathered from its two threads and read once a second by the diagnostics."""
+"""Counters and timings of the node, collected from its threads and read once a second by the diagnostics."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-_WINDOW = 300  # samples per timing: ten seconds at 30 Hz
+_WINDOW = 300  # samples per stage: ten seconds at 30 Hz
 _REPEAT_LOG_AFTER_S = 5.0
 
 
 class Statistics:
-    """Counters, timings [ms] and one throttled log line for each kind of problem. Thread-safe.
+    """Counters, timings [ms] and one throttled log line for each cause of problems. Thread-safe.
 
-    log: called with the text of a problem, the first time and then at most every five seconds for each cause.
+    Args:
+        log: Called with the text of a problem: the first time, then at most every five seconds for each cause.
     """
 
     def __init__(self, log: Callable[[str], object]):
@@ -30,19 +31,19 @@ class Statistics:
         self._unlogged: Counter[str] = Counter()
 
     def count(self, name: str, number: int = 1) -> None:
-        """Something went as it should ("rgb", "depth", "pairs", "frames_out")."""
+        """Count something that went well. name: "rgb", "depth", "pairs" or "frames_out"."""
         with self._lock:
             self._counts[name] += number
 
     def drop(self, cause: str, message: str | None = None, number: int = 1) -> None:
-        """Messages or frames that were not used, and why. Without a message they are only counted."""
+        """Count messages or frames that were not used. With a message, report a problem too."""
         with self._lock:
             self._drops[cause] += number
         if message is not None:
             self.report(cause, message)
 
     def report(self, cause: str, message: str, throttled: bool = True) -> None:
-        """Count a problem and log it, throttled by cause where it may come with every frame."""
+        """Count a problem and log it. Problems that can occur with every frame are throttled by cause."""
         with self._lock:
             self._problems[cause] += 1
             now = time.monotonic()
@@ -51,10 +52,10 @@ class Statistics:
                 return
             self._last_logged[cause] = now
             repeated = self._unlogged.pop(cause, 0)
-        self._log(f"{message} (and {repeated} times more since last said)" if repeated else message)
+        self._log(f"{message} (and {repeated} more times since the last message)" if repeated else message)
 
     def time(self, stage: str, milliseconds: float) -> None:
-        """One timing of a stage."""
+        """Add one timing of a stage."""
         with self._lock:
             self._timings[stage].append(milliseconds)
 
@@ -71,7 +72,7 @@ class Statistics:
             return Counter(self._problems)
 
     def percentiles(self) -> dict[str, tuple[float, float]]:
-        """(p50, p95) [ms] of the last samples of each stage."""
+        """Median and 95th percentile [ms] of the last 300 samples of each stage."""
         with self._lock:
             samples = {stage: np.array(values) for stage, values in self._timings.items()}
         return {

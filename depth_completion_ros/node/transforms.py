@@ -1,4 +1,4 @@
-"""Poses between frames from tf, where tf2_ros is installed (it comes with ROS; there are no wheels of it)."""
+"""Poses between frames from tf, if tf2_ros is installed. It is part of ROS; there is no wheel of it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ except ImportError:
     tf2_ros = None
 
 
-# A pose is published some time after the image of its stamp; a frame waits this long for it.
+# A pose may be published after the image with the same stamp; a frame waits this long for it.
 _WAIT = Duration(seconds=0.05)
 
 
 class TfTransforms:
-    """The pose of one frame in another that tf has, at the time of a message.
+    """Looks up the pose of one frame in another in tf, at the time of a message.
 
-    Listens in the thread that spins the node; ``lookup`` may be called from any: the buffer has a lock of its own.
+    Receives tf in the thread that spins the node. ``lookup`` can be called from any thread: the buffer has a lock.
     """
 
     def __init__(self, node: Node):
@@ -30,9 +30,11 @@ class TfTransforms:
         self._listener = tf2_ros.TransformListener(self._buffer, node)
 
     def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> tuple[np.ndarray, bool] | None:
-        """(4, 4) float64 transform of source into target and whether it is that of the stamp; None while tf has none.
+        """Look up the transform from ``source_frame`` to ``target_frame`` at ``stamp_ns``.
 
-        The newest is taken where tf does not have the one of the stamp.
+        Returns:
+            The (4, 4) float64 transform, and whether it is the one at the stamp (otherwise it is the newest);
+            None if tf has no transform between the frames.
         """
         for time, wait in ((Time(nanoseconds=stamp_ns), _WAIT), (Time(), Duration())):
             try:
@@ -44,10 +46,10 @@ class TfTransforms:
         return None
 
     def close(self) -> None:
-        """Stop to listen. From the thread that spins the node, as all that creates or destroys subscriptions."""
+        """Unsubscribe from tf. Call it from the thread that spins the node."""
         self._listener.unregister()
 
 
 def transforms_of(node: Node) -> TfTransforms | None:
-    """tf's transforms for a node; None where tf2_ros is not installed."""
+    """Access to tf for a node; None if tf2_ros is not installed."""
     return TfTransforms(node) if tf2_ros is not None else None

@@ -1,4 +1,4 @@
-"""The thread that completes: takes the newest pair, decodes, completes and publishes, and survives whatever comes."""
+"""The worker thread: takes the newest pair, decodes it, completes depth and publishes it, whatever errors occur."""
 
 from __future__ import annotations
 
@@ -23,16 +23,21 @@ from .outputs import Outputs
 from .parameters import NodeParameters
 from .statistics import Statistics
 
-# An engine that fails twice within this time stays replaced by the classical one.
+# An engine that fails twice within this time is not opened again; the classical engine keeps serving.
 _REOPEN_AFTER_S = 60.0
-_WAIT_S = 0.02  # between looks for the first frame
+_POLL_PERIOD_S = 0.02  # while waiting for the first frame
 
 
 class Worker:
-    """Owns the completer and its thread.
+    """Owns the completer and its thread, which starts on construction.
 
-    now_ns: the node's clock, for the age of frames [ns]. inform: called with a line at the first frame, and whenever
-    the size of the frames or what completes them changes.
+    Args:
+        parameters: The node's parameters.
+        statistics: Counts frames, drops, problems and timings.
+        builder: Builds frames from messages.
+        outputs: Publishes the results.
+        now_ns: Returns the time of the node's clock [ns], for the age of frames.
+        inform: Called with a log line at the first frame, and whenever the frame size, model or engine changes.
     """
 
     def __init__(
@@ -51,9 +56,9 @@ class Worker:
         self._outputs = outputs
         self._now_ns = now_ns
         self._inform = inform
-        self._told = ""
+        self._last_informed = ""
         self._last_failure = -_REOPEN_AFTER_S
-        self._frame_size: tuple[int, int] | None = None  # height, width of the last one
+        self._frame_size: tuple[int, int] | None = None  # height and width of the last frame
         self._completer = DepthCompleter(self._profile(), self._classical())
         self.loader = EngineLoader(self._load, lambda message: statistics.report("engine", message))
         self.request_engine()
@@ -62,15 +67,15 @@ class Worker:
 
     @property
     def engine(self) -> Engine:
-        """The engine that serves now."""
+        """The engine in use."""
         return self._completer.engine
 
     def request_engine(self) -> None:
-        """Load the engine and model that the parameters name; the present one serves until it is ready."""
+        """Load the engine and model that the parameters select. The current engine serves until they are ready."""
         self.loader.request(self._parameters["engine"], self._parameters["model"])
 
     def close(self) -> None:
-        """End the thread, after the frame in hand, and let the engines go."""
+        """Finish the current frame, join the thread and release the engines."""
         self.mailbox.close()
         self._thread.join()
         self.loader.close()
@@ -87,22 +92,23 @@ class Worker:
                 self._process(pair)
             except InputError as error:
                 self._statistics.drop(error.cause, str(error))
-            except EngineError as error:  # of the classical engine, after which there is none
+            except EngineError as error:  # the classical engine failed, and there is no engine behind it
                 self._statistics.drop("engine", str(error))
             except Exception as error:  # one frame must never end the node
-                self._statistics.drop("internal", f"a frame was lost to an error in the node itself: {error!r}")
+                self._statistics.drop("internal", f"an internal error of this node dropped a frame: {error!r}")
 
     def _process(self, pair: MessagePair) -> None:
         if not self._outputs.wanted():
             self._statistics.drop("no_listener")
-            if not self._told:
-                self._tell("pairs arrive; depth is completed once somebody subscribes to an output")
+            if not self._last_informed:
+                self._inform_once("pairs arrive; depth is completed as soon as an output has a subscriber")
             return
         age = (self._now_ns() - pair.stamp_ns) * 1e-9
         if 0 < self._parameters["max_age"] < age:
             raise InputError(
                 "too_old",
-                f"a frame is {age:.3f} s old, over max_age: is this machine overloaded, or are the clocks apart?",
+                f"a frame is {age:.3f} s old, which exceeds max_age: check whether this machine is overloaded or the "
+                "clocks differ",
             )
         started = time.monotonic()
         frame = self._builder.build(pair)
@@ -116,7 +122,7 @@ class Worker:
         published = time.monotonic()
 
         self._statistics.count("frames_out")
-        self._tell(
+        self._inform_once(
             f"completing {_size(frame.rgb)} pixels from depth of {_size(frame.depth)} with {self.engine.model} "
             f"(engine {self.engine.engine})"
         )
@@ -131,10 +137,10 @@ class Worker:
         }.items():
             self._statistics.time(stage, seconds * 1e3)
 
-    def _tell(self, line: str) -> None:
-        """Once, until there is something else to tell."""
-        if line != self._told:
-            self._told = line
+    def _inform_once(self, line: str) -> None:
+        """Log a line unless it is the one that was logged last."""
+        if line != self._last_informed:
+            self._last_informed = line
             self._inform(line)
 
     def _complete(self, frame: RgbdFrame) -> CompletedDepth:
@@ -149,7 +155,7 @@ class Worker:
             return self._completer.complete(frame, buffers)
 
     def _replace_failed_engine(self, error: EngineError) -> None:
-        """The classical engine takes over; the failed one is opened again, but not over and over."""
+        """Switch to the classical engine, and open the failed one again unless it failed recently."""
         again = time.monotonic() - self._last_failure > _REOPEN_AFTER_S
         self._last_failure = time.monotonic()
         self._statistics.report(
@@ -168,7 +174,11 @@ class Worker:
             return_freed_memory()
 
     def _load(self, engine: str, model: str, progress: Progress) -> Engine:
-        """An engine that may serve, warm for frames like the last one; with a network it waits for the first."""
+        """Open an engine and warm it up for the frame size; with a network, wait for the first frame to know it.
+
+        Raises:
+            ConfigurationError: If the weights are random and ``allow_untrained`` is false.
+        """
         opened = open_engine(
             engine,
             model,
@@ -180,13 +190,13 @@ class Worker:
         try:
             if not (opened.trained or self._parameters["allow_untrained"]):
                 raise ConfigurationError(
-                    f"the weights of {opened.model} are random, so its depth is not published: name a trained model, "
-                    "or set allow_untrained true to try this one all the same"
+                    f"the weights of {opened.model} are random, so its depth is not published: set model to a trained "
+                    "one, or set allow_untrained true to try this one anyway"
                 )
-            # Only a frame tells the size, and a network may take seconds to be compiled for it.
+            # Compiling a network for an image size can take seconds, and only a frame tells the size.
             while self._frame_size is None and opened.engine != ClassicalEngine.engine:
                 progress("waiting for the first frame", 1.0)
-                time.sleep(_WAIT_S)
+                time.sleep(_POLL_PERIOD_S)
             if self._frame_size is not None:
                 _warm_up(DepthCompleter(self._profile(), opened), CompletedDepth.empty(*self._frame_size))
         except Exception:
@@ -206,7 +216,7 @@ def _size(pixels: np.ndarray) -> str:
 
 
 def _warm_up(completer: DepthCompleter, out: CompletedDepth) -> None:
-    """Complete made-up frames: the first ones take several times as long, which would cost the first real ones."""
+    """Complete artificial frames: the first calls take several times as long, which would delay the first real ones."""
     rgb = np.zeros((*out.depth.shape, 3), np.uint8)
     depth = np.full(out.depth.shape, completer.profile.max_range / 2, np.float32)
     depth[::8] = np.nan

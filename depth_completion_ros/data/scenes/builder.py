@@ -1,4 +1,4 @@
-"""Puts solids together into objects and objects into scenes, for N scenes at once. World frame: metres, z up."""
+"""Combine solids to objects and objects to scenes, for N scenes at once. World frame: metres, z up."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Number = Tensor | float
 
 @dataclass(frozen=True)
 class Pose:
-    """Where K objects stand in each of N scenes: origin (N, K, 3), rotation (N, K, 3, 3) from object to world."""
+    """Poses of K objects in each of N scenes: origin (N, K, 3), rotation (N, K, 3, 3) from object to world."""
 
     origin: Tensor
     rotation: Tensor
@@ -122,7 +122,7 @@ class Builder(Painter):
         self._parts.append(Solids(kind.flatten(1), centre.flatten(1, 2), axes.flatten(1, 2), looks.flatten(1, 2)))
 
     def build(self) -> Solids:
-        """All solids, those that exist first, in as many places as the fullest scene needs."""
+        """All solids; in each scene existing ones come first, and the size fits the scene with the most solids."""
         joined = [
             torch.cat([getattr(p, field) for p in self._parts], 1) for field in ("shape", "centre", "axes", "look")
         ]

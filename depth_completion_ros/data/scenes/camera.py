@@ -1,4 +1,4 @@
-"""The camera: where it is, its lens, and what its sensor makes of the light: exposure, blur, noise, gamma."""
+"""The camera: its pose, its intrinsics, and its image of the light with exposure, blur, noise and gamma."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch.nn import functional as F
 from .casting import Shape, Solids
 from .surfaces import Painter
 
-_FREE = 0.22  # metres around the camera that stay empty
+_FREE = 0.22  # radius around the camera without solids [m]
 
 
 @dataclass(frozen=True)
 class View:
-    """Where cameras are and look, and where the main light is: (N, 3) each, in the world."""
+    """Positions of cameras, points that they look at, and positions of the main light: (N, 3) each, in the world."""
 
     eye: Tensor
     aim: Tensor
@@ -55,8 +55,9 @@ def intrinsics(p: Painter, height: int, width: int) -> Tensor:
 
 
 def expose(p: Painter, light: Tensor) -> Tensor:
-    """Pictures (N, 3, H, W), 0..1, of linear light of the same shape: a camera with automatic exposure, not always
-    right, with vignetting, a white balance that is off, blur, noise and gamma.
+    """Images (N, 3, H, W), 0..1, of linear light of the same shape.
+
+    Models a camera with imperfect automatic exposure and white balance, vignetting, blur, noise and gamma.
     """
     height, width = light.shape[-2:]
     level = light.clamp(min=0).sqrt().mean((1, 2, 3)).square()  # small bright areas count little
@@ -79,7 +80,7 @@ def expose(p: Painter, light: Tensor) -> Tensor:
     deviation = (read[:, None, None, None].square() + shot[:, None, None, None] * light).sqrt()
     noise = p.normal(1.0, 3, height, width)
     light = light + deviation * noise
-    knee = 0.85  # highlights roll off rather than clip
+    knee = 0.85  # highlights are compressed above this value instead of clipped
     beyond = (light - knee).clamp(min=0)
     light = light - beyond + (1 - knee) * (1 - torch.exp(-beyond / (1 - knee)))
     image = light.clamp(min=0) ** (1 / p.uniform(1.9, 2.4)[:, None, None, None])

@@ -1,4 +1,4 @@
-"""Which solid each ray meets first: batched analytic ray casting, with a list of candidate solids per image tile."""
+"""Batched analytic ray casting: the first solid on each ray, with a list of candidate solids per image tile."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torch import Tensor
 
 TILE = 16  # pixels
 _TINY = 1e-9
-_NOTHING = 0x7F800000 << 32  # inf: see ``nearest``
-_PAIRS = {"cpu": 512, "cuda": 1 << 16}  # of a tile and a solid, at once: what fits the cache
+_NOTHING = 0x7F800000 << 32  # key for an infinite distance, see ``nearest``
+_PAIRS = {"cpu": 512, "cuda": 1 << 16}  # number of pairs of a tile and a solid in one block, to fit the cache
 
 
 class Shape(IntEnum):
-    """A solid: what its unit form is."""
+    """Kinds of solids, with the unit form of each."""
 
     BOX = 0  # |x|, |y|, |z| <= 1
     ELLIPSOID = 1  # x² + y² + z² <= 1
@@ -113,7 +113,7 @@ def to_image(tiles: Tensor, rows: int, columns: int) -> Tensor:
 
 
 def in_view(solids: Solids, intrinsics: Tensor, rows: int, columns: int) -> Tensor:
-    """(T, P): which solids' screen rectangles reach into which tiles; solids around the camera are handled too."""
+    """(T, P), whether the screen rectangle of a solid overlaps a tile; also correct for solids around the camera."""
     fx, fy, cx, cy = (k[:, None] for k in intrinsics.unbind(1))
 
     def between(tiles: int, focal: Tensor, centre: Tensor, axis: int) -> Tensor:
@@ -135,8 +135,10 @@ def in_view(solids: Solids, intrinsics: Tensor, rows: int, columns: int) -> Tens
 def between(
     solids: Solids, tried: Tensor, scene: Tensor, start: Tensor, radius: Tensor, low: Tensor, high: Tensor
 ) -> Tensor:
-    """(T, P): which of the solids tried (N, P) reach between balls at start (N, 3) of radius (N,), one per scene, and
-    boxes from low to high (T, 3), one per tile; may say too many.
+    """(T, P), whether a solid may lie between a ball and a box; may include too many solids.
+
+    The balls are at start (N, 3) with radius (N,), one per scene; the boxes span low to high (T, 3), one per tile.
+    Only the solids in tried (N, P) are considered.
     """
     middle, half = (low + high) / 2, (high - low) / 2
     # Balls around the solids against rods from ball to box
@@ -148,7 +150,7 @@ def between(
     part = (along / squared.clamp(min=_TINY)).clamp(0, 1)
     apart = offset.square().sum(-1)[scene] + part * (part * squared - 2 * along)
     mask = (apart <= (size[scene] + rod).square()) & tried[scene]
-    # Boxes around the solids: what lies between is bounded by two lines along each of their axes
+    # Boxes around the solids: the space between ball and box is bounded by two lines along each of their axes
     tile, solid = mask.nonzero(as_tuple=True)
     place = scene[tile] * solids.shape.shape[1] + solid
     matrix, origin = (values.flatten(0, 1)[place] for values in solids.to_unit())
@@ -169,9 +171,10 @@ def between(
 def nearest(solids: Solids, rays: Rays, candidates: Tensor, start: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Distance (T, S), inf for none, and index (T, S), -1 for none, of the first solid that each ray enters.
 
-    candidates (T, P): the solids to try in each tile. start (T, S): only what lies further along counts.
+    candidates (T, P): the solids to test in each tile. start (T, S): only distances beyond it count.
     """
-    # In one integer the bits of the distance, which are ordered as it is, less the index: of equals the last counts
+    # One integer holds the bits of the distance, which have the same order, minus the index: of equal ones, the last
+    # wins.
     first = _per_ray(rays, _NOTHING)
     for tile, solid, near, far in _stretches(solids, rays, candidates):
         entered = (near <= far) & (near > (0 if start is None else start.index_select(0, tile)))
@@ -187,7 +190,7 @@ def free(solids: Solids, rays: Rays, candidates: Tensor, end: Tensor) -> Tensor:
     """(T, S) bool: which rays enter no candidate before the distance end (T, S)."""
     most = _per_ray(rays, -torch.inf)
     for tile, _, near, far in _stretches(solids, rays, candidates):
-        # above 0 if 0 < near < far and near < end; comparisons and choices would cost more than all the rest
+        # above 0 if 0 < near < far and near < end; comparisons would cost more than everything else
         within = torch.minimum(torch.minimum(far, end.index_select(0, tile)) - near, near)
         most.scatter_reduce_(0, tile[:, None].expand_as(within), within, "amax")
     return most <= 0
@@ -200,8 +203,9 @@ def _per_ray(rays: Rays, value: float) -> Tensor:
 
 
 def _stretches(solids: Solids, rays: Rays, candidates: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """Yield tile (B,), solid (B,), and where rays enter and leave it, (B, S) each, for blocks of pairs of a tile and a
-    candidate; rays that miss it leave before they enter.
+    """Yield tile (B,), solid (B,), and the distances at which rays enter and leave it, (B, S) each.
+
+    Each block has B pairs of a tile and a candidate. For rays that miss the solid, the exit comes before the entry.
     """
     matrix, offset = solids.to_unit()
     table = torch.cat([matrix.flatten(2), offset], -1).flatten(0, 1)
@@ -222,7 +226,7 @@ def _dot(a: Tensor, v: Components) -> Tensor:
     return torch.addcmul(torch.addcmul(a[:, 0] * v[0], a[:, 1], v[1]), a[:, 2], v[2])
 
 
-# Stretches of rays inside unit forms: from, to; what lies behind the origin counts.
+# Intervals of rays inside unit forms: (from, to). Intervals behind the origin are included.
 
 
 def _in_box(o: list[Tensor], d: list[Tensor]) -> Stretch:
@@ -244,8 +248,9 @@ def _in_slab(o: Tensor, d: Tensor) -> Stretch:
 
 
 def _in_ball(o: list[Tensor], d: list[Tensor]) -> Stretch:
-    """In the ball or disc, by the point closest to the centre: the usual discriminant loses small far balls in
-    rounding.
+    """The interval inside the ball or disc, computed from the point closest to the centre.
+
+    With the usual discriminant, small balls far away would be lost to rounding.
     """
     inverse = 1 / (_product(d, d) + _TINY * _TINY)
     middle = -inverse * _product(o, d)

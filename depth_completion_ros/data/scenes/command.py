@@ -1,4 +1,4 @@
-"""``depth-completion scenes``: a page of procedural scenes as one picture, and how fast they were rendered."""
+"""``depth-completion scenes``: render examples of procedural scenes to one picture, and print the speed."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _SIZE = 192, 256
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
-    parser.add_argument("picture", type=Path, help="PNG file to write: for each scene its image, depth and normals")
-    parser.add_argument("--kind", action="append", help="kind of scenes, may be repeated; all of them by default")
-    parser.add_argument("--count", type=int, default=10, help="scenes on the page (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="another seed gives other scenes (%(default)s)")
+    parser.add_argument("picture", type=Path, help="PNG file to write, with image, depth and normals of each scene")
+    parser.add_argument("--kind", action="append", help="kind of scenes; can be repeated (default: all kinds)")
+    parser.add_argument("--count", type=int, default=10, help="number of scenes (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of the scenes (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Render and write the page; print scenes per second."""
+    """Render the scenes and write the picture; print the number of scenes per second."""
     try:
         import torch
     except ImportError as error:
@@ -33,8 +33,8 @@ def run(args: argparse.Namespace) -> int:
     from .textures import atlas
 
     if args.count < 1:
-        raise ConfigurationError(f"--count is {args.count}: ask for one scene or more")
-    atlas(torch.device("cpu"))  # made once per process, so not timed
+        raise ConfigurationError(f"--count {args.count} must be at least 1")
+    atlas(torch.device("cpu"))  # made once per process, so it is not timed
     start = time.perf_counter()
     batch = render_scenes(args.kind or KINDS, args.count, *_SIZE, generator=torch.Generator().manual_seed(args.seed))
     rate = args.count / (time.perf_counter() - start)
@@ -49,5 +49,7 @@ def run(args: argparse.Namespace) -> int:
     columns += [np.zeros_like(columns[0])] * (-len(columns) % wide)
     page = np.vstack([np.hstack(columns[first : first + wide]) for first in range(0, len(columns), wide)])
     if not cv2.imwrite(str(args.picture), page[..., ::-1]):
-        raise ConfigurationError(f"cannot write {args.picture}: does its folder exist, and does its name end in .png?")
+        raise ConfigurationError(
+            f"{args.picture} cannot be written: check that its folder exists and its name ends in .png"
+        )
     return 0

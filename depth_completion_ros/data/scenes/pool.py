@@ -1,4 +1,4 @@
-"""Scenes rendered once and kept on disk, so that training on a CPU draws crops instead of rendering anew."""
+"""Scenes that are rendered once and kept on disk, so that training on a CPU uses crops instead of rendering again."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _AT_ONCE = 96  # setting up a batch takes about as long for many scenes as for f
 
 
 class ScenePool:
-    """Memory-mapped scenes of one size in a folder: one .npy file per field of ``SceneBatch``."""
+    """Memory-mapped scenes of one size in a folder, with one .npy file per field of ``SceneBatch``."""
 
     def __init__(self, directory: Path) -> None:
         """Open a pool. Raises ConfigurationError if the folder holds none."""
@@ -74,9 +74,9 @@ class ScenePool:
         return len(self._fields["intrinsics"])
 
     def sample(self, count: int, height: int, width: int, generator: torch.Generator) -> SceneBatch:
-        """Random crops of random scenes, half of them flipped left to right, on the CPU; intrinsics follow.
+        """Random crops of random scenes on the CPU, half of them flipped left to right, with adapted intrinsics.
 
-        generator: of the CPU. Raises ConfigurationError if the scenes are smaller than the crop.
+        ``generator`` must be on the CPU. Raises ConfigurationError if the scenes are smaller than the crop.
         """
         full_height, full_width = self._fields["depth"].shape[-2:]
         if height > full_height or width > full_width:

@@ -1,4 +1,4 @@
-"""From kinds of scenes to batches of views with everything known about each pixel."""
+"""Render batches of views of random scenes, with ground truth for each pixel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What surfaces look like: colours, pattern, gloss and how they answer infrared light, as one row of numbers each."""
+"""The appearance of surfaces: colours, pattern, gloss and infrared reflectance, as one row of numbers per surface."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EMISSION = 19  # own light, in units of the colour
 CASTS = 20  # whether it throws shadows
 WIDTH = 21
 
-LIES = (
+FOREIGN_PATTERNS = (
     "checker",
     "stripes",
     "poster",
@@ -40,16 +40,16 @@ LIES = (
     "spines",
 )
 
-LYING = 0.3  # share of surfaces whose pattern has nothing to do with what they are
-CAMOUFLAGED = 0.1  # share of objects that look like what they stand on
+FOREIGN_SHARE = 0.3  # share of surfaces with a pattern that does not belong to their style
+CAMOUFLAGED = 0.1  # share of objects with the colours of the surface on which they stand
 
 Span = tuple[float, float]
 
 
 class Style(NamedTuple):
-    """Ranges to draw from. value: of the linear colour. contrast: of the pattern. period: metres, drawn in log.
+    """Ranges of random values. value: linear colour. contrast: of the pattern. period: [m], log-uniform.
 
-    dark, shiny: shares of such material. upright: the pattern has a top.
+    dark, shiny: shares of these materials. upright: whether the pattern has an upper side.
     """
 
     hue: Span
@@ -105,7 +105,7 @@ STYLES = {
 
 
 class Painter:
-    """Draws looks for N scenes at a time."""
+    """Draws random looks of surfaces for N scenes at a time."""
 
     def __init__(self, count: int, generator: torch.Generator, device: torch.device) -> None:
         self.count, self.generator, self.device = count, generator, device
@@ -140,25 +140,31 @@ class Painter:
         emission: float = 0.0,
         casts: bool = True,
     ) -> Tensor:
-        """(N, *size, WIDTH) looks of a style; a share of them with the colours of ``like``, of the same shape.
+        """Draw looks of a style, (N, *size, WIDTH).
 
-        material: instead of matte with some dark and some shiny. casts: whether it throws shadows.
+        Args:
+            style: Name of the style.
+            size: Number of looks per scene.
+            like: Looks of the same shape; a share of the result gets their colours. None = none.
+            material: Material of all looks; None = matte, some of them dark or shiny.
+            emission: Emitted light, in units of the colour.
+            casts: Whether the surfaces throw shadows.
         """
         s, free = STYLES[style], material is None
         low, step = _ranges(style, self.device)
         draws = torch.rand(len(low), self.count, *size, generator=self.generator, device=self.device).flatten(1)
-        draws[:3] = draws[:3].square()  # few things are vivid
+        draws[:3] = draws[:3].square()  # vivid colours are rare
         linear, logarithms = torch.addcmul(low, step, draws).split((len(low) - _LOGARITHMS, _LOGARITHMS))
         base, *others = _rgb(linear[3:6], linear[:3], linear[6:9]).unbind()
         (
             strange, contrast, bright, brighter, glossy, gloss, darkness, angle, quarter, shift_u, shift_v,
-            lying, dark, shiny, black, pattern, variant, same,
+            foreign, dark, shiny, black, pattern, variant, same,
         ) = linear[9:].unbind()  # fmt: skip
         shade, wide, period, sharp, blunt = logarithms.exp().unbind()
 
-        lying = lying < (LYING if free else 0)
-        contrast = torch.where(lying, strange, contrast)[:, None]
-        plain = (~lying & (s.contrast[1] < 0.6))[:, None]  # shades of one colour
+        foreign = foreign < (FOREIGN_SHARE if free else 0)
+        contrast = torch.where(foreign, strange, contrast)[:, None]
+        plain = (~foreign & (s.contrast[1] < 0.6))[:, None]  # shades of one colour
         second = torch.lerp(base, torch.where(plain, base * shade[:, None], others[0]), contrast)
         third = torch.lerp(base, torch.where(plain, base * 0.4, others[1]), contrast)
         if material is None:
@@ -171,11 +177,11 @@ class Painter:
         black = (dark & (black < 0.8))[:, None]  # some surfaces are dark in infrared only
         colours = torch.where(black, colours.clamp(max=0.05), colours)
         bright = (colours[:, :3].mean(-1).sqrt() * bright + brighter).clamp(0.12, 1)
-        angle = torch.where(lying, angle, quarter.floor() * (torch.pi / 2))
+        angle = torch.where(foreign, angle, quarter.floor() * (torch.pi / 2))
         first, many = _layers(s.patterns, self.device)
-        pick = torch.where(lying, len(s.patterns) + pattern * len(LIES), pattern * len(s.patterns)).long()
+        pick = torch.where(foreign, len(s.patterns) + pattern * len(FOREIGN_PATTERNS), pattern * len(s.patterns)).long()
         numbers = [
-            first[pick] + (variant * many[pick]).floor(), torch.where(lying, wide, period), angle.cos(), angle.sin(),
+            first[pick] + (variant * many[pick]).floor(), torch.where(foreign, wide, period), angle.cos(), angle.sin(),
             shift_u, shift_v, torch.where(shiny, glossy, gloss), torch.where(shiny, sharp, blunt),
             torch.where(dark, darkness, bright), kind, torch.full_like(kind, emission),
             torch.full_like(kind, float(casts)),
@@ -207,8 +213,8 @@ def _ranges(style: str, device: torch.device) -> tuple[Tensor, Tensor]:
 
 @cache
 def _layers(patterns: tuple[str, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    """The first layer of the atlas and the number of layers for each of the patterns and then of LIES, as floats."""
-    spans = [atlas(device).names[name] for name in (*patterns, *LIES)]
+    """First layer in the atlas and number of layers for the patterns, then for FOREIGN_PATTERNS, as floats."""
+    spans = [atlas(device).names[name] for name in (*patterns, *FOREIGN_PATTERNS)]
     first, many = torch.tensor([(span.start, len(span)) for span in spans], device=device).float().unbind(1)
     return first, many
 

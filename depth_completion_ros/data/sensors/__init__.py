@@ -1,4 +1,4 @@
-"""Sensor models: from scenes with everything known to depth as a sensor would give it, its lies included."""
+"""Sensor models: compute from a scene the depth that a sensor would measure, with its noise, errors and holes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random numbers of sensor models: one per sample, one per pixel, and fields that vary smoothly over the image."""
+"""Random numbers for sensor models: per sample, per pixel, and as smooth fields over the image."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 Range = tuple[float, float]
-"""Lowest and highest value of a parameter that is drawn anew for each sample; equal values fix it."""
+"""Lowest and highest value of a parameter that is random for each sample; equal values make it constant."""
 
-# Outlines of patches: the amplitude, of 1, and the length in pixels of what makes them ragged.
+# Raggedness of the outlines of patches: amplitude (0..1) and correlation length [pixels].
 _RAGGEDNESS = 0.5
 _RAGGED_LENGTH = 2.0
 
@@ -50,7 +50,7 @@ def smooth_noise(like: Tensor, generator: torch.Generator, length: float) -> Ten
 
 
 def patches(like: Tensor, generator: torch.Generator, length: float) -> Tensor:
-    """(N, 1, H, W): values uniform in 0..1 that are alike within blobs of some ``length`` pixels.
+    """(N, 1, H, W): uniform values in 0..1 that are similar within blobs of about ``length`` pixels.
 
     ``patches(...) < probability`` sets each pixel with that probability, in coherent patches with ragged outlines.
     """

@@ -1,4 +1,4 @@
-"""What hides depth that was measured: the holes of real frames, and random blocks, strokes and blobs."""
+"""Masks that hide measured depth: holes of real frames, and random blocks, strokes and blobs."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .views import pixels
 
 @dataclass(frozen=True)
 class HoleMasks:
-    """Masks of real frames: masks (M, H, W) bool, true where the frame has no depth, on the scenes' device.
+    """Masks of real frames: masks (M, H, W) bool, true where the frame has no depth, on the device of the scenes.
 
-    Calling it gives, for each sample of a batch, a random one of them: a crop of ``scale`` image pixels per mask pixel
-    (as far as the mask is large enough), at a random place, half of them mirrored.
+    A call returns a random crop of a random mask for each sample of a batch. ``scale`` is the number of image pixels
+    per mask pixel, if the mask is large enough. Half of the crops are mirrored.
     """
 
     masks: Tensor
@@ -29,9 +29,9 @@ class HoleMasks:
 
     @classmethod
     def from_folders(cls, folders: Iterable[str | Path], device: torch.device | str = "cpu") -> HoleMasks:
-        """The masks of all frames of these folders. Raises InputError for frames that cannot be read or unlike sizes.
+        """The masks of all frames of these folders. Raises InputError if frames cannot be read or have other sizes.
 
-        Leave out the scenes that validate: their masks would tell of them.
+        Do not use folders of the validation set, because their masks contain information about it.
         """
         masks = [np.isnan(sample.frame.depth) for folder in folders for sample in read_folder(folder)]
         sizes = {mask.shape for mask in masks}
@@ -56,11 +56,11 @@ class HoleMasks:
 
 
 def contiguous_blocks(like: Tensor, generator: torch.Generator, shapes: int = 5, blobs: Range = (0.0, 0.3)) -> Tensor:
-    """(N, 1, H, W) bool, true where depth is to be hidden: turned rectangles and strokes, and blobs.
+    """(N, 1, H, W) bool, true where depth is to be hidden: rotated rectangles, strokes and blobs.
 
-    Of ``shapes`` rectangles per sample each is there with probability 1/2, its sides log-uniform from 3 % to 50 % of
-    the image's, so that some are strokes. Blobs cover a share drawn from ``blobs``, and none of
-    half the samples; about two samples in a hundred stay whole.
+    Each of ``shapes`` rectangles per sample is used with probability 1/2. Its sides are log-uniform from 3 % to 50 % of
+    the image size, so that some are strokes. In half of the samples, blobs cover a share from the range ``blobs``.
+    About two in a hundred samples are not changed.
     """
     rows, columns = pixels(like)
     height, width = like.shape[-2:]
@@ -79,9 +79,9 @@ def contiguous_blocks(like: Tensor, generator: torch.Generator, shapes: int = 5,
 
 
 def missing_border(like: Tensor, generator: torch.Generator, width: Range = (0.0, 0.1)) -> Tensor:
-    """(N, 1, H, W) bool: what a depth camera of another view leaves unseen at the image's border, each side of its own.
+    """(N, 1, H, W) bool: borders of the image that a depth camera with another field of view does not see.
 
-    Each side is there with probability 1/2, as a share of the image's side drawn from ``width``.
+    Each side has a border with probability 1/2; its width is a share of the image size from the range ``width``.
     """
     hidden = torch.zeros(like.shape, dtype=torch.bool, device=like.device)
     for position, size in zip(pixels(like), like.shape[-2:], strict=True):

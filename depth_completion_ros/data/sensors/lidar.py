@@ -1,4 +1,4 @@
-"""A spinning LiDAR beside the camera, its points projected into the image."""
+"""A spinning LiDAR next to the camera, with its points projected into the image."""
 
 from __future__ import annotations
 
@@ -23,18 +23,19 @@ _RESPONSE = Response(
 
 @dataclass(frozen=True)
 class Lidar:
-    """Range along the rays of ``beams`` lasers at ``columns`` azimuths per turn, seen from where the LiDAR stands.
+    """Range along the rays of ``beams`` lasers at ``columns`` azimuths per turn, from the position of the LiDAR.
 
-    - Beams are evenly spaced from ``down`` to ``up`` degrees, columns by 360°/columns; the mounting is turned by
-      angles of sigma ``mounting`` degrees. Range noise sigma ``sigma`` metres.
-    - Occlusion leakage (Uhrig et al., Sparsity Invariant CNNs, 3DV 2017): the LiDAR stands ``offset`` metres (uniform
-      within ± in x, y, z) from the camera and sees past foreground edges. Its view is the depth map warped forward with
-      a z-buffer; what only it sees gets the far side's depth. Points go back into the image without an occlusion
-      test, so background lands on the foreground. Of two points on one pixel the nearer stays.
-    - Miscalibration: points are off by a rotation of sigma ``misrotation`` degrees and a shift of sigma
-      ``misplacement`` metres about each axis. Rolling shutter: columns drift, by ``rolling`` metres over 120° of turn.
+    - Beams are evenly spaced from ``down`` to ``up`` degrees, and columns by 360°/columns. The mounting is rotated by
+      angles with a standard deviation of ``mounting`` degrees. Range noise has one of ``sigma`` metres.
+    - Occlusion leakage (Uhrig et al., Sparsity Invariant CNNs, 3DV 2017): the LiDAR is ``offset`` metres (uniform
+      within ± in x, y, z) away from the camera and sees past foreground edges. Its view is the depth map, warped
+      forward with a z-buffer; areas that only the LiDAR sees get the depth of the far side. Points are projected back
+      into the image without an occlusion test, so background appears on the foreground. The nearer of two points on
+      one pixel is kept.
+    - Miscalibration: points are rotated and shifted with standard deviations of ``misrotation`` degrees and
+      ``misplacement`` metres about each axis. Rolling shutter: columns drift by ``rolling`` metres over 120°.
     - A share ``outliers`` of ranges is multiplied by a factor between 1/2 and 2.
-    - Holes by material, and farther than ``far`` metres. Glass mostly shows what is behind it.
+    - Holes depend on the material, and depth is missing beyond ``far`` metres. Glass mostly shows what is behind it.
     """
 
     beams: Range = (8, 64)
@@ -82,7 +83,7 @@ class Lidar:
         return torch.where(holes | (scene.depth <= 0), 0.0, measured)
 
     def _directions(self, like: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Rays (N, 3, B, C), unit or, where a sample lacks one, 0; and the columns' place in the sweep, -1/2..1/2."""
+        """Unit rays (N, 3, B, C), 0 if a sample has fewer; and the position of the columns in the sweep, -1/2..1/2."""
         beams = uniform(like, generator, self.beams).round()
         columns = uniform(like, generator, self.columns).round()
         down = torch.deg2rad(uniform(like, generator, self.down))

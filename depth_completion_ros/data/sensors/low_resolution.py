@@ -1,4 +1,4 @@
-"""A sensor of fewer pixels than the image, its samples placed on the image's grid."""
+"""A sensor with fewer pixels than the image, with its samples on the grid of the image."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .views import pixels
 
 @dataclass(frozen=True)
 class LowResolution:
-    """``sensor``, at 1/factor of the image's resolution: one sample per block, at the pixel nearest to its centre.
+    """``sensor`` at 1/factor of the resolution of the image: one sample per block, at the pixel nearest to its centre.
 
-    That is where ``geometry.depth_on_rgb_grid`` puts the samples of a depth image of the same field of view. The factor
-    is log-uniform in ``factor`` and need not be whole: below 2 it leaves the grid of gaps of depth that was warped up.
-    With probability ``area`` a sample is the mean of its block where half of it has depth, which blends surfaces at
-    edges as large pixels do; otherwise it is the depth at the centre. Then noise of standard deviation ``sigma`` z is
-    added, because the mean takes the sensor's own away.
+    ``geometry.depth_on_rgb_grid`` assigns the samples of a depth image with the same field of view to the same pixels.
+    The factor is log-uniform in ``factor`` and may be a fraction: factors below 2 give the grid of gaps of depth that
+    was warped to a higher resolution. With probability ``area``, a sample is the mean of its block if half of the block
+    has depth, which mixes surfaces at edges like large pixels; otherwise it is the depth at the centre. Then noise with
+    a standard deviation of ``sigma`` z is added, because averaging removes the noise of the sensor.
     """
 
     sensor: Sensor
@@ -43,7 +43,7 @@ class LowResolution:
 
 
 def _blocks(position: Tensor, size: int, factor: Tensor) -> tuple[Tensor, Tensor]:
-    """Along one axis: the block of each pixel, and whether the pixel holds its centre."""
+    """Along one axis: the block of each pixel, and whether the pixel contains the centre of the block."""
     blocks = (size / factor).round().clamp(min=1)
     position = position.double()  # float32 would put some centres on the next pixel
     block = ((position + 0.5) * blocks / size).floor()

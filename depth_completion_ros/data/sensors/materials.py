@@ -1,4 +1,4 @@
-"""How materials answer: a hole, the surface itself or what lies behind it, patch by patch."""
+"""The response of materials, patch by patch: a hole, the surface itself, or the surface behind it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from .fields import Range, patches, uniform
 
 @dataclass(frozen=True)
 class Response:
-    """Probabilities, each drawn per sample from its range.
+    """Probabilities, each random in its range for every sample.
 
-    dark, shiny, glass, mirror: that a patch of this material is a hole. through: that a patch of glass or mirror which
-    is no hole shows what is behind it instead of itself. length: size of the patches in pixels.
+    Attributes:
+        dark, shiny, glass, mirror: Probability that a patch of this material is a hole.
+        through: Probability that a patch of glass or mirror that is not a hole shows the surface behind it.
+        length: Size of the patches [pixels].
     """
 
     dark: Range
@@ -28,7 +30,7 @@ class Response:
 
 
 def respond(scene: SceneBatch, generator: torch.Generator, response: Response) -> tuple[Tensor, Tensor]:
-    """Depth as the sensor meets it, (N, 1, H, W) [m], 0 where there is nothing; and the holes, bool."""
+    """The depth that reaches the sensor, (N, 1, H, W) [m], 0 = no surface; and the holes, bool."""
     like = scene.depth
     none = torch.zeros(len(like), 1, 1, 1, device=like.device)
     hole = dict.fromkeys(Material, none)

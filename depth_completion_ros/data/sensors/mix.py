@@ -1,4 +1,4 @@
-"""All sensors in one call: what a training batch is made with."""
+"""A mix of all sensors, for training batches."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from .time_of_flight import TimeOfFlight
 T = TypeVar("T")
 Hiding = Callable[[Tensor, torch.Generator], Tensor]  # (like, generator) -> bool, true where depth is to be hidden
 
-# Shares of samples that are hidden in part once more, whatever the sensor.
+# Shares of samples, of any sensor, in which more depth is hidden.
 _BORDER, _BLOCKS, _REAL_HOLES = 0.2, 0.15, 0.25
-_FEWEST = 0.0005  # of the image's pixels: with less a sample teaches nothing
-_STAND_IN = 0.01  # of the image's pixels
+_FEWEST = 0.0005  # smallest useful share of pixels with depth; samples with fewer get random points
+_STAND_IN = 0.01  # share of pixels with these random points
 
-_POINTS = (30.0, 2000.0)  # 500 on a whole VGA frame are 60 on a crop of 192 x 192
+_POINTS = (30.0, 2000.0)  # 500 points on a whole VGA frame correspond to 60 on a crop of 192 x 192
 
 _STRUCTURED_LIGHT: list[tuple[float, Sensor]] = [
     (2.0, KinectStructuredLight(window=3)),
@@ -49,7 +49,7 @@ _SPARSE: list[tuple[float, Sensor]] = [
     (0.4, SparsePoints(Pattern.GRADIENT, _POINTS)),
     (0.4, SparsePoints(Pattern.CORNER, _POINTS)),
 ]
-# Weights: how often each is drawn.
+# (weight, sensor): the weight says how often the sensor is used.
 PROFILES: dict[str, list[tuple[float, Sensor]]] = {
     "kinect": _STRUCTURED_LIGHT + _STEREO[:1],
     "tof": _TIME_OF_FLIGHT,
@@ -59,11 +59,13 @@ PROFILES: dict[str, list[tuple[float, Sensor]]] = {
 
 
 class SensorMix:
-    """A sensor for each sample of a batch, drawn from a profile (``PROFILES``) by weight; itself a sensor.
+    """A sensor that uses a random sensor of a profile (``PROFILES``) for each sample of a batch.
 
-    Some samples are then hidden in part, at the border, by blocks or, if ``hole_masks`` are given, by the holes of a
-    real frame. Where next to nothing is left, as of a Kinect outdoors, exact points at random stand in.
-    Raises ConfigurationError for an unknown profile.
+    In some samples, depth is then hidden at the border, by blocks or, if ``hole_masks`` are given, by the holes of a
+    real frame. If almost no depth is left, as from a Kinect outdoors, exact random points are used instead.
+
+    Raises:
+        ConfigurationError: If the profile is unknown.
     """
 
     def __init__(self, profile: str = "any", hole_masks: HoleMasks | None = None):
@@ -76,7 +78,7 @@ class SensorMix:
         self.hidings.append((1 - sum(share for share, _ in self.hidings), _nothing))
 
     def __call__(self, scene: SceneBatch, generator: torch.Generator) -> Tensor:
-        """(N, 1, H, W) float32 [m], 0 = missing. Waits for the device, to learn what was drawn."""
+        """(N, 1, H, W) float32 [m], 0 = missing. Synchronises with the device to get the drawn numbers."""
         like = scene.depth
         sensors = _drawn(self.sensors, like, generator)
         hidings = _drawn(self.hidings, like, generator)
@@ -92,7 +94,7 @@ class SensorMix:
 
 
 def _drawn(weighted: Sequence[tuple[float, T]], like: Tensor, generator: torch.Generator) -> list[tuple[T, Tensor]]:
-    """Those of the weighted that were drawn, each with the indices of its samples in the batch."""
+    """The items that were drawn by weight, each with the indices of its samples in the batch."""
     weights = torch.tensor([weight for weight, _ in weighted], device=like.device)
     drawn = torch.multinomial(weights, len(like), replacement=True, generator=generator).tolist()
     return [

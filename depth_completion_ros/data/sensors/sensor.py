@@ -1,4 +1,4 @@
-"""What a sensor model is."""
+"""The interface of sensor models."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from torch import Tensor
 from ..scene_batch import SceneBatch
 
 Sensor = Callable[[SceneBatch, torch.Generator], Tensor]
-"""sensor(scene, generator) -> (N, 1, H, W) float32 [m] on the image's grid, 0 = missing; the generator's device is the
-scene's. Random numbers are drawn by position in the batch: what a sample looks like changes no other sample."""
+"""sensor(scene, generator) -> (N, 1, H, W) float32 [m] on the grid of the image, 0 = missing. The generator is on the
+device of the scene. Random numbers depend on the position in the batch, not on the content of other samples."""

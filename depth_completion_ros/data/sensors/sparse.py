@@ -1,4 +1,4 @@
-"""A few exact points: the input of sparse-to-dense benchmarks, and what visual SLAM knows."""
+"""A few exact points, as in sparse-to-dense benchmarks and from visual SLAM."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from .views import pixels, window_max, window_mean
 
 
 class Pattern(Enum):
-    """Where points lie."""
+    """The distribution of points."""
 
-    UNIFORM = "uniform"  # anywhere alike (Ma, Karaman, Sparse-to-Dense, ICRA 2018)
-    GRID = "grid"  # a square lattice of random phase
-    GRADIENT = "gradient"  # in proportion to the image's gradient
+    UNIFORM = "uniform"  # uniform over the image (Ma, Karaman, Sparse-to-Dense, ICRA 2018)
+    GRID = "grid"  # a square lattice with a random phase
+    GRADIENT = "gradient"  # in proportion to the gradient of the image
     CORNER = "corner"  # strongest corners first (Shi, Tomasi, Good Features to Track, CVPR 1994)
 
 
 @dataclass(frozen=True)
 class SparsePoints:
-    """``count`` pixels of the true depth, or all there are; of GRID as many as its square spacing gives.
+    """``count`` pixels of the true depth, or all if there are fewer; for GRID, the number that the spacing gives.
 
-    A share ``outliers`` is multiplied by a factor between 1/2 and 2; the others have noise sigma = ``sigma`` z.
+    A share ``outliers`` is multiplied by a factor between 1/2 and 2; the others have noise with a standard deviation of
+    ``sigma`` z.
     """
 
     pattern: Pattern = Pattern.UNIFORM
@@ -71,7 +72,7 @@ def _lattice(depth: Tensor, count: Tensor, generator: torch.Generator) -> Tensor
 
 
 def _log_weight(scene: SceneBatch, pattern: Pattern) -> Tensor:
-    """(N, 1, H, W): log of how much likelier a pixel is than others."""
+    """(N, 1, H, W): logarithm of the relative probability of each pixel."""
     if pattern is Pattern.UNIFORM:
         return torch.zeros_like(scene.depth)
     grey = F.pad(scene.image.mean(dim=1, keepdim=True), (1, 1, 1, 1), mode="replicate")

@@ -13,7 +13,7 @@ from .materials import Response, respond
 from .views import hidden_from_right, intrinsics, window_max, window_mean
 
 _TEXTURE_WINDOW = 7  # pixels
-_NOISE_LENGTH = 2.5  # pixels: matching windows overlap, so their errors are alike
+_NOISE_LENGTH = 2.5  # pixels: matching windows overlap, so their errors are correlated
 _RESPONSE = Response(dark=(0.0, 0.3), shiny=(0.1, 0.7), glass=(0.1, 0.6), mirror=(0.0, 0.4), through=(0.6, 1.0))
 
 
@@ -21,16 +21,19 @@ _RESPONSE = Response(dark=(0.0, 0.3), shiny=(0.1, 0.7), glass=(0.1, 0.6), mirror
 class Stereo:
     """Depth from the disparity d = focal baseline / z between two cameras, the second to the right of the first.
 
-    - Disparity has noise of sigma ``subpixel`` native pixels, alike within matching windows, so that of depth is
-      z² subpixel / (focal baseline) (Keselman et al., CVPRW 2017, Intel RealSense). Then rounding to ``step`` pixels.
-    - Texture is the RMS horizontal gradient of the image in a window. Where it falls below ``texture``, patches are
-      holes by its shortfall, and a share ``mismatched`` beside them has a disparity that is off by up to ``wrong``.
-      An active sensor's projector keeps ``projected`` x reflectance of texture on every surface, falling with (3 m/z)².
-    - Edges are fattened: the foreground spreads over up to ``fattening`` pixels of background (Scharstein, Szeliski,
-      IJCV 2002), patch by patch.
+    - Disparity has noise with a standard deviation of ``subpixel`` native pixels, correlated within matching windows,
+      so the noise of depth is z² subpixel / (focal baseline) (Keselman et al., CVPRW 2017, Intel RealSense). Then it is
+      rounded to ``step`` pixels.
+    - Texture is the RMS horizontal gradient of the image in a window. If it is below ``texture``, patches become holes
+      with a probability that grows with the difference, and a share ``mismatched`` around them has a disparity with a
+      relative error of up to ``wrong``. The projector of an active sensor adds texture of ``projected`` x reflectance
+      to every surface, decreasing with (3 m/z)².
+    - Edges are fattened: the foreground extends over up to ``fattening`` pixels of the background (Scharstein,
+      Szeliski, IJCV 2002), patch by patch.
     - The band that the second camera does not see is a hole, except for a share ``filled`` of patches, where the
-      matcher takes the background's value.
-    - Glass and mirrors show what they let through or reflect, or a hole. Farther than ``far`` metres: holes.
+      matcher uses the value of the background.
+    - Glass and mirrors are holes or show the surface behind them or the reflection. Depth beyond ``far`` metres is
+      missing.
     """
 
     focal: float = 640.0
@@ -83,7 +86,7 @@ class Stereo:
 
 
 def active_stereo() -> Stereo:
-    """A RealSense D435: a short baseline, and a projector that lights textureless walls up to some metres away."""
+    """A RealSense D435: a short baseline, and a projector that adds texture to walls up to a few metres away."""
     return Stereo(
         baseline=(0.05, 0.055),
         projected=(0.01, 0.05),

@@ -13,11 +13,11 @@ from .fields import Range, patches, smooth_noise, uniform
 from .materials import Response, respond
 from .views import at_pixels, hidden_from_right, intrinsics, pixels, viewing_cosine, window_mean
 
-# Pixels; quantisation included it gives the correlation of flat patches of real Kinect frames, about 0.6, 0.4, 0.25
-# and 0.15 at 1, 2, 3 and 4 pixels.
+# Correlation length of noise [pixels]. With quantisation, it gives the correlation of flat patches in real Kinect
+# frames, about 0.6, 0.4, 0.25 and 0.15 at 1, 2, 3 and 4 pixels.
 _NOISE_LENGTH = 2.5
-_EDGE_LENGTH = 2.5  # pixels over which ragged edges hang together, as those of real frames do
-_GRAZING_WIDTH = math.radians(10)  # from where the first surfaces are lost to where all are
+_EDGE_LENGTH = 2.5  # correlation length of ragged edges [pixels], similar to real frames
+_GRAZING_WIDTH = math.radians(10)  # range of angles from the first lost surfaces to all surfaces lost
 _RESPONSE = Response(dark=(0.0, 0.7), shiny=(0.1, 0.8), glass=(0.2, 0.9), mirror=(0.1, 0.8), through=(0.5, 1.0))
 
 
@@ -26,18 +26,19 @@ class KinectStructuredLight:
     """Depth from the disparity d = focal baseline / z of a projected pattern.
 
     - Axial noise (Nguyen, Izadi, Lovell, 3DIMPVT 2012): 0.0012 + 0.0019 (z - 0.4)² + 0.0001/√z θ²/(π/2 - θ)² [m],
-      quantisation included, θ the angle between normal and line of sight.
-    - Lateral noise: values are taken from sigma ``lateral`` pixels away, before quantisation (Barron, Malik, CVPR 2013;
-      Handa et al., ICRA 2014): edges are ragged, and depth on a slope follows.
+      including quantisation, with θ the angle between normal and line of sight.
+    - Lateral noise: each value is taken from a random position with a standard deviation of ``lateral`` pixels, before
+      quantisation (Barron, Malik, CVPR 2013; Handa et al., ICRA 2014), so edges are ragged and slopes are noisy.
     - Disparity is rounded to ``step`` pixels: 2.9 mm at 1 m, 11.6 mm at 2 m, 46 mm at 4 m.
-    - Shadow: what the projector, ``baseline`` metres to the right, does not light is a hole, fx baseline
-      (1/z_fg - 1/z_bg) pixels wide with the fx of the image, whatever its crop or resolution. The matcher closes what
-      is narrower than ``narrowest_shadow`` pixels.
-    - Holes: beyond ``grazing`` degrees (half lost there, all 5° further); where reflectance cos θ (4 m/z)² falls below
-      ``signal``, by its shortfall; by material; nearer than ``near`` or farther than ``far`` metres.
+    - Shadow: surfaces that the projector, ``baseline`` metres to the right, does not light are holes. They are fx
+      baseline (1/z_fg - 1/z_bg) pixels wide, with fx of the image, at any crop or resolution. The matcher closes
+      shadows narrower than ``narrowest_shadow`` pixels.
+    - Holes: at angles beyond ``grazing`` degrees (half of the surface is lost there, all of it 5° further); where
+      reflectance cos θ (4 m/z)² is below ``signal``, with a probability that grows with the difference; depending on
+      material; and nearer than ``near`` or farther than ``far`` metres.
     - Matching window (Bohg et al., ICRA 2014): 83 % of ``window`` x ``window`` image pixels must have depth.
 
-    focal (native pixels) and baseline (metres) set the disparity's steps, which do not depend on the image.
+    focal (native pixels) and baseline (metres) determine the steps of disparity, which do not depend on the image.
     """
 
     focal: float = 575.0
@@ -82,7 +83,7 @@ class KinectStructuredLight:
         z = depth.clamp(min=0.1)
         slope = angle.clamp(max=math.radians(85))
         sigma = 0.0012 + 0.0019 * (z - 0.4) ** 2 + 0.0001 / z.sqrt() * (slope / (math.pi / 2 - slope)) ** 2
-        # Nguyen measured the sensor's output, so that sigma holds the quantisation's share: only the rest is added.
+        # Nguyen measured the output of the sensor, so sigma includes quantisation: only the rest is added.
         quantisation = z**2 * self.step / (self.focal * self.baseline) / math.sqrt(12)
         rest = (sigma**2 - quantisation**2).clamp(min=0).sqrt()
         return (z + rest * smooth_noise(z, generator, _NOISE_LENGTH)).clamp(min=0.1)

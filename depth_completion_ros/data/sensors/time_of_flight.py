@@ -1,4 +1,4 @@
-"""Time of flight: the phase or the delay of returned light (Kinect v2, Azure, phones)."""
+"""Time-of-flight cameras, which measure the phase or delay of returned light (Kinect v2, Azure, phones)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .views import at_pixels, dot, length, pixels, rays, viewing_cosine
 
 _CORNER_CELL = 8  # pixels between the surfaces that light each other
 _CORNER_REACH = (1, 2, 4)  # cells
-_WEAKEST = 0.02  # of full reflectance, head-on: less counts as this much
+_WEAKEST = 0.02  # smallest returned light, relative to full reflectance at normal incidence
 _RESPONSE = Response(
     dark=(0.03, 0.1), shiny=(0.05, 0.15), glass=(0.0, 0.3), mirror=(0.0, 0.3), through=(0.7, 1.0), length=4.0
 )
@@ -24,15 +24,16 @@ _RESPONSE = Response(
 
 @dataclass(frozen=True)
 class TimeOfFlight:
-    """Depth from returned light; what returns falls with r cos θ / z² (reflectance, angle, distance).
+    """Depth from returned light, which is proportional to r cos θ / z² (reflectance, angle, distance).
 
-    - Noise sigma = ``sigma`` z² / (r cos θ) [m], shot noise (Lange, Seitz, IEEE J. Quantum Electronics 2001); where it
-      exceeds ``weakest`` of z the sensor gives no depth.
-    - Flying pixels (Reynolds et al., CVPR 2011): at edges a share ``flying`` of pixels mixes two surfaces, a convex
-      combination of the pixel and one of its 3x3.
-    - Multi-path: light that other surfaces of a concave corner send on lengthens the way by up to ``multipath`` of z,
-      smoothly (Fuchs, ICPR 2010): the mean over neighbours around of how far they stand above the surface.
-    - Holes by material; nearer than ``near`` or farther than ``far`` metres. Glass mostly shows what is behind it.
+    - Shot noise with a standard deviation of ``sigma`` z² / (r cos θ) [m] (Lange, Seitz, IEEE J. Quantum Electronics
+      2001). If it exceeds the share ``weakest`` of z, the sensor gives no depth.
+    - Flying pixels (Reynolds et al., CVPR 2011): at edges, a share ``flying`` of pixels is a convex combination of two
+      surfaces, that of the pixel and that of one of its 3x3 neighbours.
+    - Multi-path: light reflected by other surfaces of a concave corner lengthens the path by up to the share
+      ``multipath`` of z, smoothly (Fuchs, ICPR 2010), in proportion to ``concavity``.
+    - Holes depend on the material, and depth is missing nearer than ``near`` and farther than ``far`` metres. Glass
+      mostly shows the surface behind it.
     """
 
     sigma: Range = (0.0005, 0.003)
@@ -58,9 +59,9 @@ class TimeOfFlight:
 
 
 def concavity(scene: SceneBatch) -> Tensor:
-    """(N, 1, H, W), 0..1, smooth: how much of what surrounds a surface stands above it; 0 on planes and outer edges.
+    """(N, 1, H, W), 0..1, smooth: how much the surroundings of a surface stand above it; 0 on planes and outer edges.
 
-    The mean over 3 x 8 neighbours of max(0, n · direction), those beyond one metre counting less, doubled.
+    Twice the mean of max(0, n · direction) over 3 x 8 neighbours; those beyond one metre have less weight.
     """
     height, width = scene.depth.shape[-2:]
     step = slice(_CORNER_CELL // 2, None, _CORNER_CELL)
@@ -81,7 +82,7 @@ def concavity(scene: SceneBatch) -> Tensor:
 
 
 def _with_flying_pixels(depth: Tensor, share: Tensor, generator: torch.Generator) -> Tensor:
-    """Away from edges the mix would smooth, so only pixels whose partner is off by more than 3 % are mixed."""
+    """Mix pixels with a neighbour if their depths differ by more than 3 %; elsewhere mixing would only smooth."""
     rows, columns = pixels(depth)
     direction = 2 * math.pi * chance(depth, generator)
     partner = at_pixels(depth, rows + 1.2 * direction.sin(), columns + 1.2 * direction.cos())

@@ -1,4 +1,4 @@
-"""What sensor models know of a view: windows, rays, angles, and what another viewpoint sees of the same surfaces."""
+"""Geometry of a view for sensor models: windows, rays, angles, and visibility from another viewpoint."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def intrinsics(scene: SceneBatch) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def rays(scene: SceneBatch) -> Tensor:
-    """(N, 3, H, W): the point at depth 1 m of each pixel; times depth (N, 1, H, W) it is the surface [m]."""
+    """(N, 3, H, W): the point at depth 1 of each pixel; multiplied by depth (N, 1, H, W) it is the surface [m]."""
     fx, fy, cx, cy = intrinsics(scene)
     rows, columns = pixels(scene.depth)
     x = ((columns - cx) / fx).expand_as(scene.depth)
@@ -50,7 +50,7 @@ def length(a: Tensor) -> Tensor:
 
 
 def window_mean(x: Tensor, size: int) -> Tensor:
-    """Mean over a window of size x size pixels (odd); at the border over the part within the image."""
+    """Mean over a window of size x size pixels (odd); at the border, over the part inside the image."""
     return _window_sum(x, size) / _window_sum(torch.ones_like(x[:1]), size)
 
 
@@ -77,7 +77,7 @@ def _window_sum(x: Tensor, size: int) -> Tensor:
 
 
 def nearest(position: Tensor) -> Tensor:
-    """The nearest whole number, halves upwards: rounding them to even would put two neighbours on one pixel."""
+    """Round to the nearest integer, halves upwards; rounding halves to even would put two neighbours on one pixel."""
     return (position + 0.5).floor()
 
 
@@ -89,30 +89,30 @@ def at_pixels(image: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def nearest_on_pixels(depth: Tensor, rows: Tensor, columns: Tensor, height: int, width: int) -> Tensor:
-    """(N, 1, height, width) [m]: the smallest positive depth that falls on each pixel (z-buffer), 0 where none does.
+    """(N, 1, height, width) [m]: the smallest positive depth that falls on each pixel (z-buffer); 0 = none.
 
-    depth (N, 1, h, w) at image positions rows and columns, all of one shape; what falls outside is left out.
+    depth (N, 1, h, w) is at the image positions rows and columns, of the same shape. Positions outside are ignored.
     """
     rows, columns = nearest(rows), nearest(columns)
     inside = (depth > 0) & (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
     index = torch.where(inside, rows * width + columns, height * width).long().flatten(1)
-    # One cell more than there are pixels takes what falls outside.
+    # One additional cell takes all positions outside the image.
     buffer = torch.full((len(depth), height * width + 1), torch.inf, device=depth.device)
     buffer = buffer.scatter_reduce(1, index, depth.flatten(1), "amin")[:, :-1].view(len(depth), 1, height, width)
     return torch.where(buffer.isinf(), 0.0, buffer)
 
 
 def hidden_from_right(depth: Tensor, shift: Tensor, narrowest: Tensor | float) -> Tensor:
-    """(N, 1, H, W) bool: surfaces that a second viewpoint, to the right of the camera, does not see.
+    """(N, 1, H, W) bool: surfaces that are not visible from a second viewpoint to the right of the camera.
 
     shift (N, 1, 1, 1) is focal length [px] x baseline [m]. At a step from z_fg to z_bg the hidden band is
-    shift (1/z_fg - 1/z_bg) pixels wide, on the left of the foreground. Bands of less than ``narrowest`` pixels (one at
-    least, since lines of sight are told apart by whole pixels) are left out.
+    shift (1/z_fg - 1/z_bg) pixels wide, on the left of the foreground. Bands narrower than ``narrowest`` pixels (at
+    least one, because lines of sight are distinguished by whole pixels) are ignored.
     """
     height, width = depth.shape[-2:]
     disparity = torch.where(depth > 0, shift / depth, 0.0)
     rows, columns = pixels(depth)
-    # Its image begins half a width farther left, so that it holds near surfaces too.
+    # The image of the second viewpoint is extended to the left by half a width, to contain near surfaces too.
     rows, columns = rows.expand_as(depth), columns - disparity + width // 2
     front = nearest_on_pixels(depth, rows, columns, height, width + width // 2)
     front = at_pixels(front, rows, columns)
