@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .along_colour import drawn, finest
+from .along_colour import doubled, drawn
 from .blocks import double, mean_pool, pool_measured
 from .shell import MAX_LOG_DEPTH, CompletionNetwork, clamped_log_b, logarithm, relative_sigma
 
-_STEPS = 3  # of spreading along colour what the core leaves unexplained
+# Steps of spreading along colour what is unexplained of the measurements, at half and at full resolution.
+_HALF_STEPS, _FULL_STEPS = 3, 2
 
 
 class HalvedNetwork(CompletionNetwork):
@@ -30,7 +31,8 @@ class HalvedNetwork(CompletionNetwork):
         log_depth, log_b, keep, _ = self._completed(half_image - 0.5, half_sparse, half_known)
         # The sum of the channels shows as many edges, in a third of the time; and no logarithm is taken at full size.
         half_guide, guide = (x.sum(dim=1, keepdim=True) for x in (half_image, image))
-        completed = finest(scale * torch.exp(log_depth), half_guide, guide, depth, known)
+        completed, _ = doubled(scale * torch.exp(log_depth), half_guide, guide)
+        completed = drawn(completed, guide, depth, known, _FULL_STEPS)
         completed = torch.lerp(completed, depth, known * double(keep))
         return completed, completed * double(relative_sigma(log_b))
 
@@ -49,5 +51,5 @@ class HalvedNetwork(CompletionNetwork):
         correction, log_b, keep = (x.float() for x in self.core(inputs))
         log_depth = (inputs.prefill + correction).clamp(-MAX_LOG_DEPTH, MAX_LOG_DEPTH)
         with torch.autocast(sparse.device.type, enabled=False):
-            log_depth = drawn(log_depth, image.sum(dim=1, keepdim=True), sparse, known, _STEPS)
+            log_depth = drawn(log_depth, image.sum(dim=1, keepdim=True), sparse, known, _HALF_STEPS)
         return torch.lerp(log_depth, sparse, known * keep), clamped_log_b(log_b), keep, inputs.prefill
