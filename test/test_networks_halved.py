@@ -110,3 +110,17 @@ def test_the_answer_is_drawn_towards_measurements_on_the_same_surface():
     depth[..., ::8, :32] = 2.0
     result = completed(Off(keep=1.0), depth)
     assert (result[..., :56, :28] / 2 - 1).abs().max() < 0.05 < 0.15 < (result[..., 56:] / 2 - 1).min()
+
+
+def test_the_answer_is_positive_beside_measurements_that_the_core_misses_by_far():
+    """Measurements far nearer than the core's answer must not draw its nearer answers below zero."""
+
+    class Rough(Still):
+        def forward(self, inputs):
+            correction, log_b, keep = super().forward(inputs)
+            column = torch.arange(inputs.sparse.shape[-1]) % 4
+            return correction + torch.where(column < 2, 3.0, -3.0), log_b, keep
+
+    depth = torch.zeros(1, 1, 64, 64)
+    depth[..., ::3, ::3] = 0.5
+    assert completed(Rough(keep=0.0), depth).min() > 0

@@ -32,7 +32,8 @@ class HalvedNetwork(CompletionNetwork):
         # The sum of the channels shows as many edges, in a third of the time; and no logarithm is taken at full size.
         half_guide, guide = (x.sum(dim=1, keepdim=True) for x in (half_image, image))
         completed, _ = doubled(scale * torch.exp(log_depth), half_guide, guide)
-        completed = drawn(completed, guide, depth, known, _FULL_STEPS)
+        # As a ratio, because a sum of differences could fall below zero.
+        completed = completed * drawn(torch.ones_like(depth), guide, depth / completed, known, _FULL_STEPS)
         completed = torch.lerp(completed, depth, known * double(keep))
         return completed, completed * double(relative_sigma(log_b))
 
