@@ -300,7 +300,7 @@ def test_auto_takes_a_trained_network_and_else_the_classical_engine(models):
 
 @pytest.mark.parametrize("how", ["cut short", "no operators"])
 def test_auto_warns_if_it_uses_the_classical_engine_because_a_network_is_damaged(how, models):
-    """One line with the file and the mend; nothing where no network was ever installed."""
+    """One line with the file and the fix; nothing where no network was ever installed."""
     said: list[str] = []
     assert open_engine("auto", profile=PROFILE, warn=said.append).engine == "classical"
     assert said == []

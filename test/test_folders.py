@@ -79,7 +79,7 @@ def test_missing_or_partial_intrinsics_are_none(tmp_path, intrinsics):
 
 
 @pytest.mark.parametrize(
-    ("meta", "mend"),
+    ("meta", "fix"),
     [
         ([], "frames"),
         ({"frames": []}, "at least one"),
@@ -88,9 +88,9 @@ def test_missing_or_partial_intrinsics_are_none(tmp_path, intrinsics):
         ({"frames": [{}], "depth": {"scale_to_m": 0}}, "only metric depth"),
     ],
 )
-def test_errors_about_an_unusable_meta_say_what_is_missing(tmp_path, meta, mend):
+def test_errors_about_an_unusable_meta_say_what_is_missing(tmp_path, meta, fix):
     write_meta(tmp_path, meta)
-    with folder_error(mend):
+    with folder_error(fix):
         read_folder(tmp_path)
 
 

@@ -1,8 +1,8 @@
 """Ours: the core of ``planes`` at half of the resolution, for CPUs.
 
 Depth at half of the resolution, brought to full size along colour and measurements, would still be far better than any
-completion, so the resolution is not what is missing. A core at half of it takes a quarter of the time, each of its
-pixels sees twice as far, and what is learnt on frames of half the size is learnt several times faster.
+completion, so the resolution is not what is missing. A core at half of it needs a quarter of the arithmetic, and each
+of its pixels sees twice as far.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .shell import CoreInputs, Method
 
 
 class Lite(Planes):
-    """As ``HalvedNetwork`` wants a core. blocks: residual blocks (He et al., CVPR 2016) of the encoder, by level."""
+    """A core for ``HalvedNetwork``. blocks: residual blocks (He et al., CVPR 2016) at each level of the encoder."""
 
     def __init__(self, channels: tuple[int, ...], blocks: tuple[int, ...]):
         super().__init__(channels)

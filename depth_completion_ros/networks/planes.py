@@ -69,7 +69,7 @@ class Planes(nn.Module):
         return torch.lerp(correction, inputs.sparse - inputs.prefill, inputs.measured * keep), log_b
 
     def without_measurements(self, inputs: CoreInputs) -> tuple[Tensor, Tensor, Tensor]:
-        """As ``forward``, but measurements are not put back, and what share of the answer, 0 to 1, each should be."""
+        """The same before measurements are put back, and the share, 0 to 1, that each should have in the answer."""
         sparse, measured, prefill, image = (
             F.pixel_unshuffle(x, _FOLD) for x in (inputs.sparse, inputs.measured, inputs.prefill, inputs.image)
         )

@@ -69,7 +69,7 @@ def save_weights(weighted: WeightedNetwork, path: Path, provenance: Mapping[str,
 def load_weights(path: Path) -> WeightedNetwork:
     """The network that ``save_weights`` wrote, with the one that comes first from the file beside it.
 
-    Raises ConfigurationError, naming the mend, for any other file, or where that one is missing or another.
+    Raises ConfigurationError, which says how to fix it, for any other file, or where that one is missing or another.
     """
     metadata = read_metadata(path)
     network = create(metadata["name"], metadata["size"], _first(path, metadata))
@@ -86,7 +86,7 @@ def load_weights(path: Path) -> WeightedNetwork:
 def read_metadata(path: Path) -> dict[str, str]:
     """What a weights file says of itself: contract, name, size, profile and how it was trained.
 
-    Raises ConfigurationError, naming the mend, for a file that is none or of another contract.
+    Raises ConfigurationError, which says how to fix it, for a file that is none or of another contract.
     """
     try:
         with path.open("rb") as file:

@@ -18,7 +18,7 @@ def save_checkpoint(state: dict[str, Any], path: Path) -> None:
 
 
 def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
-    """What ``save_checkpoint`` wrote. Raises ConfigurationError, naming the mend, for anything else."""
+    """What ``save_checkpoint`` wrote. Raises ConfigurationError, which says how to fix it, for anything else."""
     try:
         return torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError as error:

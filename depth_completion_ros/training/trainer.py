@@ -92,7 +92,7 @@ class Trainer:
     def begin_with(self, weights: Path) -> None:
         """Take the weights of a file, which an earlier training of the same network wrote.
 
-        Raises ConfigurationError, naming the mend, for any other file.
+        Raises ConfigurationError, which says how to fix it, for any other file.
         """
         start = load_weights(weights).network
         held, wanted = (_description(network) for network in (start, self.network))
