@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 _SMALL = 0.05  # log-depth
 STEP = 0.1  # log-depth that an output of 1 stands for: about the size of what there is to correct
+_LEAST_WEIGHT = 1e-7  # sum of weights at which a mean fades to a half
 START_LOG_B = -3.0  # an untrained network is unsure by 5 % of depth
 
 
@@ -63,6 +64,31 @@ def stretch(difference: Tensor) -> Tensor:
     Differences matter down to 1 %, and a training that is short never finds features so small.
     """
     return difference / (difference.abs() + _SMALL)
+
+
+class NormalisedConvolution(nn.Module):
+    """The weighted mean of the known values around each pixel, 0 where there are none (Knutsson, Westin, CVPR 1993).
+
+    What a value weighs falls off so fast that the nearest ones decide: to the share ``fall`` from pixel to pixel along
+    rows and columns, and to nothing beyond ``reach`` pixels.
+    """
+
+    kernel: Tensor
+
+    def __init__(self, fall: float, reach: int):
+        super().__init__()
+        weights = torch.tensor([fall ** abs(offset) for offset in range(-reach, reach + 1)])
+        self.register_buffer("kernel", weights.view(1, 1, 1, -1), persistent=False)
+        self.reach = reach
+
+    def forward(self, value: Tensor, known: Tensor) -> Tensor:
+        """value, anything finite where unknown, and known, 0 or 1, (N, 1, H, W): the same shape."""
+        # As images of one batch, because CPU engines are slow at convolutions of two channels.
+        sums = torch.cat([value * known, known])
+        sums = F.conv2d(sums, self.kernel, padding=(0, self.reach))
+        # A view, because engines do not take a transposed kernel for a constant.
+        total, weight = F.conv2d(sums, self.kernel.view(1, 1, -1, 1), padding=(self.reach, 0)).chunk(2)
+        return total / (weight + _LEAST_WEIGHT)
 
 
 class ResidualBlock(nn.Module):
