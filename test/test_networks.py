@@ -80,7 +80,7 @@ def test_parameter_count_is_the_papers_or_fits_a_small_machine(name, size):
         network = create(name, size)
     millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
     if size == "small":
-        assert millions <= 4
+        assert millions <= 5
     elif name in PAPER_MILLIONS:
         assert millions == pytest.approx(PAPER_MILLIONS[name], rel=0.05)
 

@@ -74,12 +74,12 @@ def test_the_last_step_brings_detail_of_measurements_to_the_pixels_beside_them()
 
 def test_normalised_convolution_is_the_weighted_mean_of_what_is_known():
     generator = torch.Generator().manual_seed(0)
-    value = 0.5 + torch.rand(1, 1, 9, 9, generator=generator)
-    known = (torch.rand(1, 1, 9, 9, generator=generator) < 0.3).float()
+    value = 0.5 + torch.rand(1, 1, 9, 16, generator=generator)
+    known = (torch.rand(1, 1, 9, 16, generator=generator) < 0.3).float()
     mean = NormalisedConvolution(fall=0.5, reach=1)(value, known)
-    weight = torch.tensor([0.5, 1.0, 0.5]).view(-1, 1) * torch.tensor([0.5, 1.0, 0.5]) * known[0, 0, 3:6, 4:7]
-    expected = (weight * value[0, 0, 3:6, 4:7]).sum() / weight.sum()
-    torch.testing.assert_close(mean[0, 0, 4, 5], expected)
+    weight = torch.tensor([0.5, 1.0, 0.5]).view(-1, 1) * torch.tensor([0.5, 1.0, 0.5]) * known[0, 0, 3:6, 6:9]
+    expected = (weight * value[0, 0, 3:6, 6:9]).sum() / weight.sum()
+    torch.testing.assert_close(mean[0, 0, 4, 7], expected)
     torch.testing.assert_close(NormalisedConvolution(0.5, 1)(value, 0 * known), torch.zeros_like(value))
 
 
