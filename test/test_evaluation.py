@@ -16,10 +16,10 @@ pytest.importorskip("rosbags.rosbag2", reason="bags need rosbags: pip install ro
 import yaml
 from frame_sets import edit_meta, write_set
 
+from depth_completion_ros.bag.folders import read_folder
+from depth_completion_ros.bag.make import BagOptions, make_bag
 from depth_completion_ros.cli import main
 from depth_completion_ros.completer import DepthCompleter
-from depth_completion_ros.data.folders import read_folder
-from depth_completion_ros.data.make_bag import BagOptions, make_bag
 from depth_completion_ros.engines import Engine
 from depth_completion_ros.engines.model_file import DIRECTORY_VARIABLE
 from depth_completion_ros.evaluation import command, runs

@@ -9,10 +9,10 @@ pytest.importorskip("rosbags.rosbag2", reason="bags need rosbags: pip install ro
 
 from frame_sets import edit_meta, write_set
 
-from depth_completion_ros.data.bags import DEPTH_TOPIC, RGB_TOPIC, BagWriter
-from depth_completion_ros.data.folders import read_folder
-from depth_completion_ros.data.make_bag import BagOptions, make_bag
-from depth_completion_ros.data.messages import header, image
+from depth_completion_ros.bag.folders import read_folder
+from depth_completion_ros.bag.make import BagOptions, make_bag
+from depth_completion_ros.bag.messages import header, image
+from depth_completion_ros.bag.reader import DEPTH_TOPIC, RGB_TOPIC, BagWriter
 from depth_completion_ros.errors import ConfigurationError, InputError
 from depth_completion_ros.evaluation.protocols import PROTOCOLS, make_trial
 from depth_completion_ros.evaluation.samples import Sample, SampleSet, make_sample, open_bag, open_folder, profile_of

@@ -17,10 +17,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from ..bag.messages import stamp_of
+from ..bag.reader import DEPTH_TOPIC, POINTS_TOPIC, RGB_TOPIC, BagReader, camera_info_topic
 from ..completer import DepthCompleter
 from ..conversion import decode_depth
-from ..data.bags import DEPTH_TOPIC, POINTS_TOPIC, RGB_TOPIC, BagReader, camera_info_topic
-from ..data.messages import stamp_of
 from ..engines.classical import ClassicalEngine
 from ..errors import ConfigurationError
 from ..frame import RgbdFrame

@@ -18,7 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from ..data.bags import DEPTH_TOPIC, RGB_TOPIC, BagReader
+from ..bag.reader import DEPTH_TOPIC, RGB_TOPIC, BagReader
 from ..errors import ConfigurationError, InputError
 from ..node.environment import prepare_ros_environment
 from ..profiles import profile_file

@@ -17,8 +17,8 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
+from ..bag.recordings import read_source, resized
 from ..completer import DepthCompleter
-from ..data.frames import read_source, resized
 from ..engines import model_names
 from ..errors import ConfigurationError
 from ..frame import CompletedDepth, RgbdFrame

@@ -17,8 +17,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from ..data.bags import DEPTH_TOPIC, RGB_TOPIC, BagWriter, read_frames
-from ..data.messages import header, image
+from ..bag.messages import header, image
+from ..bag.reader import DEPTH_TOPIC, RGB_TOPIC, BagWriter, read_frames
 from ..errors import ConfigurationError
 from ..resources import share_directory
 from .pipeline import Report, Setup, run_pipeline

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.bags import BagReader
+from ..bag.reader import BagReader
 from ..errors import ConfigurationError
 from ..node.environment import prepare_ros_environment
 from .processes import Child, Usage, termination_as_interrupt

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.bags import DEPTH_TOPIC, RGB_TOPIC
+from ..bag.reader import DEPTH_TOPIC, RGB_TOPIC
 from ..errors import ConfigurationError, InputError, in_options
 from ..geometry import transform_from_pose
 from .models import BASELINES, default_models

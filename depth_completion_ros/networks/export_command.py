@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from ..bag.recordings import read_source, resized
 from ..completer import DepthCompleter
 from ..contract import INPUTS, MULTIPLE, PRECISIONS
-from ..data.frames import read_source, resized
 from ..engines import Engine
 from ..engines.model_file import find_weights_file, model_directories
 from ..errors import ConfigurationError

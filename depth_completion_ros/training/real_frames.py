@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from ..bag.folders import FolderFrame, FrameSet, read_folder
 from ..data.cache import new_directory
-from ..data.folders import FolderFrame, FrameSet, read_folder
 from ..data.sensors import HoleMasks
 from ..errors import ConfigurationError
 from ..geometry import depth_on_rgb_grid

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...bag.folders import read_folder
 from ...errors import InputError
-from ..folders import read_folder
 from .fields import Range, log_uniform, smooth_noise, uniform
 from .views import pixels
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 
 from ..frame import RgbdFrame
-from .bags import read_frames
 from .folders import read_folder
+from .reader import read_frames
 
 
 def read_source(path: Path) -> Iterator[RgbdFrame]:

@@ -17,9 +17,9 @@ from rich.progress import track
 from ..conversion import encode_compressed_depth
 from ..errors import ConfigurationError, InputError
 from ..frame import Intrinsics
-from .bags import DEPTH_TOPIC, POINTS_TOPIC, RGB_TOPIC, STORAGES, BagWriter, Storage, camera_info_topic
 from .folders import FolderFrame, FrameSet, read_folder
 from .messages import camera_info, compressed_image, header, image, point_cloud
+from .reader import DEPTH_TOPIC, POINTS_TOPIC, RGB_TOPIC, STORAGES, BagWriter, Storage, camera_info_topic
 
 LIDAR_FRAME_ID = "lidar"
 JPEG_QUALITY = 95

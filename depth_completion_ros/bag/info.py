@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .bags import BagReader
 from .messages import CAMERA_INFO, COMPRESSED_IMAGE, IMAGE, POINT_CLOUD
+from .reader import BagReader
 
 
 @dataclass(frozen=True)

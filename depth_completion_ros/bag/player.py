@@ -23,10 +23,10 @@ from rich.console import Console
 from rich.progress import Progress
 from rosgraph_msgs.msg import Clock
 
-from ..data.messages import BagMessage, has_header, stamp_of
-from ..data.playback import Recording
 from ..errors import ConfigurationError
 from .message_types import message_class
+from .messages import BagMessage, has_header, stamp_of
+from .playback import Recording
 
 # Publishers are reliable, so that reliable and best-effort subscribers can receive, and messages in the queue are not
 # lost. A subscriber that lags by more than ten messages loses the oldest ones; it neither delays playback nor fills the

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..errors import ConfigurationError
-from .environment import add_process_arguments, prepare_ros_environment
+from ..node.environment import add_process_arguments, prepare_ros_environment
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -46,8 +46,8 @@ def run(args: argparse.Namespace) -> int:
     if args.seconds is not None and not args.seconds > 0:
         raise ConfigurationError(f"--seconds {args.seconds} must be above zero")
     prepare_ros_environment()
+    from ..node.process import spin
     from .player import PlayerNode, PlayOptions, PlayOutcome
-    from .process import spin
 
     ros_arguments = ["--ros-args", *args.ros_arguments]
     names = PlayOptions.__dataclass_fields__

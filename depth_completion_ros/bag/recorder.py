@@ -14,10 +14,10 @@ import rclpy
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-from ..data.bags import BagWriter, Storage, knows_type
-from ..data.messages import BagMessage, has_header, stamp_of
 from ..errors import ConfigurationError
 from .message_types import message_class
+from .messages import BagMessage, has_header, stamp_of
+from .reader import BagWriter, Storage, knows_type
 
 # Deep enough for about a second of camera images, so that nothing is lost while the disk is slow.
 DEPTH = 100

@@ -31,7 +31,6 @@ from ..errors import ConfigurationError, InputError
 from ..frame import Intrinsics, RgbdFrame
 from ..geometry import projected
 from ..synchronizer import Pair, Stream, Synchronizer
-from .bag_scan import ScannedBag, is_finished
 from .messages import (
     CAMERA_INFO,
     COMPRESSED_IMAGE,
@@ -44,6 +43,7 @@ from .messages import (
     serialize,
     stamp_of,
 )
+from .scan import ScannedBag, is_finished
 
 Storage = Literal["mcap", "sqlite3"]
 STORAGES: tuple[Storage, ...] = ("mcap", "sqlite3")
@@ -237,7 +237,7 @@ class BagWriter:
         self._writer.write(self._connections[key], log_ns, data)
 
     def write_message(self, topic: str, log_ns: int, message: Any) -> None:
-        """Add one message that was made with ``data.messages``."""
+        """Add one message that was made with ``bag.messages``."""
         self.write(topic, message.__msgtype__, log_ns, serialize(message))
 
     def flush(self) -> None:

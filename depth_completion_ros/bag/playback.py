@@ -11,8 +11,8 @@ import numpy as np
 
 from ..conversion import decode_compressed_depth, decode_compressed_rgb
 from ..errors import ConfigurationError, InputError
-from .bags import BagReader
 from .messages import COMPRESSED_IMAGE, IMAGE, BagMessage, Topic, has_header, image, serialize, stamp_of, with_stamp
+from .reader import BagReader
 
 # Decoded images are kept in memory: a VGA colour and depth stream takes 46 MB per second.
 MAX_RAW_BYTES = 4_000_000_000
