@@ -23,7 +23,7 @@ COMMANDS = {
     "bag info": ("bag.info", "show the contents of a rosbag2"),
     "bag play": ("bag.play", "publish the messages of a rosbag2"),
     "bag record": ("bag.record", "record topics to a rosbag2"),
-    "scenes": ("data.scenes.command", "render examples of the procedural scenes for training"),
+    "scenes": ("training.scenes.command", "render examples of the procedural scenes for training"),
     "models": ("networks.command", "list the networks with parameters, cost, inputs, paper and weights"),
     "train": ("training.command", "train a network with a recipe"),
     "ablate": ("training.ablations.command", "train variants of a method at equal budgets and compare them in a table"),

@@ -119,7 +119,7 @@ def _open_one(source: str, args: argparse.Namespace) -> SampleSet:
     limits = args.min_range, args.max_range
     if source.startswith(SYNTHETIC):
         try:
-            from .synthetic import open_synthetic
+            from ..training.held_out_scenes import open_synthetic
         except ImportError as error:
             raise ConfigurationError(f"{source} needs PyTorch ({error}): pip install torch") from error
         kind, _, profile = source.removeprefix(SYNTHETIC).partition(":")

@@ -13,12 +13,12 @@ from typing import Any
 import yaml
 
 from ..contract import MULTIPLE
-from ..data.sensors import PROFILES
 from ..errors import ConfigurationError
 from ..networks import method
 from ..resources import share_directory
 from .hiding import HOLES, PATTERNS
 from .losses import LOSSES
+from .sensors import PROFILES
 
 SOURCES = ("synthetic", "clean", "real")
 _NOT_RECIPES = ("base", "splits")

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.scene_batch import Material
-from ..data.scenes import KINDS, render_scenes
-from ..data.sensors import KinectStructuredLight, Lidar, Sensor, TimeOfFlight
 from ..errors import ConfigurationError
+from ..evaluation.samples import Sample, SampleSet, make_sample
 from ..frame import Intrinsics, RgbdFrame
 from ..profiles import load_profile
-from .samples import Sample, SampleSet, make_sample
+from .scene_batch import Material
+from .scenes import KINDS, render_scenes
+from .sensors import KinectStructuredLight, Lidar, Sensor, TimeOfFlight
 
 HEIGHT, WIDTH = 480, 640
 SEED = 1_000_000  # seed of scene 0; scene n has SEED + n. Far from the seeds of training and validation
@@ -28,7 +28,7 @@ def open_synthetic(
     """Open procedural scenes with the depth of a modelled sensor and exact ground truth.
 
     Args:
-        kind: One of ``data.scenes.KINDS``.
+        kind: One of ``scenes.KINDS``.
         count: Number of scenes. Scene n does not depend on it.
         profile: Name of the sensor profile; None = lidar outdoors, else kinect.
         limits: See ``open_folder``.
