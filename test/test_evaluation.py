@@ -21,13 +21,13 @@ from depth_completion_ros.bag.make import BagOptions, make_bag
 from depth_completion_ros.cli import main
 from depth_completion_ros.completer import DepthCompleter
 from depth_completion_ros.engines import Engine
-from depth_completion_ros.engines.model_file import DIRECTORY_VARIABLE
 from depth_completion_ros.evaluation import command, runs
 from depth_completion_ros.evaluation.models import BASELINES, default_models, open_model
 from depth_completion_ros.evaluation.protocols import make_trial
 from depth_completion_ros.evaluation.runs import Key, evaluate
 from depth_completion_ros.evaluation.samples import OVERLAP, Sample, open_folder
 from depth_completion_ros.evaluation.strata import STRATA
+from depth_completion_ros.model_file import DIRECTORY_VARIABLE
 from depth_completion_ros.profiles import load_profile, read_parameters
 from depth_completion_ros.resources import share_directory
 

@@ -7,7 +7,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the networks need PyTorch")
 
 from depth_completion_ros.cli import main  # noqa: E402
-from depth_completion_ros.engines.model_file import find_weights_file  # noqa: E402
+from depth_completion_ros.model_file import find_weights_file  # noqa: E402
 from depth_completion_ros.networks import SIZES, create, method, names  # noqa: E402
 from depth_completion_ros.networks.command import cost  # noqa: E402
 

@@ -16,8 +16,8 @@ from network_files import feed_of, real_frames  # noqa: E402
 from test_networks import HEIGHT, WIDTH, frame, stir, stirred  # noqa: E402
 from test_training import CPU, bowls, same, tiny  # noqa: E402
 
+from depth_completion_ros import model_file  # noqa: E402
 from depth_completion_ros.contract import INPUTS  # noqa: E402
-from depth_completion_ros.engines import model_file  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
 from depth_completion_ros.networks import command, create  # noqa: E402
 from depth_completion_ros.networks.blocks import START_LOG_B  # noqa: E402

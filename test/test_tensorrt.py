@@ -26,7 +26,6 @@ from depth_completion_ros.contract import INPUTS, OUTPUTS  # noqa: E402
 from depth_completion_ros.engines import Progress, build_command  # noqa: E402
 from depth_completion_ros.engines.classical import ClassicalEngine  # noqa: E402
 from depth_completion_ros.engines.cuda import Gpu  # noqa: E402
-from depth_completion_ros.engines.model_file import ModelFile, read_model_file  # noqa: E402
 from depth_completion_ros.engines.tensorrt import TensorRtEngine  # noqa: E402
 from depth_completion_ros.engines.tensorrt_build import (  # noqa: E402
     DIRECTORY_VARIABLE,
@@ -38,6 +37,7 @@ from depth_completion_ros.engines.tensorrt_build import (  # noqa: E402
 )
 from depth_completion_ros.engines.tensorrt_library import load_library, make_log  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
+from depth_completion_ros.model_file import ModelFile, read_model_file  # noqa: E402
 from depth_completion_ros.networks import names  # noqa: E402
 from depth_completion_ros.node.engine_loader import EngineLoader  # noqa: E402
 from depth_completion_ros.profiles import load_profile  # noqa: E402

@@ -17,8 +17,8 @@ pytest.importorskip("safetensors", reason="weights files need it")
 
 from test_training_batches import generator, write_ramp  # noqa: E402
 
+from depth_completion_ros import model_file  # noqa: E402
 from depth_completion_ros.cli import main  # noqa: E402
-from depth_completion_ros.engines import model_file  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
 from depth_completion_ros.evaluation.samples import open_folder  # noqa: E402
 from depth_completion_ros.networks import names  # noqa: E402

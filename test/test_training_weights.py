@@ -13,8 +13,8 @@ pytest.importorskip("safetensors", reason="weights files need it")
 from safetensors.torch import save_file  # noqa: E402
 from test_networks import frame, stirred  # noqa: E402
 
+from depth_completion_ros import model_file  # noqa: E402
 from depth_completion_ros.contract import CONTRACT_VERSION  # noqa: E402
-from depth_completion_ros.engines import model_file  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
 from depth_completion_ros.networks import command, names  # noqa: E402
 from depth_completion_ros.networks.weights import (  # noqa: E402

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ..contract import MULTIPLE
-from .model_file import find_model_file
+from ..model_file import find_model_file
 from .tensorrt import PRECISIONS
 from .tensorrt_build import DEFAULT_SIZES, DIRECTORY_VARIABLE, Sizes, ensure_engine
 from .tensorrt_library import load_library

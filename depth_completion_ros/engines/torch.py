@@ -10,9 +10,9 @@ import numpy as np
 
 from ..contract import DEFAULT_NETWORK, INPUTS, MULTIPLE
 from ..errors import ConfigurationError
+from ..model_file import find_weights_file
 from ..profiles import Profile
 from . import Engine
-from .model_file import find_weights_file
 
 _WARM_UP = 3  # runs before a CUDA graph is recorded, in which libraries choose their kernels
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ..engines.model_file import WEIGHTS_SUFFIX, model_directories
+from ..model_file import WEIGHTS_SUFFIX, model_directories
 from . import SIZES, create, method, names
 
 if TYPE_CHECKING:

@@ -45,7 +45,7 @@ def export_onnx(
 
     precision: "fp32"; "fp16", convolutions and linear layers in float16; "int8", convolutions in int8 by ranges seen on
     ``calibration``, real frames of this size. Inputs and outputs are float32 in all of them. profile: what the weights
-    were trained for, empty where they are random. The file's metadata is that of ``engines.model_file.ModelFile``.
+    were trained for, empty where they are random. The file's metadata is that of ``model_file.ModelFile``.
     Raises ValueError where height or width is no multiple of 32, ConfigurationError where int8 lacks
     frames or a library, or the network cannot be had in it (``NOT_IN_INT8``).
     """

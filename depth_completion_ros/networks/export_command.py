@@ -18,8 +18,8 @@ from ..bag.recordings import read_source, resized
 from ..completer import DepthCompleter
 from ..contract import INPUTS, MULTIPLE, PRECISIONS
 from ..engines import Engine
-from ..engines.model_file import find_weights_file, model_directories
 from ..errors import ConfigurationError
+from ..model_file import find_weights_file, model_directories
 from ..resources import share_directory
 from . import SIZES, names
 

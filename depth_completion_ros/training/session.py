@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from ..engines.model_file import find_weights_file, model_directories
 from ..errors import ConfigurationError
+from ..model_file import find_weights_file, model_directories
 from ..networks import create
 from ..networks.shell import CompletionNetwork
 from ..networks.weights import WeightedNetwork, load_weights, save_weights

@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..contract import CONTRACT_VERSION, INPUTS, MULTIPLE, OUTPUTS, PRECISIONS
-from ..errors import ConfigurationError
-from ..resources import PACKAGE, share_directory
+from .contract import CONTRACT_VERSION, INPUTS, MULTIPLE, OUTPUTS, PRECISIONS
+from .errors import ConfigurationError
+from .resources import PACKAGE, share_directory
 
 SUFFIX = ".onnx"
 WEIGHTS_SUFFIX = ".safetensors"
