@@ -29,10 +29,13 @@ COMMANDS = {
     "ablate": ("training.ablations.command", "train variants of a method at equal budgets and compare them in a table"),
     "export": ("networks.export_command", "export a network to an ONNX file that engines run"),
     "build-engine": ("engines.build_command", "build the TensorRT engine of a network in advance"),
-    "bench engines": ("bench.engines", "compare the speed of engines and models"),
-    "bench node": ("bench.node", "compare the speed of the node with that of a bare relay"),
-    "bench endurance": ("bench.endurance", "test the node for an hour with crashes, jumps in time and engine failures"),
-    "demo": ("bench.demo", "play a sample recording through the node and show the results"),
+    "bench engines": ("evaluation.benchmarks.engines", "compare the speed of engines and models"),
+    "bench node": ("evaluation.benchmarks.node", "compare the speed of the node with that of a bare relay"),
+    "bench endurance": (
+        "evaluation.benchmarks.endurance",
+        "test the node for an hour with crashes, jumps in time and engine failures",
+    ),
+    "demo": ("evaluation.demo", "play a sample recording through the node and show the results"),
 }
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from depth_completion_ros.bag.messages import header, image
 from depth_completion_ros.bag.reader import DEPTH_TOPIC, RGB_TOPIC, BagWriter
-from depth_completion_ros.bench.endurance import Memory, Record, check
 from depth_completion_ros.cli import main
+from depth_completion_ros.evaluation.benchmarks.endurance import Memory, Record, check
 
 SECONDS, EVERY = 600.0, 100
 VALUES = {

@@ -7,10 +7,10 @@ import sys
 
 import numpy as np
 
-from ..engines import Engine
-from ..memory import keep_freed_memory
-from ..node.completion_node import CompletionNode
-from ..node.process import spin
+from ...engines import Engine
+from ...memory import keep_freed_memory
+from ...node.completion_node import CompletionNode
+from ...node.process import spin
 
 
 class BrokenEngine(Engine):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import ConfigurationError
+from ...errors import ConfigurationError
 
 _END_WITHIN_S = 5.0
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from ..bag.reader import BagReader
-from ..errors import ConfigurationError
-from ..node.environment import prepare_ros_environment
+from ...bag.reader import BagReader
+from ...errors import ConfigurationError
+from ...node.environment import prepare_ros_environment
 from .processes import Child, Usage, termination_as_interrupt
 
 _PACKAGE = __package__.partition(".")[0]

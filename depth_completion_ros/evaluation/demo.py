@@ -31,8 +31,8 @@ from ..preview import Range, colour_range, panel, save_animation, save_picture, 
 from ..profiles import profile_file, read_parameters
 from ..resources import share_directory
 from ..synchronizer import Synchronizer
-from .pipeline import Log, Report, Setup, run_pipeline
-from .progress import progress_display
+from .benchmarks.pipeline import Log, Report, Setup, run_pipeline
+from .benchmarks.progress import progress_display
 
 _DEPTH, _CONFIDENCE = "/depth_completion/depth", "/depth_completion/confidence"
 _EVERY = 3  # record only every third frame for the pictures, so that recording takes little CPU time

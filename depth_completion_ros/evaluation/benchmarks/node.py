@@ -17,10 +17,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from ..bag.messages import header, image
-from ..bag.reader import DEPTH_TOPIC, RGB_TOPIC, BagWriter, read_frames
-from ..errors import ConfigurationError
-from ..resources import share_directory
+from ...bag.messages import header, image
+from ...bag.reader import DEPTH_TOPIC, RGB_TOPIC, BagWriter, read_frames
+from ...errors import ConfigurationError
+from ...resources import share_directory
 from .pipeline import Report, Setup, run_pipeline
 from .progress import progress_display
 
@@ -28,7 +28,7 @@ SIZES = {"vga": (640, 480), "720p": (1280, 720)}
 _RELAY = "bare relay"
 _OURS = ["depth_completion_ros.cli", "node", "--profile", "kinect", "--ros-args", "-p"]
 NODES = {
-    _RELAY: ["depth_completion_ros.node.relay"],
+    _RELAY: ["depth_completion_ros.evaluation.benchmarks.relay"],
     "ours, measured": [*_OURS, "model:=measured"],  # all steps except completion
     "ours": [*_OURS, "model:=auto"],
 }

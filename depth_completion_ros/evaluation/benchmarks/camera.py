@@ -12,9 +12,9 @@ from pathlib import Path
 import rclpy
 from rclpy.qos import QoSProfile
 
-from ..bag.message_types import message_class
-from ..bag.messages import has_header, stamp_of, with_stamp
-from ..bag.playback import Recording
+from ...bag.message_types import message_class
+from ...bag.messages import has_header, stamp_of, with_stamp
+from ...bag.playback import Recording
 
 _DISCOVERY_S = 0.5  # wait after the last required subscriber, until discovery is complete
 

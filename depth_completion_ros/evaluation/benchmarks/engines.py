@@ -17,13 +17,13 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from ..bag.recordings import read_source, resized
-from ..completer import DepthCompleter
-from ..engines import model_names
-from ..errors import ConfigurationError
-from ..frame import CompletedDepth, RgbdFrame
-from ..memory import keep_freed_memory
-from ..resources import share_directory
+from ...bag.recordings import read_source, resized
+from ...completer import DepthCompleter
+from ...engines import model_names
+from ...errors import ConfigurationError
+from ...frame import CompletedDepth, RgbdFrame
+from ...memory import keep_freed_memory
+from ...resources import share_directory
 
 FRAMES = 8
 SPARSE_SHARE = 0.05

@@ -18,11 +18,11 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from ..bag.reader import DEPTH_TOPIC, RGB_TOPIC, BagReader
-from ..errors import ConfigurationError, InputError
-from ..node.environment import prepare_ros_environment
-from ..profiles import profile_file
-from ..resources import share_directory
+from ...bag.reader import DEPTH_TOPIC, RGB_TOPIC, BagReader
+from ...errors import ConfigurationError, InputError
+from ...node.environment import prepare_ros_environment
+from ...profiles import profile_file
+from ...resources import share_directory
 from .pipeline import free_domain
 from .processes import Child, termination_as_interrupt
 
