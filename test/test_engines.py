@@ -19,6 +19,7 @@ from network_files import HEIGHT, WIDTH, feed_of, network_file, random_frame, re
 from test_networks import stirred  # noqa: E402
 
 from depth_completion_ros import DepthCompleter, RgbdFrame, model_file  # noqa: E402
+from depth_completion_ros.commands.export import relative_difference  # noqa: E402
 from depth_completion_ros.contract import DEFAULT_NETWORK  # noqa: E402
 from depth_completion_ros.engines import Engine, open_engine  # noqa: E402
 from depth_completion_ros.engines.openvino import _with_vectorised_logarithms  # noqa: E402
@@ -26,7 +27,6 @@ from depth_completion_ros.errors import ConfigurationError, EngineError  # noqa:
 from depth_completion_ros.model_file import find_model_file, read_model_file  # noqa: E402
 from depth_completion_ros.networks import names  # noqa: E402
 from depth_completion_ros.networks.export import NOT_IN_INT8  # noqa: E402
-from depth_completion_ros.networks.export_command import relative_difference  # noqa: E402
 from depth_completion_ros.networks.weights import WeightedNetwork, load_weights, save_weights, weights_hash  # noqa: E402
 from depth_completion_ros.profiles import load_profile  # noqa: E402
 

@@ -19,9 +19,10 @@ from frame_sets import edit_meta, write_set
 from depth_completion_ros.bag.folders import read_folder
 from depth_completion_ros.bag.make import BagOptions, make_bag
 from depth_completion_ros.cli import main
+from depth_completion_ros.commands import evaluate as evaluate_command
 from depth_completion_ros.completer import DepthCompleter
 from depth_completion_ros.engines import Engine
-from depth_completion_ros.evaluation import command, runs
+from depth_completion_ros.evaluation import runs
 from depth_completion_ros.evaluation.models import BASELINES, default_models, open_model
 from depth_completion_ros.evaluation.protocols import make_trial
 from depth_completion_ros.evaluation.runs import Key, evaluate
@@ -228,7 +229,7 @@ def test_an_interrupted_run_prints_and_writes_its_partial_results(two_sets, tmp_
 
         return replace(samples, read=read)
 
-    monkeypatch.setattr(command, "open_folder", interrupted)
+    monkeypatch.setattr(evaluate_command, "open_folder", interrupted)
     out = tmp_path / "out"
     arguments = ["evaluate", *two_sets, "--protocol", "rows,sr8", "--models", "nearest,guided", "--out", str(out)]
     assert main(arguments) == 130
@@ -239,7 +240,9 @@ def test_an_interrupted_run_prints_and_writes_its_partial_results(two_sets, tmp_
 
 
 def test_a_set_whose_rooms_are_trained_on_is_marked_in_every_table(two_sets, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(command, "open_folder", lambda *_: replace(open_folder(Path(two_sets[0])), note=OVERLAP))
+    monkeypatch.setattr(
+        evaluate_command, "open_folder", lambda *_: replace(open_folder(Path(two_sets[0])), note=OVERLAP)
+    )
     out = tmp_path / "out"
     assert main(["evaluate", two_sets[0], "--protocol", "rows", "--models", "nearest", "--out", str(out)]) == 0
     assert OVERLAP in capsys.readouterr().out

@@ -17,9 +17,10 @@ from test_networks import HEIGHT, WIDTH, frame, stir, stirred  # noqa: E402
 from test_training import CPU, bowls, same, tiny  # noqa: E402
 
 from depth_completion_ros import model_file  # noqa: E402
+from depth_completion_ros.commands import models  # noqa: E402
 from depth_completion_ros.contract import INPUTS  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
-from depth_completion_ros.networks import command, create  # noqa: E402
+from depth_completion_ros.networks import create  # noqa: E402
 from depth_completion_ros.networks.blocks import START_LOG_B  # noqa: E402
 from depth_completion_ros.networks.hole_filling import HoleFilling  # noqa: E402
 from depth_completion_ros.networks.shell import CompletionNetwork  # noqa: E402
@@ -128,9 +129,9 @@ def test_the_list_of_networks_names_the_first(tmp_path, monkeypatch, capsys):
     """Whose parameters and operations come on top of those that are listed."""
     monkeypatch.setenv(model_file.DIRECTORY_VARIABLE, str(tmp_path))
     monkeypatch.setattr(model_file, "share_directory", lambda: tmp_path / "none")
-    monkeypatch.setattr(command, "cost", lambda name, size: (0, 0))
+    monkeypatch.setattr(models, "cost", lambda name, size: (0, 0))
     save_both(tmp_path)
-    assert command.run(argparse.Namespace()) == 0
+    assert models.run(argparse.Namespace()) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines if "min after planes-small)" in line] == ["nlspn"]
 

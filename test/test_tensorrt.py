@@ -22,8 +22,9 @@ from network_files import HEIGHT, WIDTH, feed_of, network_file, random_frame  # 
 from test_networks import stirred  # noqa: E402
 
 from depth_completion_ros import cli  # noqa: E402
+from depth_completion_ros.commands import build_engine as build_command  # noqa: E402
 from depth_completion_ros.contract import INPUTS, OUTPUTS  # noqa: E402
-from depth_completion_ros.engines import Progress, build_command  # noqa: E402
+from depth_completion_ros.engines import Progress  # noqa: E402
 from depth_completion_ros.engines.classical import ClassicalEngine  # noqa: E402
 from depth_completion_ros.engines.cuda import Gpu  # noqa: E402
 from depth_completion_ros.engines.tensorrt import TensorRtEngine  # noqa: E402

@@ -9,8 +9,8 @@ import sys
 from ..cameras import camera, camera_names, remappings, resolved_topics
 from ..errors import ConfigurationError
 from ..memory import keep_freed_memory
+from ..node.environment import add_process_arguments, prepare_ros_environment
 from ..profiles import profile_file, profile_names
-from .environment import add_process_arguments, prepare_ros_environment
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -57,8 +57,8 @@ def _spin(arguments: list[str], exit_with: int | None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):  # until ``spin`` installs its own handlers
         signal.signal(number, lambda *_: sys.exit(0))
     prepare_ros_environment()
-    from .completion_node import CompletionNode
-    from .process import spin
+    from ..node.completion_node import CompletionNode
+    from ..node.process import spin
 
     try:
         spin(CompletionNode, arguments, exit_with)

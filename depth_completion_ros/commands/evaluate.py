@@ -12,13 +12,13 @@ import numpy as np
 
 from ..bag.reader import DEPTH_TOPIC, RGB_TOPIC
 from ..errors import ConfigurationError, InputError, in_options
+from ..evaluation.models import BASELINES, default_models
+from ..evaluation.protocols import PROTOCOLS
+from ..evaluation.report import print_tables, write_files
+from ..evaluation.runs import evaluate
+from ..evaluation.samples import SampleSet, open_bag, open_folder
+from ..evaluation.summary import summarise
 from ..geometry import transform_from_pose
-from .models import BASELINES, default_models
-from .protocols import PROTOCOLS
-from .report import print_tables, write_files
-from .runs import evaluate
-from .samples import SampleSet, open_bag, open_folder
-from .summary import summarise
 
 SYNTHETIC = "synthetic:"  # prefix of procedural scenes
 

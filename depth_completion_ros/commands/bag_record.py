@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ..bag.reader import STORAGES
 from ..errors import ConfigurationError
 from ..node.environment import prepare_ros_environment
-from .reader import STORAGES
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -42,8 +42,8 @@ def run(args: argparse.Namespace) -> int:
     if args.seconds is not None and not args.seconds > 0:
         raise ConfigurationError(f"--seconds {args.seconds} must be above zero")
     prepare_ros_environment()
+    from ..bag.recorder import BagRecording, RecorderNode
     from ..node.process import spin
-    from .recorder import BagRecording, RecorderNode
 
     ros_arguments = ["--ros-args", *args.ros_arguments]
     with BagRecording(args.out, args.storage, args.every) as recording:

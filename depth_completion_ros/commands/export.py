@@ -20,8 +20,8 @@ from ..contract import INPUTS, MULTIPLE, PRECISIONS
 from ..engines import Engine
 from ..errors import ConfigurationError
 from ..model_file import find_weights_file, model_directories
+from ..networks import SIZES, names
 from ..resources import share_directory
-from . import SIZES, names
 
 _EXAMPLE_SIZE = "480x640"  # size of the frames for calibration and measurement of a network for any size
 _FRAMES = 16  # number of frames for calibration; the same number of other frames measures the difference
@@ -55,8 +55,8 @@ def run(args: argparse.Namespace) -> int:
     if size is None or "0" in size.groups():
         raise ConfigurationError(f"--size {args.size!r} must be HEIGHTxWIDTH, such as 480x640")
     height, width = (-(-int(pixels) // MULTIPLE) * MULTIPLE for pixels in size.groups())
-    from .export import export_onnx, file_name
-    from .weights import load_weights, untrained
+    from ..networks.export import export_onnx, file_name
+    from ..networks.weights import load_weights, untrained
 
     console = Console(stderr=True)
     source = args.weights or find_weights_file(f"{args.model}-{args.network_size}", args.profile)

@@ -6,10 +6,10 @@ import argparse
 from typing import TYPE_CHECKING
 
 from ..model_file import WEIGHTS_SUFFIX, model_directories
-from . import SIZES, create, method, names
+from ..networks import SIZES, create, method, names
 
 if TYPE_CHECKING:
-    from .shell import CompletionNetwork
+    from ..networks.shell import CompletionNetwork
 
 HEIGHT, WIDTH = 480, 640
 
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _trained(name: str, size: str) -> str:
     """The sensors for which there are trained weights, the duration of each training, and what it continued from."""
-    from .weights import read_metadata
+    from ..networks.weights import read_metadata
 
     patterns = [f"{name}-{size}{WEIGHTS_SUFFIX}", f"{name}-{size}-*{WEIGHTS_SUFFIX}"]
     paths = [path for directory in model_directories() for each in patterns for path in sorted(directory.glob(each))]

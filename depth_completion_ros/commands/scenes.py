@@ -9,8 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ...errors import ConfigurationError
-from ...preview import colour_depth, colour_range
+from ..errors import ConfigurationError
+from ..preview import colour_depth, colour_range
 
 _SIZE = 192, 256
 
@@ -29,8 +29,8 @@ def run(args: argparse.Namespace) -> int:
         import torch
     except ImportError as error:
         raise ConfigurationError("the scenes need PyTorch: pip install 'depth_completion_ros[networks]'") from error
-    from . import KINDS, render_scenes
-    from .textures import atlas
+    from ..training.scenes import KINDS, render_scenes
+    from ..training.scenes.textures import atlas
 
     if args.count < 1:
         raise ConfigurationError(f"--count {args.count} must be at least 1")

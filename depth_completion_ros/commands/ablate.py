@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ...errors import ConfigurationError
-from ..command import configure_shared, open_cache, open_device
-from . import METHODS
+from ..errors import ConfigurationError
+from ..training.ablations import METHODS
+from .train import configure_shared, open_cache, open_device
 
 _STEPS = 600
 
@@ -25,8 +25,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train what --out lacks, and write and print the table. Raises ConfigurationError for faulty arguments."""
     device = open_device(args)
-    from .results import read_results, table
-    from .study import Study
+    from ..training.ablations.results import read_results, table
+    from ..training.ablations.study import Study
 
     if unknown := set(args.method) - set(METHODS):
         raise ConfigurationError(f"no ablations of {', '.join(sorted(unknown))}: choose from {', '.join(METHODS)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .parameters import markdown_table
+from ..node.parameters import markdown_table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ..contract import MULTIPLE
+from ..engines.tensorrt import PRECISIONS
+from ..engines.tensorrt_build import DEFAULT_SIZES, DIRECTORY_VARIABLE, Sizes, ensure_engine
+from ..engines.tensorrt_library import load_library
 from ..model_file import find_model_file
-from .tensorrt import PRECISIONS
-from .tensorrt_build import DEFAULT_SIZES, DIRECTORY_VARIABLE, Sizes, ensure_engine
-from .tensorrt_library import load_library
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

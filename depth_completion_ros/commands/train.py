@@ -75,9 +75,9 @@ def configure_shared(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train; write weights and their card. Returns 130 where a signal ended it."""
     device = open_device(args)
-    from .recipe import read_recipe, read_splits
-    from .session import Session
-    from .trainer import Budget
+    from ..training.recipe import read_recipe, read_splits
+    from ..training.session import Session
+    from ..training.trainer import Budget
 
     if min(args.minutes, args.validate_every, args.validation_frames, 1 if args.steps is None else args.steps) <= 0:
         raise ConfigurationError("--minutes, --steps, --validate-every and --validation-frames must be above zero")

@@ -46,8 +46,8 @@ def run(args: argparse.Namespace) -> int:
     if args.seconds is not None and not args.seconds > 0:
         raise ConfigurationError(f"--seconds {args.seconds} must be above zero")
     prepare_ros_environment()
+    from ..bag.player import PlayerNode, PlayOptions, PlayOutcome
     from ..node.process import spin
-    from .player import PlayerNode, PlayOptions, PlayOutcome
 
     ros_arguments = ["--ros-args", *args.ros_arguments]
     names = PlayOptions.__dataclass_fields__
