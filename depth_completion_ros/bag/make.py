@@ -1,8 +1,7 @@
-"""``depth-completion bag make``: make a rosbag2 from a folder of recorded frames, with their recorded stamps."""
+"""Make a rosbag2 from a folder of recorded frames, with their recorded stamps."""
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -17,9 +16,9 @@ from rich.progress import track
 from ..conversion import encode_compressed_depth
 from ..errors import ConfigurationError, InputError
 from ..frame import Intrinsics
-from .folders import FolderFrame, FrameSet, read_folder
+from .folders import FolderFrame, FrameSet
 from .messages import camera_info, compressed_image, header, image, point_cloud
-from .reader import DEPTH_TOPIC, POINTS_TOPIC, RGB_TOPIC, STORAGES, BagWriter, Storage, camera_info_topic
+from .reader import DEPTH_TOPIC, POINTS_TOPIC, RGB_TOPIC, BagWriter, Storage, camera_info_topic
 
 LIDAR_FRAME_ID = "lidar"
 JPEG_QUALITY = 95
@@ -56,44 +55,6 @@ class _Entry(NamedTuple):
 class _Cloud(NamedTuple):
     points: np.ndarray
     camera_from_lidar: np.ndarray
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("set", type=Path, help="folder of frames with a meta.json")
-    parser.add_argument("out", type=Path, help="folder of the new bag")
-    parser.add_argument("--storage", choices=STORAGES, default="mcap", help="storage format of the bag (default: mcap)")
-    parser.add_argument(
-        "--rgb",
-        choices=("jpeg", "raw"),
-        default="jpeg",
-        help="encoding of RGB images (default: jpeg); JPEG files are copied unchanged, unless they are scaled",
-    )
-    parser.add_argument(
-        "--depth",
-        choices=("compressed", "16UC1", "32FC1"),
-        default="compressed",
-        help="encoding of depth images; compressed = compressedDepth (default: compressed)",
-    )
-    parser.add_argument(
-        "--frames",
-        metavar="A:B[,C:D…]",
-        default=":",
-        help="ranges of frames to use, counted from 0, without frame B (default: all)",
-    )
-    parser.add_argument("--close-gaps", action="store_true", help="shorten gaps from left-out frames to one period")
-    parser.add_argument("--width", type=int, metavar="W", help="width to scale RGB to [pixels] (default: no scaling)")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Write the bag, a licence note and, for a LiDAR, the extrinsic."""
-    if args.width is not None and args.width <= 0:
-        raise ConfigurationError(f"--width {args.width} must be above zero")
-    frames = read_folder(args.set)
-    positions = _positions(args.frames, len(frames))
-    options = BagOptions(args.storage, args.rgb, args.depth, args.width, args.close_gaps)
-    make_bag(frames, args.out, positions, options)
-    print(f"{args.out}: {len(positions)} frames of {frames.name}")
-    return 0
 
 
 def make_bag(frames: FrameSet, out: Path, positions: list[int], options: BagOptions) -> None:
@@ -142,7 +103,7 @@ def gap_shifts(stamps_ns: list[int]) -> list[int]:
     return shifts
 
 
-def _positions(ranges: str, count: int) -> list[int]:
+def frame_positions(ranges: str, count: int) -> list[int]:
     """Ascending positions selected by "A:B,C:D". Raises ConfigurationError if a range is not valid or is empty."""
     positions: set[int] = set()
     for part in ranges.split(","):

@@ -1,21 +1,13 @@
-"""``depth-completion demo``: play a recording of a real sensor through the node and show the results."""
+"""Play a recording of a real sensor through the node, and draw the results."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
-import shutil
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from ..bag.messages import stamp_of
 from ..bag.reader import DEPTH_TOPIC, POINTS_TOPIC, RGB_TOPIC, BagReader, camera_info_topic
@@ -39,6 +31,38 @@ _EVERY = 3  # record only every third frame for the pictures, so that recording 
 _ANIMATION_WIDTH, _PANEL_WIDTH = 800, 1620
 
 
+def play_sample(profile: str, seconds: float, rate: float, out: Path) -> tuple[Report, str]:
+    """Play the sample recording of a profile through the node, and draw the results into a folder.
+
+    Args:
+        profile: Name of the sensor profile.
+        seconds: Duration of playing [s]; the recording is repeated.
+        rate: Playback speed.
+        out: Existing folder for preview.webp and panel.png.
+
+    Returns:
+        What the node did, and the size of the frames in words.
+    """
+    bag = share_directory() / "samples" / profile
+    parameters = _parameters(profile, bag)
+    with tempfile.TemporaryDirectory() as folder, progress_display(seconds) as progress:
+        recording = Path(folder) / "recording"
+        setup = Setup(
+            bag=bag,
+            node=_node_command(profile, bag),
+            rgb=RGB_TOPIC,
+            depth=POINTS_TOPIC if parameters["depth.source"] == "points" else DEPTH_TOPIC,
+            output=_DEPTH,
+            record=[_DEPTH, _CONFIDENCE, "/diagnostics"],
+            seconds=seconds,
+            rate=rate,
+            every=_EVERY,
+        )
+        report, sent = run_pipeline(setup, recording, progress)
+        progress("drawing the pictures", sum(report.frames_in.values()) // 2, report.frames_out)
+        return report, draw(completed_frames(recording, bag, parameters, sent), out, profile, report)
+
+
 @dataclass(frozen=True)
 class Completed:
     """A recorded result of the node (depth [m] and confidence, both (H, W) float32) and its input frame."""
@@ -49,59 +73,6 @@ class Completed:
 
     def picture(self, limits: Range, width: int, classical: np.ndarray | None = None) -> np.ndarray:
         return panel(self.frame.rgb, self.frame.depth, self.depth, self.confidence, limits, width, classical)
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``depth-completion demo``."""
-    add = parser.add_argument
-    add(
-        "--profile",
-        choices=("kinect", "tof", "lidar"),
-        default="kinect",
-        help="sample recording to play (default: kinect)",
-    )
-    add("--seconds", type=float, default=15.0, help="duration of playing in a loop [s] (default: 15)")
-    add("--rate", type=float, default=1.0, help="playback speed, 2.0 = twice as fast (default: 1)")
-    add("--headless", action="store_true", help="do not open the picture at the end")
-    add("--out", type=Path, default=Path("demo_out"), help="folder for the results (default: demo_out)")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Play, complete and record; write summary.json, panel.png and preview.webp, and print the summary."""
-    if args.seconds <= 0 or args.rate <= 0:
-        raise ConfigurationError("--seconds and --rate must be above zero")
-    bag = share_directory() / "samples" / args.profile
-    parameters = _parameters(args.profile, bag)
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(
-            f"--out {args.out} cannot be made ({error.strerror}): choose another folder"
-        ) from error
-    with tempfile.TemporaryDirectory() as folder:
-        recording = Path(folder) / "recording"
-        setup = Setup(
-            bag=bag,
-            node=_node_command(args.profile, bag),
-            rgb=RGB_TOPIC,
-            depth=POINTS_TOPIC if parameters["depth.source"] == "points" else DEPTH_TOPIC,
-            output=_DEPTH,
-            record=[_DEPTH, _CONFIDENCE, "/diagnostics"],
-            seconds=args.seconds,
-            rate=args.rate,
-            every=_EVERY,
-        )
-        with progress_display(args.seconds) as progress:
-            report, sent = run_pipeline(setup, recording, progress)
-            progress("drawing the pictures", sum(report.frames_in.values()) // 2, report.frames_out)
-            size = draw(completed_frames(recording, bag, parameters, sent), args.out, args.profile, report)
-    summary = {"profile": args.profile, "rate": args.rate, "size": size, "machine": _machine(), **report.as_dict()}
-    (args.out / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
-    _print_summary(report, size, args.out)
-    opener = shutil.which("xdg-open")
-    if not args.headless and opener and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        subprocess.Popen([opener, str(args.out / "panel.png")], start_new_session=True)
-    return 0
 
 
 def completed_frames(recording: Path, bag: Path, parameters: dict[str, Any], sent: Log) -> list[Completed]:
@@ -189,22 +160,3 @@ def _bag_parameters(bag: Path) -> list[Path]:
     """The parameter file of a bag, if it has one, for example with the extrinsic of its LiDAR."""
     file = bag / "parameters.yaml"
     return [file] if file.is_file() else []
-
-
-def _print_summary(report: Report, size: str, folder: Path) -> None:
-    table = Table(
-        title=f"{size}, {report.diagnostics.get('engine')} {report.diagnostics.get('model')}", show_header=False
-    )
-    table.add_row("in", " and ".join(f"{number} {role}" for role, number in report.frames_in.items()))
-    table.add_row("pairs", str(report.pairs))
-    table.add_row("out", f"{report.frames_out} completed frames, {report.fps:.1f} frames/s")
-    table.add_row("dropped", ", ".join(f"{number} {cause}" for cause, number in report.drops.items()) or "none")
-    latency = ", ".join(f"{value:.1f} ms {name}" for name, value in report.latency_ms.items())
-    table.add_row("latency, end to end", latency)
-    table.add_row("node", f"{report.cpu_percent:.0f} % of a core, {report.peak_memory_mb:.0f} MB peak memory")
-    Console(highlight=False).print(table)
-    print(f"{folder / 'panel.png'}, {folder / 'preview.webp'}, {folder / 'summary.json'}")
-
-
-def _machine() -> str:
-    return f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"

@@ -1,25 +1,20 @@
-"""``depth-completion bench node``: the cost of the node compared with that of ROS alone.
+"""The cost of the node compared with that of ROS alone.
 
 Runs a bare relay, the node without completion, and the node with completion in turns.
 """
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from ...bag.messages import header, image
 from ...bag.reader import DEPTH_TOPIC, RGB_TOPIC, BagWriter, read_frames
-from ...errors import ConfigurationError
 from ...resources import share_directory
 from .pipeline import Report, Setup, run_pipeline
 from .progress import progress_display
@@ -36,37 +31,23 @@ _FRAMES, _PERIOD_NS = 16, 33_333_333
 _DEPTH = "/depth_completion/depth"
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``depth-completion bench node``."""
-    add = parser.add_argument
-    add("--seconds", type=float, default=6.0, help="duration of each run [s] (default: 6)")
-    add("--rounds", type=int, default=3, help="number of runs of each node at each size, in turns (default: 3)")
-    add(
-        "--sizes",
-        default=",".join(SIZES),
-        help=f"image sizes, separated by commas, from {', '.join(SIZES)} (default: all)",
-    )
-    add(
-        "--out",
-        type=Path,
-        default=Path("bench_node.json"),
-        help="JSON file for the results of all runs (default: bench_node.json)",
-    )
+def measure(sizes: list[str], rounds: int, seconds: float) -> dict[tuple[str, str], list[Report]]:
+    """Play the same frames at 30 Hz through each node at each size, in turns.
 
+    Args:
+        sizes: Names in ``SIZES``.
+        rounds: Number of runs of each node at each size.
+        seconds: Duration of each run [s].
 
-def run(args: argparse.Namespace) -> int:
-    """Play the same frames at 30 Hz through each node; print medians over the rounds and write all results."""
-    sizes = args.sizes.split(",")
-    if unknown := set(sizes) - set(SIZES):
-        raise ConfigurationError(f"--sizes {', '.join(unknown)} is unknown: choose from {', '.join(SIZES)}")
-    if args.seconds < 1 or args.rounds < 1:
-        raise ConfigurationError("--seconds and --rounds must be at least 1")
+    Returns:
+        The reports of all rounds, by size and node.
+    """
     reports: dict[tuple[str, str], list[Report]] = {key: [] for key in itertools.product(sizes, NODES)}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for size in sizes:
             write_frames(folder / size, SIZES[size])
-        for round_number in range(args.rounds):
+        for round_number in range(rounds):
             for size, node in reports:
                 setup = Setup(
                     bag=folder / size,
@@ -75,24 +56,13 @@ def run(args: argparse.Namespace) -> int:
                     depth=DEPTH_TOPIC,
                     output=_DEPTH,
                     record=[_DEPTH] if node == _RELAY else [_DEPTH, "/diagnostics"],
-                    seconds=args.seconds,
+                    seconds=seconds,
                     every=3,
                 )
                 recording = folder / f"{round_number} {size} {node}"
-                with progress_display(args.seconds, f"{round_number + 1}/{args.rounds} {size} {node}: ") as progress:
+                with progress_display(seconds, f"{round_number + 1}/{rounds} {size} {node}: ") as progress:
                     reports[size, node].append(run_pipeline(setup, recording, progress)[0])
-    table = Table("size", "node", "p50 ms", "p95 ms", "p99 ms", "CPU %", "memory MB", "lost")
-    for (size, node), runs in reports.items():
-        p50, p95, p99, cpu, memory, lost = median_of(runs).values()
-        latency = (f"{milliseconds:.1f}" for milliseconds in (p50, p95, p99))
-        table.add_row(size, node, *latency, f"{cpu:.0f}", f"{memory:.0f}", f"{lost:.0f}")
-    Console(highlight=False).print(table)
-    rows = [
-        {"size": size, "node": node, "median": median_of(runs), "runs": [report.as_dict() for report in runs]}
-        for (size, node), runs in reports.items()
-    ]
-    args.out.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
-    return 0
+    return reports
 
 
 def median_of(runs: list[Report]) -> dict[str, float]:
