@@ -22,10 +22,9 @@ from depth_completion_ros.cli import main
 from depth_completion_ros.commands import evaluate as evaluate_command
 from depth_completion_ros.completer import DepthCompleter
 from depth_completion_ros.engines import Engine
-from depth_completion_ros.evaluation import runs
+from depth_completion_ros.evaluation.evaluate import Key, evaluate
 from depth_completion_ros.evaluation.models import BASELINES, default_models, open_model
 from depth_completion_ros.evaluation.protocols import make_trial
-from depth_completion_ros.evaluation.runs import Key, evaluate
 from depth_completion_ros.evaluation.samples import OVERLAP, Sample, open_folder
 from depth_completion_ros.evaluation.strata import STRATA
 from depth_completion_ros.model_file import DIRECTORY_VARIABLE
@@ -196,7 +195,7 @@ def test_a_model_that_fails_on_a_set_is_skipped_there_and_reported(two_sets, tmp
     def with_failing(name, profile):
         return DepthCompleter(profile, FailingOnce()) if name == "failing" else open_model(name, profile)
 
-    monkeypatch.setattr(runs, "open_model", with_failing)
+    monkeypatch.setattr("depth_completion_ros.evaluation.evaluate.open_model", with_failing)
     out = tmp_path / "out"
     arguments = ["evaluate", *two_sets, "--protocol", "rows", "--models", "failing,nearest", "--out", str(out)]
     assert main(arguments) == 0

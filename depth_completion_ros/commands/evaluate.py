@@ -12,10 +12,10 @@ import numpy as np
 
 from ..bag.reader import DEPTH_TOPIC, RGB_TOPIC
 from ..errors import ConfigurationError, InputError, in_options
+from ..evaluation.evaluate import evaluate
 from ..evaluation.models import BASELINES, default_models
 from ..evaluation.protocols import PROTOCOLS
 from ..evaluation.report import print_tables, write_files
-from ..evaluation.runs import evaluate
 from ..evaluation.samples import SampleSet, open_bag, open_folder
 from ..evaluation.summary import summarise
 from ..geometry import transform_from_pose

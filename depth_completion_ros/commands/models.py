@@ -9,7 +9,7 @@ from ..model_file import WEIGHTS_SUFFIX, model_directories
 from ..networks import SIZES, create, method, names
 
 if TYPE_CHECKING:
-    from ..networks.shell import CompletionNetwork
+    from ..networks.completion_network import CompletionNetwork
 
 HEIGHT, WIDTH = 480, 640
 

@@ -40,7 +40,7 @@ class TorchEngine(Engine):
             import torch
         except ImportError as error:
             raise ConfigurationError(f"engine torch needs PyTorch ({error}): pip install torch") from error
-        from ..networks.half import HalfPrecision, fold_batch_norm
+        from ..networks.half_precision import HalfPrecision, fold_batch_norm
         from ..networks.weights import load_weights, untrained
 
         model = DEFAULT_NETWORK if model == "auto" else model

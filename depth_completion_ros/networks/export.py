@@ -16,8 +16,8 @@ from ..contract import CONTRACT_VERSION, INPUTS, MULTIPLE, OUTPUTS
 from ..errors import ConfigurationError
 from ..resources import PACKAGE
 from . import method
-from .half import HalfPrecision, fold_batch_norm
-from .shell import CompletionNetwork
+from .completion_network import CompletionNetwork
+from .half_precision import HalfPrecision, fold_batch_norm
 from .weights import weights_hash
 
 OPSET = 20  # the first with the grid sampling of NLSPN in the form that all engines read

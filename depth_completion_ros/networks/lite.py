@@ -10,12 +10,13 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from .blocks import ResidualBlock
+from .completion_network import CoreInputs, Method
 from .planes import Planes
-from .shell import CoreInputs, Method
 
 
 class Lite(Planes):
-    """A core for ``HalvedNetwork``. blocks: residual blocks (He et al., CVPR 2016) at each level of the encoder."""
+    """A core for ``HalfResolutionNetwork``. blocks: residual blocks (He et al., CVPR 2016) at each level of the
+    encoder."""
 
     def __init__(self, channels: tuple[int, ...], blocks: tuple[int, ...]):
         super().__init__(channels)
@@ -45,5 +46,5 @@ METHOD = Method(
         "full": {"channels": (64, 128, 256, 384), "blocks": (1, 1, 2, 2)},
     },
     precise=("of_depth", "encoder.1.0"),  # what reads relief at 1/4 of the resolution
-    halved=True,
+    half_resolution=True,
 )

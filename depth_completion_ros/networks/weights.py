@@ -14,7 +14,7 @@ from torch import Tensor
 from ..contract import CONTRACT_VERSION
 from ..errors import ConfigurationError
 from . import create
-from .shell import CompletionNetwork
+from .completion_network import CompletionNetwork
 
 _MEND = "give a file that training wrote"
 _FIRST = "first."

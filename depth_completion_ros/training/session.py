@@ -16,7 +16,7 @@ from rich.table import Table
 from ..errors import ConfigurationError
 from ..model_file import find_weights_file, model_directories
 from ..networks import create
-from ..networks.shell import CompletionNetwork
+from ..networks.completion_network import CompletionNetwork
 from ..networks.weights import WeightedNetwork, load_weights, save_weights
 from .batches import Batches
 from .checkpoint import load_checkpoint

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigurationError
 from ..networks import create
-from ..networks.shell import CompletionNetwork
+from ..networks.completion_network import CompletionNetwork
 from ..networks.weights import load_weights, read_metadata, weights_hash
 from .batches import Batches, TrainingBatch
 from .discriminator import Adversary

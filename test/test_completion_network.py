@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="the networks need PyTorch")
 
 from depth_completion_ros.networks import create  # noqa: E402
 from depth_completion_ros.networks.blocks import Head, PixelShuffleUp, ResidualBlock, pool_measured  # noqa: E402
-from depth_completion_ros.networks.shell import INPUT_CHANNELS, CompletionNetwork  # noqa: E402
+from depth_completion_ros.networks.completion_network import INPUT_CHANNELS, CompletionNetwork  # noqa: E402
 
 torch.set_num_threads(1)
 

@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from .shell import CompletionNetwork
+from .completion_network import CompletionNetwork
 
 
 class HalfPrecision(nn.Module):
     """The network with its convolutions and linear layers in float16; inputs and outputs as before.
 
-    float32 stay: prefill and composition (shell.py), layer norms, statistics, Fourier transforms, and of NLSPN the
-    coordinates and the propagation. Each network says so itself where it calls ``float()``.
+    float32 stay: prefill and composition (``CompletionNetwork``), layer norms, statistics, Fourier transforms, and of
+    NLSPN the coordinates and the propagation. Each network says so itself where it calls ``float()``.
     """
 
     def __init__(self, network: CompletionNetwork):

@@ -69,7 +69,7 @@ class CoreInputs(NamedTuple):
 class Method:
     """One published method. core: takes CoreInputs, returns (correction, log_b), each (N, 1, H, W), the correction in
     log-depth. sizes: the core's arguments by size. precise: names of the core's parts that int8 would harm most.
-    halved: the core works at half of the resolution (``HalvedNetwork``).
+    half_resolution: the core works at half of the resolution (``HalfResolutionNetwork``).
     """
 
     core: type[nn.Module]
@@ -77,7 +77,7 @@ class Method:
     inputs: str
     sizes: dict[str, dict[str, Any]]
     precise: tuple[str, ...] = ()
-    halved: bool = False
+    half_resolution: bool = False
 
 
 class CompletionNetwork(nn.Module):

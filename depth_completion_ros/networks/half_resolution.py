@@ -7,13 +7,13 @@ from torch import Tensor
 
 from .along_colour import doubled, drawn
 from .blocks import double, mean_pool, pool_measured
-from .shell import MAX_LOG_DEPTH, CompletionNetwork, clamped_log_b, logarithm, relative_sigma
+from .completion_network import MAX_LOG_DEPTH, CompletionNetwork, clamped_log_b, logarithm, relative_sigma
 
 # Steps of spreading along colour what is unexplained of the measurements, at half and at full resolution.
 _HALF_STEPS, _FULL_STEPS = 3, 2
 
 
-class HalvedNetwork(CompletionNetwork):
+class HalfResolutionNetwork(CompletionNetwork):
     """A core that sees images and depth at half of the resolution, behind the contract.
 
     The core takes CoreInputs and returns (correction, log_b, keep), each (N, 1, H / 2, W / 2): the correction of the

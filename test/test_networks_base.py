@@ -22,8 +22,8 @@ from depth_completion_ros.contract import INPUTS  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
 from depth_completion_ros.networks import create  # noqa: E402
 from depth_completion_ros.networks.blocks import START_LOG_B  # noqa: E402
+from depth_completion_ros.networks.completion_network import CompletionNetwork  # noqa: E402
 from depth_completion_ros.networks.hole_filling import HoleFilling  # noqa: E402
-from depth_completion_ros.networks.shell import CompletionNetwork  # noqa: E402
 from depth_completion_ros.networks.weights import WeightedNetwork, load_weights, save_weights  # noqa: E402
 from depth_completion_ros.resources import share_directory  # noqa: E402
 from depth_completion_ros.training.batches import Batches  # noqa: E402

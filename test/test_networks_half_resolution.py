@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="the networks need PyTorch")
 from test_networks import stirred  # noqa: E402
 
 from depth_completion_ros.networks import create  # noqa: E402
-from depth_completion_ros.networks.halved import HalvedNetwork  # noqa: E402
+from depth_completion_ros.networks.half_resolution import HalfResolutionNetwork  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -30,7 +30,7 @@ def completed(core, depth, image=None):
     """Depth [m] of a halved network around a core, for depth (1, 1, H, W)."""
     image = torch.full((1, 3, *depth.shape[-2:]), 0.5) if image is None else image
     with torch.no_grad():
-        return HalvedNetwork(core, "still", "small").eval()(image, depth, torch.full((1, 1, 1, 1), 2.0))[0]
+        return HalfResolutionNetwork(core, "still", "small").eval()(image, depth, torch.full((1, 1, 1, 1), 2.0))[0]
 
 
 def test_the_core_sees_the_mean_of_what_is_measured_in_each_two_by_two_pixels():
@@ -74,7 +74,7 @@ def test_the_last_step_follows_edges_of_colour():
 
 def test_training_works_at_the_cores_own_resolution():
     """What ``with_start`` returns is the answer before the last step, and the filled holes."""
-    network = HalvedNetwork(Still(keep=1.0), "still", "small")
+    network = HalfResolutionNetwork(Still(keep=1.0), "still", "small")
     depth = torch.zeros(2, 1, 32, 32)
     depth[..., 5, 5] = 2.0
     answer, log_b, start = network.with_start(torch.rand(2, 3, 32, 32), depth, torch.ones(2, 1, 1, 1))
