@@ -1,4 +1,4 @@
-"""Networks that correct the answer of a trained one: whole in every file, and the first is left as it was."""
+"""Networks that correct the answer of a trained one: whole in every file, and the base network is left as it was."""
 
 from __future__ import annotations
 
@@ -48,22 +48,22 @@ def behind_planes(name: str = "nlspn") -> CompletionNetwork:
 
 
 @pytest.mark.parametrize(("share", "logit"), [(0, -50.0), (0.2689, None), (1, 50.0)])
-def test_without_a_correction_it_chooses_between_the_first_and_the_filled_holes(share, logit):
-    """None, as it is before any training. The uncertainty is the first's, and training compares with its answer."""
-    network = CompletionNetwork(Still(), "still", "small", first=stirred("planes")).eval()
+def test_without_a_correction_it_chooses_between_the_base_and_the_filled_holes(share, logit):
+    """None, as it is before any training. The uncertainty is the base's, and training compares with its answer."""
+    network = CompletionNetwork(Still(), "still", "small", base=stirred("planes")).eval()
     if logit is not None:
         torch.nn.init.constant_(network.choose.layers[-1].bias, logit)
     image, depth, scale = frame()
     known = depth > 0
     sparse = torch.log(torch.where(known, depth / scale, 1.0))
     with torch.no_grad():
-        first, expected_log_b, _ = stirred("planes").with_start(image, depth, scale)
+        base, expected_log_b, _ = stirred("planes").with_start(image, depth, scale)
         filled, _ = HoleFilling(fine=True)(sparse, known.float(), image)
         completed, log_b, start = network.with_start(image, depth, scale)
-    expected = scale * torch.lerp((first / scale).log(), filled, share).exp()
+    expected = scale * torch.lerp((base / scale).log(), filled, share).exp()
     for answer in (completed, scale * network.core.seen.prefill.exp()):
         torch.testing.assert_close(answer, expected, rtol=1e-3, atol=0)
-    torch.testing.assert_close(start, first)
+    torch.testing.assert_close(start, base)
     torch.testing.assert_close(log_b, expected_log_b)
 
 
@@ -78,15 +78,15 @@ def test_scaled_depth_gives_scaled_depth(factor):
     torch.testing.assert_close(scaled_sigma, sigma * factor, rtol=2e-3, atol=0)
 
 
-def test_training_changes_the_second_and_leaves_the_first():
+def test_training_does_not_change_the_base_network():
     """Its weights, and the statistics that a network in training would move."""
-    recipe = dataclasses.replace(tiny("unet"), sources={"real": 1.0}, first="planes")
+    recipe = dataclasses.replace(tiny("unet"), sources={"real": 1.0}, base="planes")
     trainer = Trainer(recipe, Batches(recipe, {"real": bowls}, CPU), CPU, stirred("planes"))
     before = {name: parameter.clone() for name, parameter in trainer.network.named_parameters()}
     for _ in range(3):
         trainer.train_step(0.1)
     for network in (trainer.network, trainer.ema):
-        assert same(dict(network.first.state_dict()), dict(stirred("planes").state_dict()))
+        assert same(dict(network.base.state_dict()), dict(stirred("planes").state_dict()))
         changed = {
             name.partition(".")[0] for name, value in network.named_parameters() if not same(value, before[name])
         }
@@ -96,24 +96,24 @@ def test_training_changes_the_second_and_leaves_the_first():
 def save_both(folder) -> CompletionNetwork:
     folder.mkdir(exist_ok=True)
     network = behind_planes()
-    save_weights(WeightedNetwork(network.first, "any"), folder / "planes-small.safetensors")
-    network.first.load_state_dict(load_weights(folder / "planes-small.safetensors").network.state_dict())  # rounded
+    save_weights(WeightedNetwork(network.base, "any"), folder / "planes-small.safetensors")
+    network.base.load_state_dict(load_weights(folder / "planes-small.safetensors").network.state_dict())  # rounded
     save_weights(WeightedNetwork(network, "any"), folder / "nlspn-small.safetensors")
     return network
 
 
-def test_weights_are_joined_with_those_of_the_first_beside_them(tmp_path):
+def test_weights_are_joined_with_those_of_the_base_network_beside_them(tmp_path):
     """Which are written once, whatever goes on from them."""
     network = save_both(tmp_path)
     loaded = load_weights(tmp_path / "nlspn-small.safetensors").network.eval()
     with torch.no_grad():
         torch.testing.assert_close(loaded(*frame())[0], network(*frame())[0], rtol=2e-3, atol=1e-3)
-    assert loaded.first.name == "planes"
-    values = sum(tensor.numel() for name, tensor in network.state_dict().items() if not name.startswith("first."))
+    assert loaded.base.name == "planes"
+    values = sum(tensor.numel() for name, tensor in network.state_dict().items() if not name.startswith("base."))
     assert (tmp_path / "nlspn-small.safetensors").stat().st_size < 2.3 * values + 50_000
 
 
-def test_a_first_network_that_is_missing_or_another_is_reported(tmp_path):
+def test_a_base_network_that_is_missing_or_another_is_reported(tmp_path):
     save_both(tmp_path / "one")
     alone = tmp_path / "nlspn-small.safetensors"
     shutil.copy(tmp_path / "one" / alone.name, alone)
@@ -125,7 +125,7 @@ def test_a_first_network_that_is_missing_or_another_is_reported(tmp_path):
         load_weights(alone)
 
 
-def test_the_list_of_networks_names_the_first(tmp_path, monkeypatch, capsys):
+def test_the_list_of_networks_names_the_base(tmp_path, monkeypatch, capsys):
     """Whose parameters and operations come on top of those that are listed."""
     monkeypatch.setenv(model_file.DIRECTORY_VARIABLE, str(tmp_path))
     monkeypatch.setattr(model_file, "share_directory", lambda: tmp_path / "none")
@@ -151,7 +151,7 @@ def test_exported_file_holds_both(tmp_path):
         np.testing.assert_allclose(answer, truth, rtol=1e-3, atol=1e-3)
 
 
-def test_int8_is_for_both_but_for_what_the_first_keeps_precise(tmp_path):
+def test_int8_is_for_both_but_for_what_the_base_keeps_precise(tmp_path):
     onnx = pytest.importorskip("onnx", reason="the export needs onnx")
     pytest.importorskip("nncf", reason="int8 needs NNCF")
     from depth_completion_ros.networks.export import export_onnx
@@ -170,7 +170,7 @@ def test_int8_is_for_both_but_for_what_the_first_keeps_precise(tmp_path):
     "path", sorted((share_directory() / "models").glob("*.safetensors")), ids=lambda path: path.stem
 )
 def test_shipped_weights_fit_each_other(path):
-    """A new first network would silently cost those that go on from it their worth."""
+    """A new base network would silently cost those that go on from it their worth."""
     weighted = load_weights(path)
     assert weighted.trained
-    assert (weighted.network.first is not None) == bool(read_recipe(weighted.network.name).first)
+    assert (weighted.network.base is not None) == bool(read_recipe(weighted.network.name).base)

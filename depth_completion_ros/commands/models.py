@@ -45,7 +45,7 @@ def _trained(name: str, size: str) -> str:
 
 
 def _origin(about: dict[str, str]) -> str:
-    after = f" after {about['first']}" if "first" in about else ""
+    after = f" after {about['base']}" if "base" in about else ""
     return f"{about['profile']} ({float(about.get('minutes', 'nan')):.0f} min{after})"
 
 

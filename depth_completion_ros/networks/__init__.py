@@ -34,9 +34,9 @@ def method(name: str) -> Method:
         raise ConfigurationError("the networks need PyTorch: pip install 'depth_completion_ros[networks]'") from error
 
 
-def create(name: str, size: str = "small", first: CompletionNetwork | None = None) -> CompletionNetwork:
+def create(name: str, size: str = "small", base: CompletionNetwork | None = None) -> CompletionNetwork:
     """A network with fresh weights. size: "full" is the paper's size, "small" trains and runs on a modest machine.
-    first: as of ``CompletionNetwork``.
+    base: as of ``CompletionNetwork``.
 
     Raises ConfigurationError for an unknown name or size, or without PyTorch.
     """
@@ -50,4 +50,4 @@ def create(name: str, size: str = "small", first: CompletionNetwork | None = Non
         return HalfResolutionNetwork(core, name, size)
     from .completion_network import CompletionNetwork
 
-    return CompletionNetwork(core, name, size, "image" in chosen.inputs, first)
+    return CompletionNetwork(core, name, size, "image" in chosen.inputs, base)

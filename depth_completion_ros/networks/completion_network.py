@@ -28,14 +28,14 @@ _MAX_LOG_B = 4.0
 _MIN_LOG_B = -9.0
 _LOG_SQRT_2 = math.log(2) / 2
 _FOLD, _CHOICE_WIDTH = 2, 32
-_PREFER_FIRST = -1.0  # logit at the start
+_PREFER_BASE = -1.0  # logit at the start
 
 
 class CoreInputs(NamedTuple):
     """What a core sees; all float32, depth as log(depth / scale).
 
     image (N, 3, H, W) about -0.5..0.5; sparse (N, 1, H, W), 0 where missing; measured (N, 1, H, W) 0 or 1;
-    prefill (N, 1, H, W), sparse with its holes filled, or what a first network made of it; distance (N, 1, H / 8,
+    prefill (N, 1, H, W), sparse with its holes filled, or the result of a base network; distance (N, 1, H / 8,
     W / 8), how far away the measurements are that filled it, 0..4 (``HoleFilling``).
     """
 
@@ -82,12 +82,12 @@ class Method:
 
 class CompletionNetwork(nn.Module):
     """A core behind the contract. name, size: as in ``create``. guided: the image guides the filling of holes; False
-    for methods that see depth only. first: a trained network that sees the same, and is not trained any further. Then
+    for methods that see depth only. base: a trained network that sees the same, and is not trained any further. Then
     the core corrects, pixel by pixel, its answer or holes filled more finely, whichever is the better (``Choice``).
     """
 
     def __init__(
-        self, core: nn.Module, name: str, size: str, guided: bool = True, first: CompletionNetwork | None = None
+        self, core: nn.Module, name: str, size: str, guided: bool = True, base: CompletionNetwork | None = None
     ):
         super().__init__()
         self.fill_holes: nn.Module = HoleFilling()
@@ -95,16 +95,16 @@ class CompletionNetwork(nn.Module):
         self.core = core
         self.name = name
         self.size = size
-        self.first = first.eval().requires_grad_(False) if first is not None else None
-        if first is not None:
+        self.base = base.eval().requires_grad_(False) if base is not None else None
+        if base is not None:
             self.fill_finely = HoleFilling(fine=True)
             self.choose = Choice()
 
     def train(self, mode: bool = True) -> CompletionNetwork:
-        """As of every module; ``first`` keeps the statistics that it was trained with."""
+        """As of every module; ``base`` keeps the statistics that it was trained with."""
         super().train(mode)
-        if self.first is not None:
-            self.first.eval()
+        if self.base is not None:
+            self.base.eval()
         return self
 
     def forward(self, image: Tensor, depth: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,13 +125,13 @@ class CompletionNetwork(nn.Module):
 
     def with_start(self, image: Tensor, depth: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """For training, (N, 1, H, W) each: depth [m]; log_b, the log of the Laplace scale of its logarithm, from which
-        ``forward`` makes sigma; and the prefill, or what the first network answers, as depth [m], to compare with.
+        ``forward`` makes sigma; and the prefill, or what the base network answers, as depth [m], to compare with.
         """
         inputs = self.normalise(image, depth, scale)
         start = inputs.prefill
         doubt: Tensor | float = 0.0
-        if self.first is not None:
-            start, log_b = _corrected(self.first.core, inputs)
+        if self.base is not None:
+            start, log_b = _corrected(self.base.core, inputs)
             doubt = log_b - START_LOG_B
             with torch.autocast(depth.device.type, enabled=False):
                 filled, _ = self.fill_finely(inputs.sparse, inputs.measured, inputs.image)
@@ -170,15 +170,15 @@ class Choice(nn.Module):
         )
         weight, bias = self.layers[-1].parameters()
         nn.init.zeros_(weight)
-        nn.init.constant_(bias, _PREFER_FIRST)
+        nn.init.constant_(bias, _PREFER_BASE)
 
-    def forward(self, inputs: CoreInputs, first: Tensor, doubt: Tensor, filled: Tensor) -> Tensor:
-        """first, filled: log(depth / scale); doubt: log_b of first; each (N, 1, H, W). Returns the same shape."""
-        told = stretch(inputs.measured * (inputs.sparse - first)), stretch(filled - first), doubt
-        features = F.pixel_unshuffle(torch.cat([inputs.image, inputs.measured, *told], dim=1), _FOLD)
+    def forward(self, inputs: CoreInputs, base: Tensor, doubt: Tensor, filled: Tensor) -> Tensor:
+        """base, filled: log(depth / scale); doubt: log_b of base; each (N, 1, H, W). Returns the same shape."""
+        differences = stretch(inputs.measured * (inputs.sparse - base)), stretch(filled - base)
+        features = F.pixel_unshuffle(torch.cat([inputs.image, inputs.measured, *differences, doubt], dim=1), _FOLD)
         distance = upsample(inputs.distance, features.shape[-1] // inputs.distance.shape[-1])
         share = F.pixel_shuffle(self.layers(torch.cat([features, distance], dim=1)).float(), _FOLD)
-        return torch.lerp(first, filled, torch.sigmoid(share))
+        return torch.lerp(base, filled, torch.sigmoid(share))
 
 
 def sigma_of(depth: Tensor, log_b: Tensor) -> Tensor:

@@ -59,8 +59,8 @@ def export_onnx(
     model = _onnx(converted.eval(), height, width, dynamic)
     if precision == "int8":
         precise = {f"core.{part}" for part in method(network.name).precise}
-        if network.first is not None:
-            precise |= {f"first.core.{part}" for part in method(network.first.name).precise}
+        if network.base is not None:
+            precise |= {f"base.core.{part}" for part in method(network.base.name).precise}
         model = _quantised(model, calibration, precise)
     metadata = {
         "producer": PACKAGE,
@@ -160,5 +160,5 @@ def _is_core_convolution(node: Any, precise: set[str]) -> bool:
     """Whether a node is a convolution of a core and none of the parts that stay precise."""
     properties = {entry.key: entry.value for entry in node.metadata_props}
     scopes = literal_eval(properties.get("pkg.torch.onnx.name_scopes", "[]"))
-    parts = {scope for scope in scopes if scope.startswith(("core.", "first.core."))}
+    parts = {scope for scope in scopes if scope.startswith(("core.", "base.core."))}
     return node.op_type in ("Conv", "ConvTranspose") and bool(parts) and not parts & precise

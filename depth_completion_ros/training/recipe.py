@@ -31,7 +31,7 @@ class Recipe:
     name: str
     network: str
     size: str
-    first: str
+    base: str
     profile: str
     seed: int
     batch: int
@@ -152,8 +152,8 @@ def _number(value: Any) -> Any:
 def _check(recipe: Recipe, path: Path) -> None:
     if recipe.size not in method(recipe.network).sizes:
         raise ConfigurationError(f"{path}: {recipe.network} has no size {recipe.size!r}")
-    if recipe.first and any("image" not in method(name).inputs for name in (recipe.first, recipe.network)):
-        raise ConfigurationError(f"{path}: first is for networks that see the image, of which both must be one")
+    if recipe.base and any("image" not in method(name).inputs for name in (recipe.base, recipe.network)):
+        raise ConfigurationError(f"{path}: base is for networks that see the image, of which both must be one")
     rules = {
         "batch must be at least 1": recipe.batch >= 1,
         f"crop must be a multiple of {MULTIPLE}": recipe.crop >= MULTIPLE and recipe.crop % MULTIPLE == 0,
