@@ -47,15 +47,13 @@ from depth_completion_ros.bag.reader import (
     DEPTH_TOPIC,
     POINTS_TOPIC,
     RGB_TOPIC,
-    STORAGES,
     BagReader,
-    BagWriter,
-    Storage,
     camera_info_topic,
     depth_encoding,
     frames_of,
     read_frames,
 )
+from depth_completion_ros.bag.writer import STORAGES, BagWriter, Storage
 from depth_completion_ros.cameras import TOPICS
 from depth_completion_ros.cli import main
 from depth_completion_ros.conversion import decode_points, intrinsics_of

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from depth_completion_ros.bag.messages import header, image
-from depth_completion_ros.bag.reader import DEPTH_TOPIC, RGB_TOPIC, BagWriter
+from depth_completion_ros.bag.reader import DEPTH_TOPIC, RGB_TOPIC
+from depth_completion_ros.bag.writer import BagWriter
 from depth_completion_ros.cli import main
 from depth_completion_ros.evaluation.benchmarks.endurance import Memory, Record, check
 

@@ -12,7 +12,8 @@ from frame_sets import edit_meta, write_set
 from depth_completion_ros.bag.folders import read_folder
 from depth_completion_ros.bag.make import BagOptions, make_bag
 from depth_completion_ros.bag.messages import header, image
-from depth_completion_ros.bag.reader import DEPTH_TOPIC, RGB_TOPIC, BagWriter
+from depth_completion_ros.bag.reader import DEPTH_TOPIC, RGB_TOPIC
+from depth_completion_ros.bag.writer import BagWriter
 from depth_completion_ros.errors import ConfigurationError, InputError
 from depth_completion_ros.evaluation.protocols import PROTOCOLS, make_trial
 from depth_completion_ros.evaluation.samples import Sample, SampleSet, make_sample, open_bag, open_folder, profile_of

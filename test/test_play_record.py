@@ -23,8 +23,9 @@ from shared_memory import held_by, left_behind, present
 from depth_completion_ros.bag.message_types import message_class
 from depth_completion_ros.bag.messages import BagMessage, has_header, stamp_of
 from depth_completion_ros.bag.playback import Recording
-from depth_completion_ros.bag.reader import STORAGES, BagReader, read_frames
+from depth_completion_ros.bag.reader import BagReader, read_frames
 from depth_completion_ros.bag.recorder import FLUSH_PERIOD_S, BagRecording
+from depth_completion_ros.bag.writer import STORAGES
 from depth_completion_ros.cli import main
 
 pytestmark = pytest.mark.ros

@@ -18,7 +18,8 @@ from ..errors import ConfigurationError, InputError
 from ..frame import Intrinsics
 from .folders import FolderFrame, FrameSet
 from .messages import camera_info, compressed_image, header, image, point_cloud
-from .reader import DEPTH_TOPIC, POINTS_TOPIC, RGB_TOPIC, BagWriter, Storage, camera_info_topic
+from .reader import DEPTH_TOPIC, POINTS_TOPIC, RGB_TOPIC, camera_info_topic
+from .writer import BagWriter, Storage
 
 LIDAR_FRAME_ID = "lidar"
 JPEG_QUALITY = 95

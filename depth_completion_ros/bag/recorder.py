@@ -17,7 +17,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from ..errors import ConfigurationError
 from .message_types import message_class
 from .messages import BagMessage, has_header, stamp_of
-from .reader import BagWriter, Storage, knows_type
+from .writer import BagWriter, Storage, knows_type
 
 # Deep enough for about a second of camera images, so that nothing is lost while the disk is slow.
 DEPTH = 100

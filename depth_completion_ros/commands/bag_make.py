@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..bag.folders import read_folder
 from ..bag.make import BagOptions, frame_positions, make_bag
-from ..bag.reader import STORAGES
+from ..bag.writer import STORAGES
 from ..errors import ConfigurationError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ..bag.reader import STORAGES
+from ..bag.writer import STORAGES
 from ..errors import ConfigurationError
 from ..node.environment import prepare_ros_environment
 

@@ -16,7 +16,7 @@ from ..errors import ConfigurationError
 from . import create
 from .completion_network import CompletionNetwork
 
-_MEND = "give a file that training wrote"
+_FIX = "give a file that training wrote"
 _BASE = "base."
 
 
@@ -79,7 +79,7 @@ def load_weights(path: Path) -> WeightedNetwork:
         network.load_state_dict(_safetensors().load_file(path) | of_base)
     except Exception as error:  # safetensors and torch have a kind each
         reason = str(error).partition("\n")[0]  # torch goes on to name every tensor
-        raise ConfigurationError(f"{path} holds no weights of {network.name} ({reason}): {_MEND}") from error
+        raise ConfigurationError(f"{path} holds no weights of {network.name} ({reason}): {_FIX}") from error
     return WeightedNetwork(network, metadata["profile"])
 
 
@@ -95,7 +95,7 @@ def read_metadata(path: Path) -> dict[str, str]:
         metadata = {str(key): str(value) for key, value in json.loads(header)["__metadata__"].items()}
         contract, _, _, _ = (metadata[name] for name in ("contract", "name", "size", "profile"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigurationError(f"{path} holds no weights of a network ({error!r}): {_MEND}") from error
+        raise ConfigurationError(f"{path} holds no weights of a network ({error!r}): {_FIX}") from error
     if contract != str(CONTRACT_VERSION):
         raise ConfigurationError(f"{path} holds weights for contract {contract}, not {CONTRACT_VERSION}: train again")
     return metadata

@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 
 from ...bag.messages import header, image
-from ...bag.reader import DEPTH_TOPIC, RGB_TOPIC, BagWriter, read_frames
+from ...bag.reader import DEPTH_TOPIC, RGB_TOPIC, read_frames
+from ...bag.writer import BagWriter
 from ...resources import share_directory
 from .pipeline import Report, Setup, run_pipeline
 from .progress import progress_display
