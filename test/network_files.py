@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 from test_networks import HEIGHT, WIDTH, stirred
 
-from depth_completion_ros.data.frames import read_source, resized
+from depth_completion_ros.bag.recordings import read_source, resized
 from depth_completion_ros.networks.export import export_onnx
 from depth_completion_ros.profiles import load_profile
 from depth_completion_ros.resources import share_directory

@@ -20,8 +20,8 @@ pytest.importorskip("rosbags.rosbag2", reason="bags need rosbags: pip install ro
 from shared_memory import held_by, left_behind, present
 
 from depth_completion_ros import ConfigurationError
-from depth_completion_ros.bench.pipeline import free_domain, nearest
-from depth_completion_ros.bench.processes import Child, Usage
+from depth_completion_ros.evaluation.benchmarks.pipeline import free_domain, nearest
+from depth_completion_ros.evaluation.benchmarks.processes import Child, Usage
 
 ROOT = Path(__file__).resolve().parent.parent
 SYNC_LOSS = {"unpaired", "late", "duplicate_stamp", "time_jump"}
@@ -104,7 +104,7 @@ def test_a_failed_child_is_reported_with_its_last_output(tmp_path):
 
 
 def test_a_child_that_ignores_signals_is_killed(tmp_path, monkeypatch):
-    monkeypatch.setattr("depth_completion_ros.bench.processes._END_WITHIN_S", 0.2)
+    monkeypatch.setattr("depth_completion_ros.evaluation.benchmarks.processes._END_WITHIN_S", 0.2)
     (tmp_path / "deaf.py").write_text(
         "import signal, time\n"
         "for number in (signal.SIGINT, signal.SIGTERM): signal.signal(number, signal.SIG_IGN)\n"

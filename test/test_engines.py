@@ -18,15 +18,15 @@ openvino = pytest.importorskip("openvino", reason="the engine under test is Open
 from network_files import HEIGHT, WIDTH, feed_of, network_file, random_frame, real_frames  # noqa: E402
 from test_networks import stirred  # noqa: E402
 
-from depth_completion_ros import DepthCompleter, RgbdFrame  # noqa: E402
+from depth_completion_ros import DepthCompleter, RgbdFrame, model_file  # noqa: E402
+from depth_completion_ros.commands.export import relative_difference  # noqa: E402
 from depth_completion_ros.contract import DEFAULT_NETWORK  # noqa: E402
-from depth_completion_ros.engines import Engine, model_file, open_engine  # noqa: E402
-from depth_completion_ros.engines.model_file import find_model_file, read_model_file  # noqa: E402
+from depth_completion_ros.engines import Engine, open_engine  # noqa: E402
 from depth_completion_ros.engines.openvino import _with_vectorised_logarithms  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError, EngineError  # noqa: E402
+from depth_completion_ros.model_file import find_model_file, read_model_file  # noqa: E402
 from depth_completion_ros.networks import names  # noqa: E402
 from depth_completion_ros.networks.export import NOT_IN_INT8  # noqa: E402
-from depth_completion_ros.networks.export_command import relative_difference  # noqa: E402
 from depth_completion_ros.networks.weights import WeightedNetwork, load_weights, save_weights, weights_hash  # noqa: E402
 from depth_completion_ros.profiles import load_profile  # noqa: E402
 
@@ -242,7 +242,7 @@ def test_file_says_what_it_holds_without_onnx():
     code = f"""
 import sys
 from pathlib import Path
-from depth_completion_ros.engines.model_file import read_model_file
+from depth_completion_ros.model_file import read_model_file
 assert read_model_file(Path({str(path)!r})).name == "nlspn"
 assert not {{"onnx", "torch", "google.protobuf", "openvino"}} & set(sys.modules)
 """

@@ -22,11 +22,11 @@ from network_files import HEIGHT, WIDTH, feed_of, network_file, random_frame  # 
 from test_networks import stirred  # noqa: E402
 
 from depth_completion_ros import cli  # noqa: E402
+from depth_completion_ros.commands import build_engine as build_command  # noqa: E402
 from depth_completion_ros.contract import INPUTS, OUTPUTS  # noqa: E402
-from depth_completion_ros.engines import Progress, build_command  # noqa: E402
+from depth_completion_ros.engines import Progress  # noqa: E402
 from depth_completion_ros.engines.classical import ClassicalEngine  # noqa: E402
 from depth_completion_ros.engines.cuda import Gpu  # noqa: E402
-from depth_completion_ros.engines.model_file import ModelFile, read_model_file  # noqa: E402
 from depth_completion_ros.engines.tensorrt import TensorRtEngine  # noqa: E402
 from depth_completion_ros.engines.tensorrt_build import (  # noqa: E402
     DIRECTORY_VARIABLE,
@@ -38,6 +38,7 @@ from depth_completion_ros.engines.tensorrt_build import (  # noqa: E402
 )
 from depth_completion_ros.engines.tensorrt_library import load_library, make_log  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
+from depth_completion_ros.model_file import ModelFile, read_model_file  # noqa: E402
 from depth_completion_ros.networks import names  # noqa: E402
 from depth_completion_ros.node.engine_loader import EngineLoader  # noqa: E402
 from depth_completion_ros.profiles import load_profile  # noqa: E402

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .blocks import STEP, NormalisedConvolution, ResidualBlock, stretch, upsample
+from .completion_network import CoreInputs, Method
 from .planes import Planes, zero_convolution
-from .shell import CoreInputs, Method
 
 _FALL, _REACH = 0.4, 7  # of what is unexplained of the measurements
 _FOLD = 2
@@ -22,8 +22,8 @@ _GAIN, _DISTRUST = 4.0, -4.0  # of what is chosen by; the logit at the start of 
 
 
 class Lite(Planes):
-    """A core for ``HalvedNetwork``. blocks: residual blocks (He et al., CVPR 2016) at each level of the encoder.
-    refined: channels of the refinement.
+    """A core for ``HalfResolutionNetwork``. blocks: residual blocks (He et al., CVPR 2016) at each level of the
+    encoder. refined: channels of the refinement.
     """
 
     def __init__(self, channels: tuple[int, ...], blocks: tuple[int, ...], refined: int):
@@ -94,5 +94,5 @@ METHOD = Method(
     },
     # What reads relief in fine detail.
     precise=("of_depth", "encoder.1.0", "refinement.of_depth"),
-    halved=True,
+    half_resolution=True,
 )

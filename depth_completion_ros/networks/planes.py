@@ -29,8 +29,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .blocks import START_LOG_B, STEP, conv, mean_pool, pool_measured, stretch, upsample
+from .completion_network import CoreInputs, Method
 from .hole_filling import REACH, along, fitted, steps, within_range
-from .shell import CoreInputs, Method
 
 _HALVINGS = 2  # down to the resolution of the features
 _FOLD = 2**_HALVINGS

@@ -1,1 +1,0 @@
-"""Recordings, data sets, scenes and sensor models, as iterators of frames."""
