@@ -18,7 +18,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the networks that engines are built from need PyTorch")
 pytest.importorskip("onnxscript", reason="the export needs onnxscript")
 
-from network_files import HEIGHT, WIDTH, feed_of, network_file, random_frame  # noqa: E402
+from network_files import HEIGHT, WIDTH, feed_of, file_for_any_size, network_file, random_frame  # noqa: E402
 from test_networks import stirred  # noqa: E402
 
 from depth_completion_ros import cli  # noqa: E402
@@ -55,8 +55,8 @@ except ConfigurationError as missing:
     NO_GPU = str(missing)
 
 
-def network(name: str, precision: str = "fp16", **options) -> ModelFile:
-    return read_model_file(network_file(name, precision, **options))
+def network(name: str, precision: str = "fp16") -> ModelFile:
+    return read_model_file(network_file(name, precision))
 
 
 def definition(file: ModelFile):
@@ -118,7 +118,7 @@ def test_full_precision_builds_and_holds_no_half_precision():
 
 
 def test_network_for_any_size_builds_with_a_profile_of_sizes():
-    file = network("lite", "fp32", dynamic=True)
+    file = read_model_file(file_for_any_size())
     graph, *_ = definition(file)
     assert tensors(graph)["depth"] == ((1, 1, -1, -1), trt.float32)
     plan = build_engine(trt, file, TARGET, Sizes((64, 64), (96, 128), (128, 160)))
@@ -262,7 +262,7 @@ def test_another_network_gets_another_engine(tmp_path):
 
 
 def test_given_sizes_build_the_engine_again(tmp_path):
-    file = network("lite", "fp32", dynamic=True)
+    file = read_model_file(file_for_any_size())
     sizes = Sizes((64, 64), (96, 128), (128, 160))
     first = ensure_engine(trt, file, directory=tmp_path, sizes=sizes)
     written = first.stat().st_mtime_ns
@@ -377,7 +377,7 @@ def test_engine_can_be_opened_in_one_thread_and_run_and_closed_in_another(open_e
 
 @gpu
 def test_network_for_any_size_follows_the_frames_and_rejects_sizes_beyond_its_profile(open_engine, tmp_path):
-    file = network("lite", "fp32", dynamic=True)
+    file = read_model_file(file_for_any_size())
     ensure_engine(trt, file, directory=tmp_path, sizes=Sizes((64, 64), (96, 128), (128, 160)))
     engine = open_engine(file)
     first = engine.run(*random_frame())[0].copy()
