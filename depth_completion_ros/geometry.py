@@ -265,20 +265,32 @@ def _resized(intrinsics: Intrinsics, width: int, height: int) -> Intrinsics:
     )
 
 
-def clipped_at(depth: np.ndarray) -> float | None:
+def clipped_at(depth: np.ndarray, unit: float = 0.001) -> tuple[float, bool] | None:
     """The distance [m] at which depth (h, w) float32 seems to be clipped, as by simulators and filters; else None.
 
-    This is the largest value, if a whole area has exactly that value, and it is a round number far beyond the rest.
+    This is the largest value, if a whole area has exactly that value, and it is far beyond the rest and either a round
+    number or the largest count of 11 bits or more, for example 4095 or 32767.
+
+    Args:
+        depth: Depth [m].
+        unit: Length of one count [m].
+
+    Returns:
+        The distance, and whether it is such a count, which means "not measured".
     """
     sample = depth[::2, ::2]
     with np.errstate(invalid="ignore"):
         valid = (sample > 0) & (sample < np.inf)
     largest = float(sample.max(where=valid, initial=0.0))
     share = int((sample == largest).sum()) / max(int(valid.sum()), 1)
-    if not _CLIPPED_SHARE[0] < share < _CLIPPED_SHARE[1] or abs(largest * 10 - round(largest * 10)) > 1e-4:
+    if not _CLIPPED_SHARE[0] < share < _CLIPPED_SHARE[1]:
+        return None
+    count = largest / unit
+    full_scale = any(abs(count - (2**bits - 1)) < 0.01 for bits in range(11, 17))
+    if not full_scale and abs(largest * 10 - round(largest * 10)) > 1e-4:
         return None
     nearer = np.median(sample[valid & (sample < largest)])
-    return round(largest, 1) if largest > _CLIPPED_BEYOND * nearer else None
+    return (largest, full_scale) if largest > _CLIPPED_BEYOND * nearer else None
 
 
 def depth_on_rgb_grid(frame: RgbdFrame) -> np.ndarray:

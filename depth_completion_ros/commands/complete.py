@@ -24,9 +24,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--depth", type=Path, required=True, help="depth file of the same view, or folder of depth files")
     unit = "length of one unit of the depth values [m] (default: 0.001 for integers, 1 for floats)"
     add("--depth-unit", "--depth-scale", type=float, metavar="M", help=unit)
-    minimum = "smallest measured depth [m]; nearer pixels count as missing (default: that of the profile)"
+    minimum = "smallest measured depth [m]; up to it, pixels count as missing (default: that of the profile)"
     add("--min-range", type=float, metavar="M", help=minimum)
-    maximum = "largest measured depth [m]; farther pixels count as missing (default: that of the profile)"
+    maximum = "largest measured depth [m]; from it on, pixels count as missing (default: that of the profile)"
     add("--max-range", type=float, metavar="M", help=maximum)
     intrinsics = "fx,fy,cx,cy of the colour image [pixels]; if given, point clouds (PLY) are written too"
     add("--intrinsics", type=_intrinsics, help=intrinsics)
