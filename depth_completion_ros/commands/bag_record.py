@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..bag.writer import STORAGES
 from ..errors import ConfigurationError
-from ..node.environment import prepare_ros_environment
+from ..node.environment import add_process_arguments, prepare_ros_environment
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -26,13 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="write a CSV file with topic, stamp_ns and received_ns (monotonic clock) of each message",
     )
-    parser.add_argument(
-        "--ros-args",
-        dest="ros_arguments",
-        nargs=argparse.REMAINDER,
-        default=[],
-        help="ROS arguments, as for every ROS executable",
-    )
+    add_process_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
 
     ros_arguments = ["--ros-args", *args.ros_arguments]
     with BagRecording(args.out, args.storage, args.every) as recording:
-        spin(lambda: RecorderNode(args.topics, recording, args.seconds, args.log), ros_arguments)
+        spin(lambda: RecorderNode(args.topics, recording, args.seconds, args.log), ros_arguments, args.exit_with)
     if recording.error is not None:
         raise recording.error
     print(f"{args.out}: {recording.summary()}")

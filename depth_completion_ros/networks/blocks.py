@@ -70,8 +70,8 @@ def stretch(difference: Tensor) -> Tensor:
 class NormalisedConvolution(nn.Module):
     """The weighted mean of the known values around each pixel, 0 where there are none (Knutsson, Westin, CVPR 1993).
 
-    What a value weighs falls off so fast that the nearest ones decide: to the share ``fall`` from pixel to pixel along
-    rows and columns, and to nothing beyond ``reach`` pixels, at most 8. The width is a multiple of 8.
+    The weight of a value falls to the share ``fall`` with each pixel of distance along rows and columns, so that the
+    nearest values decide, and is zero beyond ``reach`` pixels, at most 8. The width must be a multiple of 8.
     """
 
     rows: Tensor
@@ -99,7 +99,7 @@ class NormalisedConvolution(nn.Module):
 
 
 def _weights(fall: float, reach: int, offsets: Tensor) -> Tensor:
-    """What values weigh that lie so many pixels away."""
+    """The weights of values at these offsets [pixels]."""
     distance = offsets.abs()
     return torch.where(distance <= reach, fall**distance, 0.0)
 

@@ -10,7 +10,8 @@ from torch import Tensor
 from .blocks import NormalisedConvolution, double, mean_pool, pool_measured, upsample
 from .completion_network import MAX_LOG_DEPTH, CompletionNetwork, clamped_log_b, logarithm, relative_sigma
 
-# Of what is unexplained of the measurements; chosen on the recorded sets for validation, as that of ``Lite`` is.
+# How far a measurement corrects the answer around it (``NormalisedConvolution``). Chosen on the recorded sets for
+# validation, like the values in lite.py.
 _FALL, _REACH = 0.2, 6
 
 
@@ -23,7 +24,7 @@ class HalfResolutionNetwork(CompletionNetwork):
 
     def __init__(self, *arguments: Any, **options: Any):
         super().__init__(*arguments, **options)
-        self.unexplained = NormalisedConvolution(_FALL, _REACH)
+        self.spread = NormalisedConvolution(_FALL, _REACH)
 
     def forward(self, image: Tensor, depth: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
         """(depth, sigma) [m], each (N, 1, H, W), finite and positive. Raises ValueError where sizes are no multiples of
@@ -36,7 +37,7 @@ class HalfResolutionNetwork(CompletionNetwork):
         log_depth, log_b, keep, _ = self._completed(half_image - 0.5, half_sparse, half_known)
         completed = upsample(scale * torch.exp(log_depth), 2)
         # As a ratio, because a sum of differences could fall below zero; and no logarithm is taken at full size.
-        completed = completed * (1 + self.unexplained(depth / completed - 1, known))
+        completed = completed * (1 + self.spread(depth / completed - 1, known))
         completed = torch.lerp(completed, depth, known * double(keep))
         return completed, completed * double(relative_sigma(log_b))
 

@@ -1,8 +1,7 @@
 """Ours: the core of ``planes`` at half of the resolution, for CPUs, and a stage that refines its answer.
 
-Depth at half of the resolution, brought to full size with the measurements, would still be far better than any
-completion, so the resolution is not what is missing. A core at half of it needs a quarter of the arithmetic, and each
-of its pixels sees twice as far.
+Half of the resolution is enough: correct depth of that size, resized to full size, is far better than any completion.
+A core of that size needs a quarter of the arithmetic, and each of its pixels sees twice as far.
 """
 
 from __future__ import annotations
@@ -15,10 +14,11 @@ from .blocks import STEP, NormalisedConvolution, ResidualBlock, stretch, upsampl
 from .completion_network import CoreInputs, Method
 from .planes import Planes, zero_convolution
 
-_FALL, _REACH = 0.4, 7  # of what is unexplained of the measurements
+_FALL, _REACH = 0.4, 7  # how far a measurement corrects the depth around it (``NormalisedConvolution``)
 _FOLD = 2
 _SURROUNDINGS = 4  # cells
-_GAIN, _DISTRUST = 4.0, -4.0  # of what is chosen by; the logit at the start of what is not the unrefined depth
+_GAIN = 4.0  # factor of the logits, so that choices are made early in training
+_DISTRUST = -4.0  # logit of the refined depth at the start, so that the depth first stays as it is
 
 
 class Lite(Planes):
@@ -31,7 +31,7 @@ class Lite(Planes):
         for stage, width, count in zip(self.encoder, channels, blocks, strict=True):
             assert isinstance(stage, nn.Sequential)
             stage.extend(_block(width) for _ in range(count))
-        self.unexplained = NormalisedConvolution(_FALL, _REACH)
+        self.spread = NormalisedConvolution(_FALL, _REACH)
         self.refinement = Refinement(channels[0], refined)
 
     def forward(self, inputs: CoreInputs) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
@@ -39,16 +39,19 @@ class Lite(Planes):
         correction, log_b, keep, features = self.without_measurements(inputs)
         with torch.autocast(correction.device.type, enabled=False):
             depth = inputs.prefill + correction
-            depth = depth + self.unexplained(inputs.sparse - depth, inputs.measured)
+            depth = depth + self.spread(inputs.sparse - depth, inputs.measured)
         depth, log_b = self.refinement(inputs, features, depth, log_b)
         return depth - inputs.prefill, log_b, keep
 
 
 class Refinement(nn.Module):
-    """Sharpens edges and corrects fine detail, on features at half of the core's resolution.
+    """Sharpens edges and corrects fine detail, with features at half of the core's resolution.
 
-    Like the core's last step it chooses between the nearest and the farthest surface around a pixel and what is there.
-    inputs: channels of the core's features; channels: of its own.
+    Each pixel chooses between its own depth and the nearest and the farthest depth around it, and adds a correction.
+
+    Args:
+        inputs: Channels of the core's features.
+        channels: Channels of the refinement.
     """
 
     def __init__(self, inputs: int, channels: int):
@@ -61,7 +64,17 @@ class Refinement(nn.Module):
         self.choice = zero_convolution(channels, 4 * _FOLD**2)
 
     def forward(self, inputs: CoreInputs, features: Tensor, depth: Tensor, log_b: Tensor) -> tuple[Tensor, Tensor]:
-        """features (N, C, h / 4, w / 4); depth in log-depth and log_b, (N, 1, h, w): both refined."""
+        """Refine depth and its uncertainty.
+
+        Args:
+            inputs: What the core sees, (N, ·, h, w).
+            features: Features of the core, (N, C, h / 4, w / 4).
+            depth: log(depth / scale), (N, 1, h, w).
+            log_b: Logarithm of the Laplace scale of ``depth``, (N, 1, h, w).
+
+        Returns:
+            The refined ``depth`` and ``log_b``.
+        """
         surroundings = upsample(F.avg_pool2d(depth, _SURROUNDINGS), _SURROUNDINGS)
         unexplained, filling = inputs.measured * (inputs.sparse - depth), inputs.prefill - depth
         relief = [stretch(difference) for difference in (depth - surroundings, unexplained, filling)]
