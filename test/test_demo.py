@@ -65,6 +65,8 @@ def test_every_frame_of_the_demo_is_accounted_for(tmp_path, profile):
     assert summary["frames_out"] > 0
     drops = summary["drops"]
     lost_on_the_way = sum(summary["frames_in"].values()) - sum(summary["frames_received"].values())
+    before_arrival = sum(drops.pop(cause, 0) for cause in ("lost", "overrun"))
+    assert before_arrival <= lost_on_the_way
     lost_to_sync = sum(drops.pop(cause, 0) for cause in SYNC_LOSS)
     assert lost_to_sync <= lost_on_the_way, "only a message whose partner never came may stay alone"
     assert summary["pairs"] == summary["frames_out"] + sum(drops.values())
