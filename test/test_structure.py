@@ -20,6 +20,7 @@ ROOMS = {
     "networks": {TOP},
     "node": {TOP, "engines"},
     "bag": {TOP},
+    "data": {"bag"},  # names of version 0.1
     "evaluation": {TOP, "engines", "bag"},
     "training": {TOP, "engines", "bag", "networks", "evaluation"},
     "commands": {TOP, "engines", "networks", "node", "bag", "evaluation", "training"},
