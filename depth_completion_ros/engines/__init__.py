@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,18 +21,20 @@ _log = logging.getLogger(__name__)  # logs to stderr unless the program configur
 
 
 class Engine(ABC):
-    """A loaded model that is ready to run. Only one thread may use it at a time.
+    """A loaded model that is ready to run. Not more than ``concurrency`` threads may use it at the same time.
 
     Attributes:
         engine: Name of the engine, for example "classical".
         model: Name of the loaded model.
         multiple: Height and width of the inputs must be multiples of this number.
         trained: False for a network with random weights.
+        concurrency: Number of threads that may call ``run`` at the same time.
     """
 
     engine: str
     model: str
     multiple: int = 1
+    concurrency: int = 1
     trained: bool = True
 
     @abstractmethod
@@ -44,8 +47,8 @@ class Engine(ABC):
             scale: Median of the measured depth [m].
 
         Returns:
-            Depth and sigma, both (H, W) float32 [m], finite and positive everywhere. The arrays belong to the engine
-            and are valid until its next run.
+            Depth and sigma, both (H, W) float32 [m], finite and positive everywhere. The next run
+            overwrites these arrays, unless ``concurrency`` is more than 1.
         """
 
     def device_memory_bytes(self) -> int | None:
@@ -71,6 +74,7 @@ def open_engine(
     *,
     profile: Profile,
     threads: int = 0,
+    concurrency: int = 1,
     progress: Progress | None = None,
     warn: Callable[[str], object] = _log.warning,
 ) -> Engine:
@@ -83,6 +87,7 @@ def open_engine(
             ``find_model_file``.
         profile: The depth sensor.
         threads: Number of CPU threads; 0 = library default.
+        concurrency: Number of frames to complete at the same time, for engines that can.
         progress: Called while a TensorRT engine is built.
         warn: Called with a line that says what is wrong and how to fix it, for each network file that "auto" skips.
 
@@ -90,16 +95,23 @@ def open_engine(
         ConfigurationError: If the engine or the model is unknown or cannot run on this machine.
     """
     if engine == "auto":
-        return _open_best(model, profile, threads, progress, warn)
+        return _open_best(model, profile, threads, concurrency, progress, warn)
     if engine not in _CLASSES:
         raise _unknown(engine)
     module, name = _CLASSES[engine]
-    options = {"progress": progress} if engine == "tensorrt" else {}
+    options: dict[str, Any] = {"tensorrt": {"progress": progress}, "openvino": {"concurrency": concurrency}}.get(
+        engine, {}
+    )
     return getattr(import_module(f".{module}", __package__), name)(model, profile=profile, threads=threads, **options)
 
 
 def _open_best(
-    model: str, profile: Profile, threads: int, progress: Progress | None, warn: Callable[[str], object]
+    model: str,
+    profile: Profile,
+    threads: int,
+    concurrency: int,
+    progress: Progress | None,
+    warn: Callable[[str], object],
 ) -> Engine:
     if model != "auto" and model in model_names("classical"):
         return open_engine("classical", model, profile=profile, threads=threads)
@@ -111,7 +123,9 @@ def _open_best(
     reasons = []
     for engine in ("tensorrt", "openvino"):
         try:
-            return open_engine(engine, model, profile=profile, threads=threads, progress=progress)
+            return open_engine(
+                engine, model, profile=profile, threads=threads, concurrency=concurrency, progress=progress
+            )
         except (ConfigurationError, ImportError) as error:
             reasons.append(str(error))
     if model == "auto":

@@ -35,40 +35,32 @@ class Outputs:
         self._publishers = {topic: publisher(Image, topic) for topic in _IMAGE_TOPICS}
         self._publishers["camera_info"] = publisher(CameraInfo, "camera_info")
         self._publishers["points"] = publisher(PointCloud2, "points")
-        self._messages = _Messages(0, 0)
 
     def wanted(self) -> bool:
         """Whether any output has a subscriber."""
         return any(self._listened(topic) for topic in self._publishers)
 
-    def buffers(self, height: int, width: int) -> CompletedDepth:
-        """The arrays for the next result of this size; they share the memory of the messages."""
-        if (self._messages.height, self._messages.width) != (height, width):
-            self._messages = _Messages(height, width)
-        return self._messages.completed
-
     def publish(
         self,
-        completed: CompletedDepth,
+        messages: ResultMessages,
         rgb: np.ndarray,
         header: Header,
         info: CameraInfo | None,
         intrinsics: Intrinsics | None,
         encoding: str,
     ) -> None:
-        """Publish the contents of ``buffers`` on each topic that has subscribers; depth is published first.
+        """Publish a result on each topic that has subscribers; depth is published first.
 
         Args:
-            completed: The result, in the arrays from ``buffers``.
+            messages: The messages, after the result has been written to ``messages.completed``.
             rgb: (H, W, 3) uint8, for the colours of the point cloud.
             header: Header of the RGB message.
             info: Calibration to publish; None if there is none.
             intrinsics: Intrinsics for the point cloud; None if unknown, then no cloud is published.
             encoding: Encoding of depth, "32FC1" or "16UC1".
         """
-        messages = self._messages
         if self._listened("depth"):
-            message = messages.images["depth"] if encoding == "32FC1" else messages.millimetres(completed.depth)
+            message = messages.images["depth"] if encoding == "32FC1" else messages.millimetres()
             self._send("depth", message, header)
         for topic in ("confidence", "sigma"):
             if self._listened(topic):
@@ -77,7 +69,7 @@ class Outputs:
             info.header = header
             self._publishers["camera_info"].publish(info)
         if intrinsics is not None and self._listened("points"):
-            self._send("points", messages.points(completed, rgb, intrinsics), header)
+            self._send("points", messages.points(rgb, intrinsics), header)
 
     def destroy(self) -> None:
         for publisher in self._publishers.values():
@@ -91,11 +83,16 @@ class Outputs:
         self._publishers[topic].publish(message)
 
 
-class _Messages:
-    """Messages of one image size. Their data is allocated once: assigning an array to ``data`` copies every byte."""
+class ResultMessages:
+    """Messages of one image size, to be used again for each frame: assigning an array to ``data`` copies every byte.
+
+    Attributes:
+        size: Height and width.
+        completed: The arrays to write the result to. They share the memory of the messages.
+    """
 
     def __init__(self, height: int, width: int):
-        self.height, self.width = height, width
+        self.size = height, width
         self.images: dict[str, Image] = {}
         self.completed = CompletedDepth.empty(height, width)
         for topic in _IMAGE_TOPICS:
@@ -104,29 +101,29 @@ class _Messages:
         self._millimetres: tuple[Image, np.ndarray] | None = None
         self._cloud: tuple[PointCloud2, np.ndarray] | None = None
 
-    def millimetres(self, depth: np.ndarray) -> Image:
+    def millimetres(self) -> Image:
         """Depth as 16UC1; 0 where it is missing or too large for 16 bits (above 65.535 m)."""
         if self._millimetres is None:
-            self._millimetres = _image(self.height, self.width, "16UC1", np.uint16)
+            self._millimetres = _image(*self.size, "16UC1", np.uint16)
         message, pixels = self._millimetres
-        counts = np.rint(depth * np.float32(1000))
+        counts = np.rint(self.completed.depth * np.float32(1000))
         with np.errstate(invalid="ignore"):
             counts[~((counts > 0) & (counts <= 65535))] = 0  # NaN too
         pixels[:] = counts
         return message
 
-    def points(self, completed: CompletedDepth, rgb: np.ndarray, intrinsics: Intrinsics) -> PointCloud2:
+    def points(self, rgb: np.ndarray, intrinsics: Intrinsics) -> PointCloud2:
         """Organised cloud with fields x y z rgb confidence in the optical frame; NaN where depth is missing."""
         if self._cloud is None:
-            self._cloud = _cloud(self.height, self.width)
+            self._cloud = _cloud(*self.size)
         x, y = rays(intrinsics)
         message, cloud = self._cloud
-        depth = completed.depth
+        depth = self.completed.depth
         np.multiply(depth, x, out=cloud[..., 0])
         np.multiply(depth, y, out=cloud[..., 1])
         cloud[..., 2] = depth
-        cloud[..., 4] = completed.confidence
-        colours = cloud.view(np.uint8).reshape(self.height, self.width, 4 * len(_POINT_FIELDS))
+        cloud[..., 4] = self.completed.confidence
+        colours = cloud.view(np.uint8).reshape(*self.size, 4 * len(_POINT_FIELDS))
         colours[..., 12:15] = rgb[..., ::-1]  # one 32-bit word 0x00RRGGBB, little endian
         return message
 

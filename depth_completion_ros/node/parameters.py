@@ -97,6 +97,13 @@ PARAMETERS = {
             "allow_untrained", False, "Whether networks with random weights may be used, for tests", dynamic=True
         ),
         Parameter("threads", 0, "Number of CPU threads of the engine; 0 = library default", limits=(0, 256)),
+        Parameter(
+            "concurrent_frames",
+            0,
+            "Number of frames that engine openvino completes at the same time. More of them complete more frames per "
+            "second, but each frame takes longer. 0 = 2 with two or three threads, else 1",
+            limits=(0, 4),
+        ),
         Parameter("rgb.transport", "raw", "Transport of the RGB image", choices=("raw", "compressed")),
         Parameter(
             "rectify",

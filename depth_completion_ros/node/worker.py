@@ -1,11 +1,14 @@
-"""The worker thread: takes the newest pair, decodes it, completes depth and publishes it, whatever errors occur."""
+"""The worker threads: take the newest pair, decode it, complete depth and publish it, whatever errors occur."""
 
 from __future__ import annotations
 
 import functools
+import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,8 +21,9 @@ from ..memory import return_freed_memory
 from ..profiles import Profile
 from .engine_loader import EngineLoader
 from .frames import FrameBuilder, MessagePair
+from .in_flight import InFlight
 from .mailbox import Mailbox
-from .outputs import Outputs
+from .outputs import Outputs, ResultMessages
 from .parameters import NodeParameters
 from .statistics import Statistics
 
@@ -28,8 +32,23 @@ _REOPEN_AFTER_S = 60.0
 _POLL_PERIOD_S = 0.02  # while waiting for the first frame
 
 
+class _Job(NamedTuple):
+    """A frame that is being completed: number is its place in the order, started and decoded are times [s]."""
+
+    pair: MessagePair
+    frame: RgbdFrame
+    engine: Engine
+    number: int
+    started: float
+    decoded: float
+
+
 class Worker:
-    """Owns the completer and its thread, which starts on construction.
+    """Owns the engine and the threads that complete frames, which start on construction.
+
+    Each thread takes a pair, decodes it and completes it. Only one thread takes at a time, so the frames are numbered
+    in the order of their pairs, and they are published in that order. The engine decides how many frames are completed
+    at the same time.
 
     Args:
         parameters: The node's parameters.
@@ -59,50 +78,87 @@ class Worker:
         self._last_informed = ""
         self._last_failure = -_REOPEN_AFTER_S
         self._frame_size: tuple[int, int] | None = None  # height and width of the last frame
-        self._completer = DepthCompleter(self._profile(), self._classical())
+        self._engine = self._classical()
+        self._failed_engines: list[Engine] = []  # to be closed when no thread uses them any more
+        self._in_flight = InFlight()
+        self._taking = threading.Lock()
+        self._recovering = threading.Lock()
+        self._concurrency = _concurrency(parameters["concurrent_frames"], parameters["threads"])
         self.loader = EngineLoader(self._load, lambda message: statistics.report("engine", message))
         self.request_engine()
-        self._thread = threading.Thread(target=self._run, name="completion_worker")
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._run, name=f"completion_worker_{number}")
+            for number in range(self._concurrency)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     @property
     def engine(self) -> Engine:
         """The engine in use."""
-        return self._completer.engine
+        return self._engine
 
     def request_engine(self) -> None:
         """Load the engine and model that the parameters select. The current engine serves until they are ready."""
         self.loader.request(self._parameters["engine"], self._parameters["model"])
 
     def close(self) -> None:
-        """Finish the current frame, join the thread and release the engines."""
+        """Finish the current frames, join the threads and release the engines."""
         self.mailbox.close()
-        self._thread.join()
+        for thread in self._threads:
+            thread.join()
         self.loader.close()
-        self._completer.close()
+        for engine in (*self._failed_engines, self._engine):
+            engine.close()
 
     def _run(self) -> None:
-        _warm_up(self._completer, self._outputs.buffers(480, 640))
+        completer = DepthCompleter(self._profile(), self._engine)
+        messages = ResultMessages(480, 640)
+        with self._taking:
+            _warm_up(completer, messages.completed)
         while not self.mailbox.closed:
-            pair = self.mailbox.take()
-            if pair is None:
+            job = None
+            with self._taking, self._errors_counted():
+                job = self._take()
+            if job is None:
                 continue
-            self._take_new_engine()
             try:
-                self._process(pair)
-            except InputError as error:
-                self._statistics.drop(error.cause, str(error))
-            except EngineError as error:  # the classical engine failed, and there is no engine behind it
-                self._statistics.drop("engine", str(error))
-            except Exception as error:  # one frame must never end the node
-                self._statistics.drop("internal", f"an internal error of this node dropped a frame: {error!r}")
+                with self._errors_counted():
+                    size = job.frame.rgb.shape[:2]
+                    if messages.size != size:
+                        messages = ResultMessages(*size)
+                    completed = self._complete(job, completer, messages.completed)
+                    done = time.monotonic()
+                    self._in_flight.wait_for_turn(job.number)
+                    self._publish(job, messages)
+                    self._count(job, completed, done)
+            finally:
+                self._in_flight.leave(job.number)
 
-    def _process(self, pair: MessagePair) -> None:
+    @contextmanager
+    def _errors_counted(self) -> Iterator[None]:
+        """Count a frame that raises as dropped: one frame must never end the node."""
+        try:
+            yield
+        except InputError as error:
+            self._statistics.drop(error.cause, str(error))
+        except EngineError as error:  # the classical engine failed, and there is no engine behind it
+            self._statistics.drop("engine", str(error))
+        except Exception as error:
+            self._statistics.drop("internal", f"an internal error of this node dropped a frame: {error!r}")
+
+    def _take(self) -> _Job | None:
+        """Wait for the next pair and decode it; None if it is not wanted, or at the end."""
+        self._in_flight.wait_until_fewer_than(self._engine.concurrency)
+        pair = self.mailbox.take()
+        if pair is None:
+            return None
+        self._take_new_engine()
         if not self._outputs.wanted():
             self._statistics.drop("no_listener")
             if not self._last_informed:
                 self._inform_once("pairs arrive; depth is completed as soon as an output has a subscriber")
-            return
+            return None
         age = (self._now_ns() - pair.stamp_ns) * 1e-9
         if 0 < self._parameters["max_age"] < age:
             raise InputError(
@@ -113,27 +169,43 @@ class Worker:
         started = time.monotonic()
         frame = self._builder.build(pair)
         self._frame_size = frame.rgb.shape[:2]
-        decoded = time.monotonic()
-        completed = self._complete(frame)
-        done = time.monotonic()
-        self._outputs.publish(
-            completed, frame.rgb, pair.rgb.header, pair.rgb_info, frame.intrinsics, self._parameters["output.encoding"]
-        )
-        published = time.monotonic()
+        return _Job(pair, frame, self._engine, self._in_flight.enter(), started, time.monotonic())
 
+    def _complete(self, job: _Job, completer: DepthCompleter, out: CompletedDepth) -> CompletedDepth:
+        completer.engine = job.engine
+        completer.profile = self._profile()
+        completer.fill_only = self._parameters["fill_only"]
+        completer.min_confidence = self._parameters["min_confidence"]
+        try:
+            return completer.complete(job.frame, out)
+        except EngineError as error:
+            with self._recovering:  # the classical engine completes one frame at a time
+                if job.engine is self._engine:
+                    self._replace_failed_engine(error)
+                completer.engine = self._engine
+                return completer.complete(job.frame, out)
+
+    def _publish(self, job: _Job, messages: ResultMessages) -> None:
+        header, info = job.pair.rgb.header, job.pair.rgb_info
+        encoding = self._parameters["output.encoding"]
+        self._outputs.publish(messages, job.frame.rgb, header, info, job.frame.intrinsics, encoding)
+
+    def _count(self, job: _Job, completed: CompletedDepth, done: float) -> None:
+        """Count a published frame and its timings; done is the time when it was completed [s]."""
+        published = time.monotonic()
         self._statistics.count("frames_out")
         self._inform_once(
-            f"completing {_size(frame.rgb)} pixels from depth of {_size(frame.depth)} with {self.engine.model} "
+            f"completing {_size(job.frame.rgb)} pixels from depth of {_size(job.frame.depth)} with {self.engine.model} "
             f"(engine {self.engine.engine})"
         )
         for stage, milliseconds in completed.timings_ms.items():
             self._statistics.time(stage, milliseconds)
         for stage, seconds in {
-            "wait": started - pair.received,
-            "decode": decoded - started,
+            "wait": job.started - job.pair.received,
+            "decode": job.decoded - job.started,
             "publish": published - done,
-            "latency": published - pair.received,
-            "age": (self._now_ns() - pair.stamp_ns) * 1e-9,
+            "latency": published - job.pair.received,
+            "age": (self._now_ns() - job.pair.stamp_ns) * 1e-9,
         }.items():
             self._statistics.time(stage, seconds * 1e3)
 
@@ -143,17 +215,6 @@ class Worker:
             self._last_informed = line
             self._inform(line)
 
-    def _complete(self, frame: RgbdFrame) -> CompletedDepth:
-        self._completer.profile = self._profile()
-        self._completer.fill_only = self._parameters["fill_only"]
-        self._completer.min_confidence = self._parameters["min_confidence"]
-        buffers = self._outputs.buffers(*frame.rgb.shape[:2])
-        try:
-            return self._completer.complete(frame, buffers)
-        except EngineError as error:
-            self._replace_failed_engine(error)
-            return self._completer.complete(frame, buffers)
-
     def _replace_failed_engine(self, error: EngineError) -> None:
         """Switch to the classical engine, and open the failed one again unless it failed recently."""
         again = time.monotonic() - self._last_failure > _REOPEN_AFTER_S
@@ -161,17 +222,25 @@ class Worker:
         self._statistics.report(
             "engine", f"{error}; the classical engine takes over" + (" while it is opened again" if again else "")
         )
-        failed, self._completer.engine = self._completer.engine, self._classical()
-        failed.close()
+        self._failed_engines.append(self._engine)
+        self._engine = self._classical()
         if again:
             self.request_engine()
 
     def _take_new_engine(self) -> None:
-        if (engine := self.loader.take()) is not None:
-            previous, self._completer.engine = self._completer.engine, engine
-            previous.close()
-            del previous
-            return_freed_memory()
+        """Change to an engine that has become ready, and close engines that are not used any more."""
+        engine = self.loader.take()
+        if engine is None and not self._failed_engines:
+            return
+        self._in_flight.wait_until_fewer_than(1)
+        unused, self._failed_engines = self._failed_engines, []
+        if engine is not None:
+            unused.append(self._engine)
+            self._engine = engine
+        for old in unused:
+            old.close()
+        del unused, old
+        return_freed_memory()
 
     def _load(self, engine: str, model: str, progress: Progress) -> Engine:
         """Open an engine and warm it up for the frame size; with a network, wait for the first frame to know it.
@@ -184,6 +253,7 @@ class Worker:
             model,
             profile=self._profile(),
             threads=self._parameters["threads"],
+            concurrency=self._concurrency,
             progress=progress,
             warn=functools.partial(self._statistics.report, "engine", throttled=False),
         )
@@ -209,6 +279,16 @@ class Worker:
 
     def _profile(self) -> Profile:
         return Profile.from_parameters(self._parameters.as_dict())
+
+
+def _concurrency(frames: int, threads: int) -> int:
+    """The number of frames to complete at the same time, from the parameters concurrent_frames and threads.
+
+    Measured on two cores: two frames with one thread each take 15 % less time than one after the other with two
+    threads. With more threads a frame is completed well within the period of a camera, and the shorter latency counts.
+    """
+    threads = threads or len(os.sched_getaffinity(0))
+    return frames or (2 if threads in (2, 3) else 1)
 
 
 def _size(pixels: np.ndarray) -> str:
