@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +159,22 @@ def test_buffers_do_not_carry_over_between_frames(kind):
     assert not np.array_equal(first[0], between[0])
 
 
+def test_two_threads_get_the_results_that_one_gets():
+    engine = open_engine("openvino", str(network_file("lite")), profile=PROFILE, threads=2, concurrency=2)
+    expected = [[array.copy() for array in engine.run(*frame)] for frame in FRAMES.values()]
+    assert engine.concurrency == 2
+    together = threading.Barrier(2, timeout=60)
+
+    def run_often(frame: tuple[np.ndarray, np.ndarray, float]) -> list[tuple[np.ndarray, np.ndarray]]:
+        together.wait()
+        return [engine.run(*frame) for _ in range(20)]
+
+    with ThreadPoolExecutor(2) as threads:
+        for results, answer in zip(threads.map(run_often, FRAMES.values()), expected, strict=True):
+            for result in results:
+                np.testing.assert_array_equal(result, answer)
+
+
 def test_inputs_are_only_read_and_may_be_views():
     engine = openvino_engine(network_file("lite"))
     image, depth, scale = FRAMES["real"]
@@ -201,7 +219,7 @@ def test_only_the_last_few_sizes_stay_compiled():
     engine = openvino_engine(file_for_any_size())
     frames = [random_frame(64, width) for width in (64, 96, 128, 160, 192)]
     first = [engine.run(*frame)[0].copy() for frame in frames]
-    assert len(engine._requests) == 4
+    assert len(engine._idle) == 4
     for frame, answer in zip(frames, first, strict=True):
         np.testing.assert_array_equal(engine.run(*frame)[0], answer)
 

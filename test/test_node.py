@@ -227,7 +227,7 @@ def test_the_classical_engine_takes_over_from_one_that_throws(graph):
     """The very frame it failed on is completed all the same, and the engine is opened again."""
     ros = graph()
     ros.completed_pair()
-    ros.node._worker._completer.engine = FailingEngine()
+    ros.node._worker._engine = FailingEngine()
     message = ros.completed_pair()
     assert_same(pixels_of(message), DepthCompleter("kinect", "classical").complete(scene_frame()).depth)
     assert ros.problems() == {"engine": 1} and ros.drops() == {}
@@ -351,7 +351,7 @@ def test_overload_drops_old_frames_and_keeps_the_newest(graph):
 
     ros = graph()
     ros.completed_pair()
-    ros.node._worker._completer.engine = SlowEngine()
+    ros.node._worker._engine = SlowEngine()
     last = 0
     for _ in range(20):
         last = ros.send_pair()

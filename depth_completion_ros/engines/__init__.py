@@ -99,10 +99,12 @@ def open_engine(
     if engine not in _CLASSES:
         raise _unknown(engine)
     module, name = _CLASSES[engine]
-    options: dict[str, Any] = {"tensorrt": {"progress": progress}, "openvino": {"concurrency": concurrency}}.get(
-        engine, {}
-    )
-    return getattr(import_module(f".{module}", __package__), name)(model, profile=profile, threads=threads, **options)
+    options: dict[str, dict[str, Any]] = {
+        "tensorrt": {"progress": progress},
+        "openvino": {"concurrency": concurrency},
+    }
+    constructor = getattr(import_module(f".{module}", __package__), name)
+    return constructor(model, profile=profile, threads=threads, **options.get(engine, {}))
 
 
 def _open_best(
