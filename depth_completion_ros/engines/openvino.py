@@ -74,22 +74,22 @@ class OpenVinoEngine(NetworkEngine):
             ) from error
 
     def _infer(self, image: np.ndarray, depth: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
-        completed, sigma = (np.empty((1, 1, *depth.shape), np.float32) for _ in range(2))
+        arrays = {
+            "image": image[None],
+            "depth": depth[None, None],
+            "scale": np.full((1, 1, 1, 1), scale, np.float32),
+            "completed": np.empty((1, 1, *depth.shape), np.float32),
+            "sigma": np.empty((1, 1, *depth.shape), np.float32),
+        }
         idle = self._idle_requests(*depth.shape)
         request = idle.get()
         try:
-            for name, array in (
-                ("image", image[None]),
-                ("depth", depth[None, None]),
-                ("scale", np.full((1, 1, 1, 1), scale, np.float32)),
-                ("completed", completed),
-                ("sigma", sigma),
-            ):
+            for name, array in arrays.items():  # tensors do not keep their arrays alive
                 request.set_tensor(name, self._tensor(array, shared_memory=True))
             request.infer()
         finally:
             idle.put(request)
-        return completed[0, 0], sigma[0, 0]
+        return arrays["completed"][0, 0], arrays["sigma"][0, 0]
 
     def close(self) -> None:
         del self._idle, self._network
