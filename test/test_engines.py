@@ -160,7 +160,8 @@ def test_buffers_do_not_carry_over_between_frames(kind):
 
 
 def test_two_threads_get_the_results_that_one_gets():
-    engine = open_engine("openvino", str(network_file("lite")), profile=PROFILE, threads=2, concurrency=2)
+    engine = openvino_engine(network_file("lite"), threads=2)
+    engine.allow_concurrency(2)
     expected = [[array.copy() for array in engine.run(*frame)] for frame in FRAMES.values()]
     assert engine.concurrency == 2
     together = threading.Barrier(2, timeout=60)

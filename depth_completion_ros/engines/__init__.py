@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -47,8 +46,15 @@ class Engine(ABC):
             scale: Median of the measured depth [m].
 
         Returns:
-            Depth and sigma, both (H, W) float32 [m], finite and positive everywhere. The next run
-            overwrites these arrays, unless ``concurrency`` is more than 1.
+            Depth and sigma, both (H, W) float32 [m], finite and positive everywhere. The next run may
+            overwrite these arrays, unless ``concurrency`` is more than 1.
+        """
+
+    def allow_concurrency(self, threads: int) -> None:  # noqa: B027 - most engines cannot
+        """Allow this number of threads to call ``run`` at the same time, if the engine can: it sets ``concurrency``.
+
+        No thread may call ``run`` meanwhile. The threads share the CPU threads of the engine, so each frame takes
+        longer, but more frames are completed per second.
         """
 
     def device_memory_bytes(self) -> int | None:
@@ -74,7 +80,6 @@ def open_engine(
     *,
     profile: Profile,
     threads: int = 0,
-    concurrency: int = 1,
     progress: Progress | None = None,
     warn: Callable[[str], object] = _log.warning,
 ) -> Engine:
@@ -87,7 +92,6 @@ def open_engine(
             ``find_model_file``.
         profile: The depth sensor.
         threads: Number of CPU threads; 0 = library default.
-        concurrency: Number of frames to complete at the same time, for engines that can.
         progress: Called while a TensorRT engine is built.
         warn: Called with a line that says what is wrong and how to fix it, for each network file that "auto" skips.
 
@@ -95,25 +99,16 @@ def open_engine(
         ConfigurationError: If the engine or the model is unknown or cannot run on this machine.
     """
     if engine == "auto":
-        return _open_best(model, profile, threads, concurrency, progress, warn)
+        return _open_best(model, profile, threads, progress, warn)
     if engine not in _CLASSES:
         raise _unknown(engine)
     module, name = _CLASSES[engine]
-    options: dict[str, dict[str, Any]] = {
-        "tensorrt": {"progress": progress},
-        "openvino": {"concurrency": concurrency},
-    }
-    constructor = getattr(import_module(f".{module}", __package__), name)
-    return constructor(model, profile=profile, threads=threads, **options.get(engine, {}))
+    options = {"progress": progress} if engine == "tensorrt" else {}
+    return getattr(import_module(f".{module}", __package__), name)(model, profile=profile, threads=threads, **options)
 
 
 def _open_best(
-    model: str,
-    profile: Profile,
-    threads: int,
-    concurrency: int,
-    progress: Progress | None,
-    warn: Callable[[str], object],
+    model: str, profile: Profile, threads: int, progress: Progress | None, warn: Callable[[str], object]
 ) -> Engine:
     if model != "auto" and model in model_names("classical"):
         return open_engine("classical", model, profile=profile, threads=threads)
@@ -125,9 +120,7 @@ def _open_best(
     reasons = []
     for engine in ("tensorrt", "openvino"):
         try:
-            return open_engine(
-                engine, model, profile=profile, threads=threads, concurrency=concurrency, progress=progress
-            )
+            return open_engine(engine, model, profile=profile, threads=threads, progress=progress)
         except (ConfigurationError, ImportError) as error:
             reasons.append(str(error))
     if model == "auto":

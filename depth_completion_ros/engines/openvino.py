@@ -33,8 +33,6 @@ class OpenVinoEngine(NetworkEngine):
         model: See ``find_model_file``.
         profile: Not used.
         threads: Number of CPU threads; 0 = one per core.
-        concurrency: Number of threads of the caller that may call ``run`` at the same time. They share ``threads``, so
-            each frame takes longer, but more frames are completed per second.
 
     Raises:
         ConfigurationError: If OpenVINO is not installed or the file cannot be used.
@@ -42,9 +40,8 @@ class OpenVinoEngine(NetworkEngine):
 
     engine = "openvino"
 
-    def __init__(self, model: str = "auto", *, profile: Profile, threads: int = 0, concurrency: int = 1):
+    def __init__(self, model: str = "auto", *, profile: Profile, threads: int = 0):
         super().__init__(find_model_file(model, *PRECISIONS))
-        self.concurrency = concurrency
         openvino = _library()
         self._core = openvino.Core()
         suits = self.file.precision == "fp16" and self.file.name not in _FLOAT32_ONLY
@@ -52,7 +49,8 @@ class OpenVinoEngine(NetworkEngine):
         self._settings = {
             # By default OpenVINO computes in bfloat16 if the CPU supports it.
             "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
-            "NUM_STREAMS": concurrency,
+            "PERFORMANCE_HINT": "LATENCY",
+            "NUM_STREAMS": 1,
             # A pinned thread waits for its core while another process uses it, and all other threads wait for it.
             "ENABLE_CPU_PINNING": False,
             "INFERENCE_NUM_THREADS": threads,
@@ -90,6 +88,11 @@ class OpenVinoEngine(NetworkEngine):
         finally:
             idle.put(request)
         return arrays["completed"][0, 0], arrays["sigma"][0, 0]
+
+    def allow_concurrency(self, threads: int) -> None:
+        self.concurrency = threads
+        self._settings["NUM_STREAMS"] = threads
+        self._idle.clear()
 
     def close(self) -> None:
         del self._idle, self._network

@@ -101,7 +101,7 @@ PARAMETERS = {
             "concurrent_frames",
             0,
             "Number of frames that engine openvino completes at the same time. More of them complete more frames per "
-            "second, but each frame takes longer. 0 = 2 with two or three threads, else 1",
+            "second, but each frame takes longer. 0 = 2 if a frame takes longer than 20 ms on this machine, else 1",
             limits=(0, 4),
         ),
         Parameter("rgb.transport", "raw", "Transport of the RGB image", choices=("raw", "compressed")),
