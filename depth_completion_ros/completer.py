@@ -11,6 +11,7 @@ from .errors import EngineError, InputError
 from .frame import CompletedDepth, RgbdFrame
 from .geometry import depth_on_rgb_grid
 from .profiles import Profile, load_profile
+from .working_size import enlarged, reduced, reduction
 
 # confidence is P(|error| < max(TOLERANCE_M, TOLERANCE_RELATIVE · depth))
 TOLERANCE_M = 0.05
@@ -21,16 +22,18 @@ _CLIPPED = 1e-6  # relative rounding error of values that were clipped to max_ra
 class DepthCompleter:
     """Completes depth frame by frame. Not thread-safe: only one thread may use it at a time.
 
-    The attributes ``engine``, ``profile``, ``fill_only`` and ``min_confidence`` can be changed between frames.
+    The attributes ``engine``, ``profile``, ``fill_only``, ``min_confidence`` and ``working_pixels`` can be changed
+    between frames.
 
     Args:
         profile: Name of a profile ("kinect", "tof", "lidar") or a Profile.
-        engine: Name of an engine (see ``open_engine``) or an Engine; empty = the engine of the profile, or "auto" if a
-            model is given.
+        engine: Name of an engine (see ``open_engine``) or an Engine.
         model: Name of the model; "auto" = the best one.
         fill_only: Whether measured pixels keep their measured depth.
         min_confidence: Depth with a lower confidence (0..1) becomes NaN.
         threads: Number of CPU threads of the engine; 0 = library default.
+        working_pixels: Images with more pixels are completed at a half, a third, … of their size; 0 = the limit of the
+            engine.
 
     Raises:
         ConfigurationError: If the profile, engine or model is unknown.
@@ -39,20 +42,21 @@ class DepthCompleter:
     def __init__(
         self,
         profile: str | Profile = "kinect",
-        engine: str | Engine = "",
+        engine: str | Engine = "auto",
         model: str = "auto",
         *,
         fill_only: bool = False,
         min_confidence: float = 0.0,
         threads: int = 0,
+        working_pixels: int = 0,
     ):
         self.profile = load_profile(profile) if isinstance(profile, str) else profile
         if isinstance(engine, str):
-            engine = engine or (self.profile.engine if model == "auto" else "auto")
             engine = open_engine(engine, model, profile=self.profile, threads=threads)
         self.engine = engine
         self.fill_only = fill_only
         self.min_confidence = min_confidence
+        self.working_pixels = working_pixels
 
     def complete(self, frame: RgbdFrame, out: CompletedDepth | None = None) -> CompletedDepth:
         """Compute dense depth, sigma and confidence at the RGB resolution.
@@ -74,7 +78,7 @@ class DepthCompleter:
         scale = self._median(depth, out.measured)
         prepared = time.perf_counter()
 
-        dense, sigma = self._run(frame.rgb, depth, scale)
+        dense, sigma = self._run_at_working_size(frame.rgb, depth, scale)
         ran = time.perf_counter()
 
         np.copyto(out.depth, dense)
@@ -115,6 +119,13 @@ class DepthCompleter:
         if sample.size < 200:
             sample = depth[measured]
         return float(np.median(sample))
+
+    def _run_at_working_size(self, rgb: np.ndarray, depth: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+        pixels = self.working_pixels or self.engine.working_pixels
+        factor = reduction(depth.shape[0], depth.shape[1], pixels) if pixels else 1
+        if factor == 1:
+            return self._run(rgb, depth, scale)
+        return enlarged(*self._run(*reduced(rgb, depth, factor), scale), depth, factor)
 
     def _run(self, rgb: np.ndarray, depth: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
         height, width = depth.shape

@@ -23,7 +23,6 @@ class Profile:
         min_range: Smallest depth that it measures [m].
         max_range: Largest depth that it measures [m].
         noise: (constant c [m], linear l [m/m], quadratic q [m/m²]); the standard deviation at depth z is c + lz + qz².
-        engine: The engine that suits the sensor.
 
     Raises:
         ConfigurationError: If the range or the noise is not valid.
@@ -33,7 +32,6 @@ class Profile:
     min_range: float
     max_range: float
     noise: tuple[float, float, float]
-    engine: str = "auto"
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_range < self.max_range < float("inf"):
@@ -65,7 +63,6 @@ class Profile:
             min_range=parameters["depth.min_range"],
             max_range=parameters["depth.max_range"],
             noise=(parameters["noise.constant"], parameters["noise.linear"], parameters["noise.quadratic"]),
-            engine=parameters.get("engine", "auto"),
         )
 
 

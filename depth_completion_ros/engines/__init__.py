@@ -28,12 +28,14 @@ class Engine(ABC):
         multiple: Height and width of the inputs must be multiples of this number.
         trained: False for a network with random weights.
         concurrency: Number of threads that may call ``run`` at the same time.
+        working_pixels: Images with more pixels are better completed at a reduced size (``working_size``); 0 = none are.
     """
 
     engine: str
     model: str
     multiple: int = 1
     concurrency: int = 1
+    working_pixels: int = 0
     trained: bool = True
 
     @abstractmethod

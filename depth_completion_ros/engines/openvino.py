@@ -18,6 +18,7 @@ from .network import NetworkEngine
 
 PRECISIONS = ("int8", "fp32", "fp16")  # fastest first; fp16 is last because not every CPU computes in bfloat16
 _FLOAT32_ONLY = ("s2ml",)  # its spectra are too inaccurate in bfloat16: depth is off by 9 %
+_WORKING_PIXELS = 400_000  # 640x480 pixels are within this; CPUs complete larger images too slowly for most cameras
 _KEPT_SIZES = 4  # image sizes for which a network stays compiled; each takes memory for the results of its layers
 
 
@@ -42,6 +43,8 @@ class OpenVinoEngine(NetworkEngine):
 
     def __init__(self, model: str = "auto", *, profile: Profile, threads: int = 0):
         super().__init__(find_model_file(model, *PRECISIONS))
+        if self.file.height is None:
+            self.working_pixels = _WORKING_PIXELS
         openvino = _library()
         self._core = openvino.Core()
         suits = self.file.precision == "fp16" and self.file.name not in _FLOAT32_ONLY

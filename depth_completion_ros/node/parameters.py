@@ -104,6 +104,14 @@ PARAMETERS = {
             "second, but each frame takes longer. 0 = 2 if a frame takes longer than 20 ms on this machine, else 1",
             limits=(0, 4),
         ),
+        Parameter(
+            "working_pixels",
+            0,
+            "Images with more pixels are completed at a half, a third, … of their size and then enlarged with the "
+            "measured depth. 0 = 400000 with engine openvino, no limit with the others",
+            limits=(0, 100_000_000),
+            dynamic=True,
+        ),
         Parameter("rgb.transport", "raw", "Transport of the RGB image", choices=("raw", "compressed")),
         Parameter(
             "rectify",

@@ -179,6 +179,7 @@ class Worker:
         completer.profile = self._profile()
         completer.fill_only = self._parameters["fill_only"]
         completer.min_confidence = self._parameters["min_confidence"]
+        completer.working_pixels = self._parameters["working_pixels"]
         try:
             return completer.complete(job.frame, out)
         except EngineError as error:
@@ -278,7 +279,8 @@ class Worker:
 
     def _prepare(self, engine: Engine, height: int, width: int) -> None:
         """Warm an engine up for a frame size, and let it complete several frames at the same time if that is needed."""
-        completer, out = DepthCompleter(self._profile(), engine), CompletedDepth.empty(height, width)
+        completer = DepthCompleter(self._profile(), engine, working_pixels=self._parameters["working_pixels"])
+        out = CompletedDepth.empty(height, width)
         frames = self._parameters["concurrent_frames"]
         fastest = _warm_up(completer, out)
         if frames == 0 and fastest > _FAST_ENOUGH_S:
