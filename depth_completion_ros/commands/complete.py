@@ -31,8 +31,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     intrinsics = "fx,fy,cx,cy of the colour image [pixels]; if given, point clouds (PLY) are written too"
     add("--intrinsics", type=_intrinsics, help=intrinsics)
     add("--profile", default="kinect", help="sensor profile: kinect, tof or lidar (default: kinect)")
-    engine = "engine that runs the model (default: that of the profile, or auto if --model is given)"
-    add("--engine", default="", help=engine)
+    engine = "engine that runs the model (default: auto = the best one on this machine)"
+    add("--engine", default="auto", help=engine)
     add("--model", default="auto", help="name of a model, or path of a network file (default: auto = the best one)")
     add("--fill-only", action="store_true", help="keep the measured depth of measured pixels")
     confidence = "pixels with a lower confidence, 0 to 1, are written as missing (default: 0)"
