@@ -16,8 +16,8 @@ from ros_graph import FRAME_ID, RosGraph, camera_info, image_message, pixels_of,
 from sensor_msgs.msg import CameraInfo, CompressedImage, PointCloud2, PointField
 
 from depth_completion_ros.errors import InputError
+from depth_completion_ros.frame_builder import FrameBuilder, FrameSettings, MessagePair
 from depth_completion_ros.geometry import clipped_at
-from depth_completion_ros.node.frames import FrameBuilder, MessagePair
 from depth_completion_ros.node.parameters import PARAMETERS
 from depth_completion_ros.node.statistics import Statistics
 
@@ -50,7 +50,7 @@ class Builder:
         values: Any = {name: parameter.default for name, parameter in PARAMETERS.items()}
         values |= {name.replace("__", "."): value for name, value in parameters.items()}
         topics = {"rgb": topic, "depth": "/cam/depth/image_raw"}
-        self.builder = FrameBuilder(values, self.statistics, tf, topics)
+        self.builder = FrameBuilder(FrameSettings.from_parameters(values), self.statistics.report, tf, topics)
 
     def build(self, depth: Any, info: CameraInfo | None = None, depth_info: CameraInfo | None = None, rgb: Any = None):
         self.pair = MessagePair(rgb or colour(), depth, info, depth_info, 1_000, 0.0)

@@ -9,8 +9,8 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
+from ..frame_builder import FrameBuilder, FrameSettings, MessagePair
 from .diagnostics import Diagnostics
-from .frames import FrameBuilder, MessagePair
 from .inputs import Inputs
 from .outputs import Outputs
 from .parameters import ENGINE_PARAMETERS, NodeParameters, untyped_as_dynamic
@@ -73,7 +73,8 @@ class CompletionNode(LifecycleNode):
                 self._transforms = transforms_of(self)
             topics = {"rgb": "rgb/image_rect_color", "depth": "depth_registered/image_rect"}
             resolved = {role: self.resolve_topic_name(topic) for role, topic in topics.items()}
-            builder = FrameBuilder(self.parameters, self.statistics, self._transforms, resolved)
+            settings = FrameSettings.from_parameters(self.parameters.as_dict())
+            builder = FrameBuilder(settings, self.statistics.report, self._transforms, resolved)
             clock = self.get_clock()
             self._worker = Worker(
                 self.parameters,

@@ -14,8 +14,8 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from ..errors import ConfigurationError
+from ..frame_builder import MessagePair
 from ..synchronizer import Stream, Synchronizer, why_unpaired
-from .frames import MessagePair
 from .hints import Wanted, qos_fix, why_silent
 from .parameters import PARAMETERS, NodeParameters
 from .shared_memory import why_lost

@@ -17,10 +17,10 @@ from ..engines import Engine, Progress, open_engine
 from ..engines.classical import ClassicalEngine
 from ..errors import ConfigurationError, EngineError, InputError
 from ..frame import CompletedDepth, RgbdFrame
+from ..frame_builder import FrameBuilder, FrameSettings, MessagePair
 from ..memory import return_freed_memory
 from ..profiles import Profile
 from .engine_loader import EngineLoader
-from .frames import FrameBuilder, MessagePair
 from .in_flight import InFlight
 from .mailbox import Mailbox
 from .outputs import Outputs, ResultMessages
@@ -170,6 +170,7 @@ class Worker:
                 "clocks differ",
             )
         started = time.monotonic()
+        self._builder.settings = FrameSettings.from_parameters(self._parameters.as_dict())
         frame = self._builder.build(pair)
         self._frame_size = frame.rgb.shape[:2]
         return _Job(pair, frame, self._engine, self._in_flight.enter(), started, time.monotonic())

@@ -1,14 +1,15 @@
-"""Build an RgbdFrame from a pair of messages. Runs in the worker thread to keep callbacks short."""
+"""Build an RgbdFrame from a pair of messages, and check what the messages say about themselves. Needs no ROS."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from ..conversion import (
+from .conversion import (
     decode_compressed_depth,
     decode_compressed_rgb,
     decode_depth,
@@ -18,11 +19,9 @@ from ..conversion import (
     says_rectified,
     seems_raw,
 )
-from ..errors import InputError
-from ..frame import Intrinsics, RgbdFrame
-from ..geometry import clipped_at, projected, rectify_depth, rectify_rgb, transform_from_pose
-from .parameters import NodeParameters
-from .statistics import Statistics
+from .errors import InputError
+from .frame import Intrinsics, RgbdFrame
+from .geometry import clipped_at, projected, rectify_depth, rectify_rgb, transform_from_pose
 
 _MILLIMETRE = 0.001
 
@@ -60,25 +59,62 @@ class MessagePair:
     received: float
 
 
+@dataclass(frozen=True)
+class FrameSettings:
+    """How messages become frames. The node's parameters of these names are described in docs/parameters.md.
+
+    Attributes:
+        points: Whether depth comes as points (depth.source).
+        registered: Whether the depth image shows the same view as the colour image (depth.registered).
+        unit: Length of one count of depth images [m]; 0 = by encoding (depth.unit).
+        min_range: Smallest depth that the sensor measures [m] (depth.min_range).
+        max_range: Largest depth that the sensor measures [m] (depth.max_range).
+        rectify: "auto", "on" or "off" (rectify).
+        extrinsic: Pose of the depth sensor in the optical frame of the camera: x y z [m] qx qy qz qw; empty = from the
+            frames of the messages (extrinsic).
+    """
+
+    points: bool = False
+    registered: bool = True
+    unit: float = 0.0
+    min_range: float = 0.0
+    max_range: float = np.inf
+    rectify: str = "auto"
+    extrinsic: Sequence[float] = ()
+
+    @classmethod
+    def from_parameters(cls, parameters: Mapping[str, Any]) -> FrameSettings:
+        """Make settings from the node's parameters with flat names, for example "depth.unit"."""
+        return cls(
+            points=parameters["depth.source"] == "points",
+            registered=parameters["depth.registered"],
+            unit=parameters["depth.unit"],
+            min_range=parameters["depth.min_range"],
+            max_range=parameters["depth.max_range"],
+            rectify=parameters["rectify"],
+            extrinsic=parameters["extrinsic"],
+        )
+
+
 class FrameBuilder:
-    """Builds frames from messages according to the node's parameters.
+    """Builds frames from messages. The node and the reader of bags use it, so they decide alike.
 
     Args:
-        parameters: The node's parameters.
-        statistics: Receives warnings about suspicious input.
+        settings: How messages become frames; it can be changed between frames.
+        report: Called with a cause and a warning about suspicious input, which is used all the same.
         transforms: Source of extrinsics; None if tf is not available.
         topics: Full topic names of "rgb" and "depth". A name can indicate that the images are rectified.
     """
 
     def __init__(
         self,
-        parameters: NodeParameters,
-        statistics: Statistics,
+        settings: FrameSettings,
+        report: Callable[[str, str], object],
         transforms: TransformSource | None,
-        topics: dict[str, str],
+        topics: Mapping[str, str],
     ):
-        self._parameters = parameters
-        self._statistics = statistics
+        self.settings = settings
+        self._report = report
         self._transforms = transforms
         self._topics = topics
 
@@ -92,7 +128,7 @@ class FrameBuilder:
         """
         _check_two_images(pair)
         rgb = decode_compressed_rgb(pair.rgb) if _is_compressed(pair.rgb) else decode_rgb(pair.rgb)
-        if self._parameters["depth.source"] == "points":
+        if self.settings.points:
             intrinsics = self._needed_intrinsics("rgb", pair.rgb_info, rgb.shape)
             if rectified := self._rectified(pair, intrinsics):
                 rgb, intrinsics = rectify_rgb(rgb, intrinsics, rectified), rectified
@@ -105,7 +141,7 @@ class FrameBuilder:
             return RgbdFrame(rgb, depth, intrinsics, pair.stamp_ns, pair.rgb.header.frame_id)
         depth = self._decoded_depth(pair.depth)
         depth = self._without_clipped(depth)
-        if self._parameters["depth.registered"]:
+        if self.settings.registered:
             self._doubt_registered(pair)
             known = self._known_intrinsics("rgb", pair.rgb_info, rgb.shape)
             if known is not None and (rectified := self._rectified(pair, known)):
@@ -128,14 +164,14 @@ class FrameBuilder:
     def _decoded_depth(self, message: Any) -> np.ndarray:
         """(h, w) float32 [m]. Rejects float images that seem to hold millimetres, as some drivers publish them."""
         decode = decode_compressed_depth if _is_compressed(message) else decode_depth
-        unit, largest = self._parameters["depth.unit"], self._parameters["depth.max_range"]
+        unit, largest = self.settings.unit, self.settings.max_range
         depth = decode(message, unit)
         if unit == 0:
             some = depth[::8, ::8]
             with np.errstate(invalid="ignore"):
                 some = some[(some > 0) & (some < np.inf)]
             median = float(np.median(some)) if some.size else 0.0
-            if median > largest and self._parameters["depth.min_range"] <= median * _MILLIMETRE <= largest:
+            if median > largest and self.settings.min_range <= median * _MILLIMETRE <= largest:
                 raise InputError(
                     "unit",
                     f"half of this depth image is farther than {median:.4g} m, so its values are probably in "
@@ -163,18 +199,18 @@ class FrameBuilder:
         try:
             return self._needed_intrinsics(role, info, shape) if info is not None else None
         except InputError as error:
-            self._statistics.report(error.cause, str(error))
+            self._report(error.cause, str(error))
             return None
 
     def _is_raw(self, role: str, info: Any) -> bool:
         """Whether the distortion in camera_info applies to the image; camera_info of a rectified image has it too."""
-        rectify = self._parameters["rectify"]
+        rectify = self.settings.rectify
         if rectify == "off" or not says_rectified(self._topics[role]):
             return rectify != "off"
         if rectify == "on" and role == "rgb":
             return True
         if seems_raw(info):
-            self._statistics.report(
+            self._report(
                 "rectification",
                 f"the topic name {self._topics[role]} says that its images are rectified, but its camera_info has "
                 "distortion and P equal to K, as for raw images. Set rectify to on if the images are raw, or to off if "
@@ -184,7 +220,7 @@ class FrameBuilder:
 
     def _rectified(self, pair: MessagePair, raw: Intrinsics) -> Intrinsics | None:
         """The intrinsics of the rectified image; None if the image is not rectified here."""
-        if self._parameters["rectify"] != "on" or raw.distortion is None:
+        if self.settings.rectify != "on" or raw.distortion is None:
             return None
         rectified = intrinsics_of(pair.rgb_info, (raw.width, raw.height))
         pair.rgb_info = _rectified_info(pair.rgb_info, rectified)
@@ -193,7 +229,7 @@ class FrameBuilder:
     def _doubt_registered(self, pair: MessagePair) -> None:
         rgb_frame, depth_frame = pair.rgb.header.frame_id, pair.depth.header.frame_id
         if rgb_frame and depth_frame and rgb_frame != depth_frame:
-            self._statistics.report(
+            self._report(
                 "frame_id",
                 f"rgb is in the frame {rgb_frame!r} and depth in {depth_frame!r}, but depth.registered is true, which "
                 "means that both show the same view: use the depth topic that the driver aligns to colour, or set "
@@ -203,15 +239,15 @@ class FrameBuilder:
 
     def _without_clipped(self, depth: np.ndarray) -> np.ndarray:
         """The depth (h, w) float32 [m], NaN where it is clipped to the largest count."""
-        found = clipped_at(depth, self._parameters["depth.unit"] or _MILLIMETRE)
-        if found is None or found[0] >= self._parameters["depth.max_range"]:
+        found = clipped_at(depth, self.settings.unit or _MILLIMETRE)
+        if found is None or found[0] >= self.settings.max_range:
             return depth
         limit, not_measured = found
         area = f"a whole area of depth is exactly {limit:g} m, much farther than the rest"
         if not_measured:
-            self._statistics.report("clipped", f"{area}, which is the largest count of the sensor: it is ignored")
+            self._report("clipped", f"{area}, which is the largest count of the sensor: it is ignored")
             return np.where(depth == np.float32(limit), np.float32(np.nan), depth)
-        self._statistics.report(
+        self._report(
             "clipped",
             f"{area}: if the driver uses this value where nothing was measured, set depth.max_range to {limit:g}",
         )
@@ -220,7 +256,7 @@ class FrameBuilder:
     def _doubt_second_camera(self, info: Any, frame_id: str) -> None:
         """Warn about the P of a second stereo camera, whose points are in the frame of the first one."""
         if info.p[3] != 0 and info.p[0] > 0:
-            self._statistics.report(
+            self._report(
                 "stereo",
                 f"camera_info of rgb is that of the second camera of a stereo pair, {-info.p[3] / info.p[0]:.3g} m "
                 f"beside the first one. {frame_id!r} is taken for the frame of the second camera itself: if it is that "
@@ -229,9 +265,8 @@ class FrameBuilder:
 
     def _depth_to_rgb(self, pair: MessagePair) -> np.ndarray:
         self._doubt_second_camera(pair.rgb_info, pair.rgb.header.frame_id)
-        pose = self._parameters["extrinsic"]
-        if pose:
-            return transform_from_pose(np.array(pose))
+        if len(self.settings.extrinsic):
+            return transform_from_pose(np.array(self.settings.extrinsic))
         rgb_frame, depth_frame = pair.rgb.header.frame_id, pair.depth.header.frame_id
         if rgb_frame == depth_frame:
             return np.eye(4)
@@ -244,7 +279,7 @@ class FrameBuilder:
             )
         transform, at_stamp = found
         if not at_stamp:
-            self._statistics.report(
+            self._report(
                 "tf_stamp",
                 f"tf has no pose of {depth_frame!r} in {rgb_frame!r} at the time of the image: the newest pose is used "
                 "instead, which is wrong if these frames move. Publish the pose earlier or at a higher rate, and use "
