@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return module.run(parser.parse_args(arguments[len(name.split()) :]))
     except (ConfigurationError, InputError) as error:
-        message = in_options(error) if name in ("complete", "evaluate") else error
+        message = in_options(error, bags=name == "evaluate") if name in ("complete", "evaluate") else error
         print(f"depth-completion {name}: {message}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

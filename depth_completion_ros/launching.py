@@ -332,7 +332,7 @@ def _require(*packages: str) -> None:
 
 
 def _frames_of(bag: str, topics: dict[str, str]) -> dict[str, str]:
-    from .bag.reader import frames_of  # reading bags needs rosbags, which is not needed otherwise
+    from .bag.frames import frames_of  # reading bags needs rosbags, which is not needed otherwise
 
     return frames_of(bag, topics)
 

@@ -30,6 +30,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from rosbags.typesys import Stores, get_typestore
 
 from depth_completion_ros.bag.folders import read_folder
+from depth_completion_ros.bag.frames import camera_info_topic, depth_encoding, frames_of, read_frames
 from depth_completion_ros.bag.info import summarize
 from depth_completion_ros.bag.make import gap_shifts
 from depth_completion_ros.bag.messages import (
@@ -48,16 +49,13 @@ from depth_completion_ros.bag.reader import (
     POINTS_TOPIC,
     RGB_TOPIC,
     BagReader,
-    camera_info_topic,
-    depth_encoding,
-    frames_of,
-    read_frames,
 )
 from depth_completion_ros.bag.writer import STORAGES, BagWriter, Storage
 from depth_completion_ros.cameras import TOPICS
 from depth_completion_ros.cli import main
 from depth_completion_ros.conversion import decode_points, intrinsics_of
 from depth_completion_ros.errors import ConfigurationError, InputError
+from depth_completion_ros.frame_builder import FrameSettings
 from depth_completion_ros.geometry import transform_from_pose
 from depth_completion_ros.profiles import read_parameters
 from depth_completion_ros.resources import share_directory
@@ -679,12 +677,12 @@ def test_the_lidar_sample_has_points_in_view():
 
 def test_points_become_sparse_depth_where_their_pose_and_the_intrinsics_are_known():
     folder = share_directory() / "samples" / "lidar"
-    pose = transform_from_pose(read_parameters(folder / "parameters.yaml")["extrinsic"])
-    frames = list(read_frames(folder, depth_topic=POINTS_TOPIC, depth_to_rgb=pose))
+    settings = FrameSettings(extrinsic=read_parameters(folder / "parameters.yaml")["extrinsic"])
+    frames = list(read_frames(folder, depth_topic=POINTS_TOPIC, settings=settings))
     assert len(frames) == 2
     for frame in frames:
         assert frame.depth.shape == frame.rgb.shape[:2] and 0.01 < np.isfinite(frame.depth).mean() < 0.2
-    with pytest.raises(InputError, match="--extrinsic"):
+    with pytest.raises(InputError, match="extrinsic"):
         next(read_frames(folder, depth_topic=POINTS_TOPIC))
 
 

@@ -17,8 +17,9 @@ from ..conversion import encode_compressed_depth
 from ..errors import ConfigurationError, InputError
 from ..frame import Intrinsics
 from .folders import FolderFrame, FrameSet
+from .frames import camera_info_topic
 from .messages import camera_info, compressed_image, header, image, point_cloud
-from .reader import DEPTH_TOPIC, POINTS_TOPIC, RGB_TOPIC, camera_info_topic
+from .reader import DEPTH_TOPIC, POINTS_TOPIC, RGB_TOPIC
 from .writer import BagWriter, Storage
 
 LIDAR_FRAME_ID = "lidar"

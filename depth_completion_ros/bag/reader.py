@@ -4,39 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 from rosbags.interfaces import Connection, QosDurability
 from rosbags.rosbag2 import Reader
 
-from ..cameras import beside
-from ..conversion import (
-    decode_compressed_depth,
-    decode_compressed_rgb,
-    decode_depth,
-    decode_points,
-    decode_rgb,
-    intrinsics_of,
-    says_rectified,
-)
 from ..errors import InputError
-from ..frame import Intrinsics, RgbdFrame
-from ..geometry import projected
-from ..synchronizer import Pair, Stream, Synchronizer
 from .messages import (
-    CAMERA_INFO,
     COMPRESSED_IMAGE,
     IMAGE,
     POINT_CLOUD,
     BagMessage,
     Topic,
     deserialize,
-    stamp_of,
 )
 from .scan import ScannedBag, is_finished
 
@@ -193,149 +176,6 @@ class _WholeBag:
 
     def close(self) -> None:
         self._reader.close()
-
-
-def read_frames(
-    path: str | Path,
-    rgb_topic: str = RGB_TOPIC,
-    depth_topic: str = DEPTH_TOPIC,
-    *,
-    slop_ns: int = 20_000_000,
-    queue_size: int = 0,
-    unit: float = 0.0,
-    depth_to_rgb: np.ndarray | None = None,
-    tell: Callable[[str], None] = tell_stderr,
-) -> Iterator[RgbdFrame]:
-    """Read pairs of colour and depth images, or points, of a bag as frames. They are paired as in the node.
-
-    Images without stamps are paired by the order or time of recording. The intrinsics are those of the latest
-    ``camera_info`` of the colour images; None before the first.
-
-    Args:
-        path: The bag.
-        rgb_topic: Topic of the colour images, raw or compressed.
-        depth_topic: Topic of depth images, raw or compressed, or of points.
-        slop_ns: See ``Synchronizer``.
-        queue_size: See ``Synchronizer``.
-        unit: Length of one count of depth images [m]; 0 = by encoding.
-        depth_to_rgb: (4, 4) transform from the frame of the points to the optical frame of the camera; needed for
-            points.
-        tell: Called with a line about missing parts of the bag or missing stamps.
-
-    Raises:
-        InputError: With the cause "bag" for a problem of the bag, "extrinsic" or "camera_info" if one is missing for
-            points, or as in ``conversion`` for a bad message.
-    """
-    with BagReader(path, tell) as bag:
-        rgb, depth = bag.find_image("rgb", rgb_topic), bag.find_image("depth", depth_topic)
-        info_topic = camera_info_topic(rgb.name)
-        info: Any | None = None
-        pairing = _pairing(bag, rgb, depth, Synchronizer(slop_ns, queue_size), tell)
-        for message in bag.messages({rgb.name, depth.name, info_topic}):
-            if message.topic == info_topic and message.type == CAMERA_INFO:
-                info = bag.deserialize(message)
-                continue
-            for pair in pairing("rgb" if message.topic == rgb.name else "depth", message):
-                yield _frame(bag, pair, info, unit, depth_to_rgb)
-
-
-def depth_encoding(path: str | Path, depth_topic: str) -> str:
-    """The encoding of the depth images in a bag ("16UC1", …); empty if it has no messages or only points.
-
-    Raises InputError like ``read_frames``.
-    """
-    with BagReader(path, tell=lambda line: None) as bag:
-        topic = bag.find_image("depth", depth_topic)
-        message = next(bag.messages({topic.name}), None)
-        if message is None or message.type == POINT_CLOUD:
-            return ""
-        image = bag.deserialize(message)
-    return image.encoding if message.type == IMAGE else image.format.partition(";")[0].strip()
-
-
-def _pairing(
-    bag: BagReader, rgb: Topic, depth: Topic, synchronizer: Synchronizer, tell: Callable[[str], None]
-) -> Callable[[Stream, BagMessage], list[Pair]]:
-    """A function that takes the messages of two topics one by one and returns the pairs that each completes."""
-    unstamped = [topic.name for topic in (rgb, depth) if _first_stamp(bag, topic) == 0]
-    if not unstamped:
-        return lambda role, message: synchronizer.add(role, stamp_of(message.data), message)
-    begin = f"the bag {bag.path} has no stamps on {' and '.join(unstamped)}: its images are paired by "
-    if rgb.count != depth.count:
-        tell(begin + f"time of recording, as there are {rgb.count} colour images and {depth.count} depth images")
-        return lambda role, message: synchronizer.add(role, message.log_ns, message)
-    tell(begin + f"order of recording, {rgb.count} of each")
-    waiting: dict[Stream, deque[BagMessage]] = {"rgb": deque(), "depth": deque()}
-
-    def add(role: Stream, message: BagMessage) -> list[Pair]:
-        waiting[role].append(message)
-        if not all(waiting.values()):
-            return []
-        first, second = (queue.popleft() for queue in waiting.values())
-        return [Pair(first.log_ns, second.log_ns, first, second)]
-
-    return add
-
-
-def _first_stamp(bag: BagReader, topic: Topic) -> int | None:
-    message = next(bag.messages({topic.name}), None)
-    return None if message is None else stamp_of(message.data)
-
-
-def _frame(bag: BagReader, pair: Pair, info: Any | None, unit: float, depth_to_rgb: np.ndarray | None) -> RgbdFrame:
-    message, depth = bag.deserialize(pair.rgb), bag.deserialize(pair.depth)
-    rgb = decode_rgb(message) if pair.rgb.type == IMAGE else decode_compressed_rgb(message)
-    # Depth images are registered to the colour image, whether it is rectified or not; only points need the distortion.
-    raw = pair.depth.type == POINT_CLOUD and not says_rectified(pair.rgb.topic)
-    intrinsics = intrinsics_of(info, (rgb.shape[1], rgb.shape[0]), raw=raw) if info is not None else None
-    if pair.depth.type == POINT_CLOUD:
-        dense = _projected(decode_points(depth), intrinsics, depth_to_rgb)
-    else:
-        dense = decode_depth(depth, unit) if pair.depth.type == IMAGE else decode_compressed_depth(depth, unit)
-    return RgbdFrame(
-        rgb=rgb,
-        depth=dense,
-        intrinsics=intrinsics,
-        stamp_ns=pair.rgb_ns,
-        frame_id=message.header.frame_id,
-    )
-
-
-def _projected(points: np.ndarray, intrinsics: Intrinsics | None, depth_to_rgb: np.ndarray | None) -> np.ndarray:
-    if depth_to_rgb is None:
-        raise InputError(
-            "extrinsic", "points need the pose of their frame in the camera frame: set it with --extrinsic"
-        )
-    if intrinsics is None:
-        raise InputError(
-            "camera_info", "points need the camera_info of the colour images, but the bag has none before them"
-        )
-    return projected(points, depth_to_rgb, intrinsics)
-
-
-def frames_of(path: str | Path, topics: dict[str, str]) -> dict[str, str]:
-    """The frames of the first colour image ("rgb") and point cloud ("points") in a bag, if it has them.
-
-    Args:
-        path: The bag.
-        topics: Topic names by "rgb_topic" and "points_topic".
-
-    Raises:
-        InputError: With the cause "bag".
-    """
-    with BagReader(path) as bag:
-        frames = {}
-        for role, transports in {"rgb": ("", "/compressed"), "points": ("",)}.items():
-            names = {"/" + topics[f"{role}_topic"].lstrip("/") + transport for transport in transports}
-            for message in bag.messages(names & bag.topics.keys()):
-                frames[role] = bag.deserialize(message).header.frame_id.lstrip("/")
-                break
-    return frames
-
-
-def camera_info_topic(image_topic: str) -> str:
-    """The camera_info topic of an image topic, which may end in the name of a transport."""
-    return beside("/" + image_topic.lstrip("/"))
 
 
 def _ros1_bag(path: Path) -> Path | None:

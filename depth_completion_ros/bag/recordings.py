@@ -9,7 +9,7 @@ import cv2
 
 from ..frame import RgbdFrame
 from .folders import read_folder
-from .reader import read_frames
+from .frames import read_frames
 
 
 def read_source(path: Path) -> Iterator[RgbdFrame]:

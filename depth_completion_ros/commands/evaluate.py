@@ -8,8 +8,6 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from ..bag.reader import DEPTH_TOPIC, RGB_TOPIC
 from ..errors import ConfigurationError, InputError, in_options
 from ..evaluation.evaluate import evaluate
@@ -18,7 +16,7 @@ from ..evaluation.protocols import PROTOCOLS
 from ..evaluation.report import print_tables, write_files
 from ..evaluation.samples import SampleSet, open_bag, open_folder
 from ..evaluation.summary import summarise
-from ..geometry import transform_from_pose
+from ..frame_builder import FrameSettings
 
 SYNTHETIC = "synthetic:"  # prefix of procedural scenes
 
@@ -57,8 +55,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs=7,
         type=float,
         metavar=("X", "Y", "Z", "QX", "QY", "QZ", "QW"),
-        help="for bags with points: pose of their frame in the optical frame of the camera: x y z [m] qx qy qz qw",
+        help="for bags with points or unregistered depth: pose of the depth sensor in the optical frame of the camera: "
+        "x y z [m] qx qy qz qw (default: from /tf and /tf_static of the bag)",
     )
+    unregistered = "for bags: depth images do not show the view of the colour images; both need a camera_info"
+    add("--unregistered", action="store_true", help=unregistered)
+    rectify = "for bags: how to treat distorted images, as the node's parameter of this name (default: auto)"
+    add("--rectify", choices=("auto", "on", "off"), default="auto", help=rectify)
     out = "folder for evaluation.csv, totals.csv, evaluation.json and evaluation.md (default: write no files)"
     add("--out", type=Path, help=out)
 
@@ -103,7 +106,7 @@ def _open(args: argparse.Namespace) -> list[SampleSet]:
         except InputError as error:
             if len(args.sources) == 1:
                 raise
-            print(f"skipped: {in_options(error)}", file=sys.stderr)
+            print(f"skipped: {in_options(error, bags=True)}", file=sys.stderr)
     if not opened:
         raise InputError("folder", "none of the sources can be used: give folders with a meta.json, or bags")
     names = Counter(samples.name for _, samples in opened)
@@ -124,7 +127,7 @@ def _open_one(source: str, args: argparse.Namespace) -> SampleSet:
             raise ConfigurationError(f"{source} needs PyTorch ({error}): pip install torch") from error
         kind, _, profile = source.removeprefix(SYNTHETIC).partition(":")
         return open_synthetic(kind, args.frames, profile or args.profile, limits)
-    path, pose = Path(source), args.extrinsic
+    path = Path(source)
     if (path / "meta.json").is_file() or not path.exists():
         return open_folder(path, args.profile, limits)
     return open_bag(
@@ -132,9 +135,13 @@ def _open_one(source: str, args: argparse.Namespace) -> SampleSet:
         args.frames,
         args.profile,
         limits,
-        unit=args.depth_unit,
+        settings=FrameSettings(
+            registered=not args.unregistered,
+            unit=args.depth_unit or 0.0,
+            rectify=args.rectify,
+            extrinsic=args.extrinsic or (),
+        ),
         rgb_topic=args.rgb_topic,
         depth_topic=args.depth_topic,
         truth_topic=args.truth_topic,
-        depth_to_rgb=transform_from_pose(np.array(pose)) if pose else None,
     )

@@ -9,20 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from ..bag.frames import read_frames
 from ..bag.messages import stamp_of
-from ..bag.reader import DEPTH_TOPIC, POINTS_TOPIC, RGB_TOPIC, BagReader, camera_info_topic
+from ..bag.reader import DEPTH_TOPIC, POINTS_TOPIC, RGB_TOPIC, BagReader
 from ..completer import DepthCompleter
 from ..conversion import decode_depth
 from ..engines.classical import ClassicalEngine
 from ..errors import ConfigurationError
 from ..frame import RgbdFrame
-from ..node.frames import FrameBuilder, MessagePair
+from ..frame_builder import FrameSettings
 from ..node.parameters import PARAMETERS
-from ..node.statistics import Statistics
 from ..preview import Range, colour_range, panel, save_animation, save_picture, smooth_range
 from ..profiles import profile_file, read_parameters
 from ..resources import share_directory
-from ..synchronizer import Synchronizer
 from .benchmarks.pipeline import Log, Report, Setup, run_pipeline
 from .benchmarks.progress import progress_display
 
@@ -124,24 +123,16 @@ def draw(results: list[Completed], folder: Path, profile: str, report: Report) -
 
 def _bag_frames(bag: Path, parameters: dict[str, Any], wanted: set[int]) -> dict[int, RgbdFrame]:
     """The frames of a bag whose RGB stamp is in ``wanted``, by that stamp, decoded as in the node."""
-    points = parameters["depth.source"] == "points"
-    synchronizer = Synchronizer(int(parameters["sync.slop"] * 1e9), parameters["sync.queue_size"])
-    frames, info = {}, None
-    with BagReader(bag) as reader:
-        rgb = reader.find_image("rgb", RGB_TOPIC).name
-        depth = POINTS_TOPIC if points else reader.find_image("depth", DEPTH_TOPIC).name
-        settings: Any = parameters
-        builder = FrameBuilder(settings, Statistics(print), None, {"rgb": rgb, "depth": depth})
-        for message in reader.messages({rgb, depth, camera_info_topic(RGB_TOPIC)}):
-            if message.topic not in (rgb, depth):
-                info = reader.deserialize(message)
-                continue
-            role: Any = "rgb" if message.topic == rgb else "depth"
-            for pair in synchronizer.add(role, stamp_of(message.data), message):
-                if pair.rgb_ns in wanted:
-                    messages = (reader.deserialize(pair.rgb), reader.deserialize(pair.depth))
-                    frames[pair.rgb_ns] = builder.build(MessagePair(*messages, info, None, pair.rgb_ns, 0.0))
-    return frames
+    settings = FrameSettings.from_parameters(parameters)
+    frames = read_frames(
+        bag,
+        depth_topic=POINTS_TOPIC if settings.points else DEPTH_TOPIC,
+        settings=settings,
+        slop_ns=int(parameters["sync.slop"] * 1e9),
+        queue_size=parameters["sync.queue_size"],
+        stamps=wanted,
+    )
+    return {frame.stamp_ns: frame for frame in frames}
 
 
 def _parameters(profile: str, bag: Path) -> dict[str, Any]:

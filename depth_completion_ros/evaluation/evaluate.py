@@ -115,7 +115,7 @@ def _score(
     try:
         trial = make_trial(protocol, samples, index, seed)
     except InputError as error:
-        evaluation.failures[samples.name, f"frame {index}"] = in_options(error)
+        evaluation.failures[samples.name, f"frame {index}"] = in_options(error, bags=True)
         return
     if trial is None:
         return

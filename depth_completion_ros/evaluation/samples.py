@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import yaml
 
 from ..bag.folders import FrameSet, read_folder
-from ..bag.reader import DEPTH_TOPIC, RGB_TOPIC, depth_encoding, read_frames, tell_stderr
+from ..bag.frames import depth_encoding, pair_stamps, read_frames
+from ..bag.reader import DEPTH_TOPIC, RGB_TOPIC, tell_stderr
 from ..errors import InputError
 from ..frame import RgbdFrame
+from ..frame_builder import FrameSettings
 from ..geometry import depth_on_rgb_grid
 from ..profiles import Profile, load_profile
 from ..resources import share_directory
@@ -100,42 +101,53 @@ def open_bag(
     profile: str | None = None,
     limits: tuple[float | None, float | None] = (None, None),
     *,
-    unit: float | None = None,
+    settings: FrameSettings | None = None,
     rgb_topic: str = RGB_TOPIC,
     depth_topic: str = DEPTH_TOPIC,
     truth_topic: str | None = None,
-    depth_to_rgb: np.ndarray | None = None,
 ) -> SampleSet:
     """Read evenly spaced samples of a bag into memory.
 
     Args:
         path: The bag.
-        wanted: Number of samples; up to twice as many may be read.
+        wanted: Number of samples.
         profile: Name of the sensor profile; None = determined from the name of the bag.
         limits: See ``open_folder``.
-        unit: Length of one count of depth images [m]; None = by encoding, and a message if that is millimetres.
+        settings: How messages become frames; their range is that of the profile. Without a unit, a message says so if
+            depth is taken for millimetres.
         rgb_topic: Topic of the colour images.
         depth_topic: Topic of depth.
         truth_topic: Topic of reference depth [m, or mm in 16 bits]; None = none.
-        depth_to_rgb: See ``read_frames``; needed for points.
 
     Raises:
         InputError: As in ``read_frames``, and if the bag has no pairs.
     """
     chosen = load_profile(profile or profile_of(path.name)).within(*limits)
-    if unit is None and (encoding := depth_encoding(path, depth_topic)) in ("16UC1", "mono16"):
+    settings = replace(settings or FrameSettings(), min_range=chosen.min_range, max_range=chosen.max_range)
+    if settings.unit == 0 and (encoding := depth_encoding(path, depth_topic)) in ("16UC1", "mono16"):
         tell_stderr(
             f"{path}: depth is {encoding} and assumed to be in millimetres; otherwise, set --depth-unit to the length "
             "of one count in metres"
         )
-    read = read_frames if unit is None else partial(read_frames, unit=unit)
-    frames = read(path, rgb_topic, depth_topic, depth_to_rgb=depth_to_rgb)
+    stamps = pair_stamps(path, rgb_topic, depth_topic)
+    if truth_topic is not None:
+        with_truth = set(pair_stamps(path, rgb_topic, truth_topic))
+        stamps = [stamp for stamp in stamps if stamp in with_truth]
+    chosen_stamps = {stamps[i] for i in np.linspace(0, len(stamps) - 1, min(wanted, len(stamps))).round().astype(int)}
+    frames = read_frames(path, rgb_topic, depth_topic, settings=settings, stamps=chosen_stamps)
     if truth_topic is None:
-        samples = (make_sample(chosen, frame) for frame in frames)
+        kept = [make_sample(chosen, frame) for frame in frames]
     else:
-        references = read_frames(path, rgb_topic, truth_topic, depth_to_rgb=depth_to_rgb, tell=lambda line: None)
-        samples = (make_sample(chosen, frame, truth.depth) for frame, truth in _same_stamps(frames, references))
-    kept = _evenly(samples, wanted)
+        # The reference is a depth image of its own kind: the unit that the user gave is that of the sensor.
+        references = read_frames(
+            path,
+            rgb_topic,
+            truth_topic,
+            settings=replace(settings, unit=0.0),
+            stamps=chosen_stamps,
+            tell=lambda line: None,
+        )
+        kept = [make_sample(chosen, frame, truth.depth) for frame, truth in _same_stamps(frames, references)]
     if not kept:
         raise InputError(
             "bag",
@@ -188,18 +200,6 @@ def _same_stamps(frames: Iterator[RgbdFrame], references: Iterator[RgbdFrame]) -
             reference = next(references, None)
         if reference is not None and reference.stamp_ns == frame.stamp_ns:
             yield frame, reference
-
-
-def _evenly(samples: Iterator[Sample], wanted: int) -> list[Sample]:
-    """``wanted`` to twice as many evenly spaced samples of an iterator of unknown length: one of every 1, 2, 4, …"""
-    kept: list[Sample] = []
-    step = 1
-    for position, sample in enumerate(samples):
-        if position % step == 0:
-            kept.append(sample)
-            if len(kept) == 2 * wanted:
-                kept, step = kept[::2], 2 * step
-    return kept
 
 
 def _training_sets() -> set[str]:

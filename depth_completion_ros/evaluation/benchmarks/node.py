@@ -13,8 +13,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ...bag.frames import read_frames
 from ...bag.messages import header, image
-from ...bag.reader import DEPTH_TOPIC, RGB_TOPIC, read_frames
+from ...bag.reader import DEPTH_TOPIC, RGB_TOPIC
 from ...bag.writer import BagWriter
 from ...resources import share_directory
 from .pipeline import Report, Setup, run_pipeline
