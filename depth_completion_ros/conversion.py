@@ -340,8 +340,8 @@ def _distortion_of(message: Any) -> Distortion | None:
             raise InputError(
                 "camera_info",
                 f"camera_info has distortion_model {message.distortion_model!r} with {len(coefficients)} coefficients, "
-                f"but supported models are {', '.join(_DISTORTION_LENGTHS)}: rectify the image first, or set rectify off to ignore "
-                "the distortion",
+                f"but supported models are {', '.join(_DISTORTION_LENGTHS)}: rectify the image first, or set rectify "
+                "off to ignore the distortion",
             )
         coefficients = used + (0.0,) * (length - len(used))
     turn = tuple(rotation.ravel().tolist()) if turned else Distortion.rotation
