@@ -71,6 +71,14 @@ _DISTORTION_LENGTHS = {  # distortion_model -> numbers of coefficients in OpenCV
     "rational_polynomial": (4, 5, 8, 12, 14),
     "equidistant": (4,),
 }
+_DISTORTION_NAMES = {  # names of other libraries for the same models
+    "": "plumb_bob",
+    "brown_conrady": "plumb_bob",
+    "radtan": "plumb_bob",
+    "fisheye": "equidistant",
+    "kannala_brandt": "equidistant",
+    "kannala_brandt4": "equidistant",
+}
 _POINT_FIELD_TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
 
 
@@ -154,8 +162,8 @@ def decode_compressed_depth(message: Any, unit: float = 0.0) -> np.ndarray:
     """Decode a sensor_msgs/CompressedImage of depth to (h, w) float32 metres, NaN = missing.
 
     Accepts compressedDepth of image_transport, PNG or RVL (16UC1, or 32FC1 quantised by inverse depth; without an
-    encoding in the format, the quantisation in the header tells which), also PNG without its header, and plain images:
-    16-bit PNG or TIFF, or TIFF of float metres.
+    encoding in the format, the quantisation in the header tells which), and plain images: 16-bit PNG or TIFF, or TIFF
+    of float metres. A PNG is recognised by its signature, whatever the format says.
 
     Args:
         message: The message.
@@ -166,17 +174,21 @@ def decode_compressed_depth(message: Any, unit: float = 0.0) -> np.ndarray:
     """
     _check_no_video("depth", message)
     data = np.frombuffer(message.data, np.uint8)
-    if "compressedDepth" not in message.format:
+    size = _COMPRESSED_DEPTH_HEADER.size
+    # Publishers make mistakes in the format, so the data is looked at first.
+    plain = data[: len(_PNG_SIGNATURE)].tobytes() == _PNG_SIGNATURE
+    png = data[size : size + len(_PNG_SIGNATURE)].tobytes() == _PNG_SIGNATURE
+    if plain or not (png or "compressedDepth" in message.format):
         image = decode_image("depth", data, cv2.IMREAD_UNCHANGED)
         is_float = image.ndim == 2 and image.dtype == np.float32
         return _metres(image if is_float else _sixteen_bit(message.format, image), unit)
-    if data[:4].tobytes() == _PNG_SIGNATURE:
-        return _metres(_sixteen_bit(message.format, decode_image("depth", data, cv2.IMREAD_UNCHANGED)), unit)
-    size = _COMPRESSED_DEPTH_HEADER.size
     if data.size <= size:
-        raise InputError("truncated", f"compressedDepth has only {data.size} bytes, no more than its header")
+        raise InputError(
+            "truncated",
+            f"compressedDepth has only {data.size} bytes, no more than its header: check its publisher",
+        )
     _, a, b = _COMPRESSED_DEPTH_HEADER.unpack(data[:size].tobytes())
-    if "rvl" in message.format.lower():
+    if "rvl" in message.format.lower() and not png:
         counts = decode_rvl(data[size:])
     else:
         counts = _sixteen_bit(message.format, decode_image("depth", data[size:], cv2.IMREAD_UNCHANGED))
@@ -188,7 +200,7 @@ def decode_compressed_depth(message: Any, unit: float = 0.0) -> np.ndarray:
                 f"compressedDepth of 32FC1 has the quantisation A = {a:g}, B = {b:g} in its header, but A must be "
                 "above zero: check its publisher",
             )
-    elif not (quantised and message.format.startswith("compressedDepth")):  # 16UC1, whose A and B have no meaning
+    elif not quantised or message.format.startswith(("16UC1", "mono16")):  # whose A and B have no meaning
         return _metres(counts, unit)
     with np.errstate(divide="ignore", invalid="ignore"):
         depth = np.float32(a) / (counts - np.float32(b))
@@ -241,8 +253,10 @@ def decode_points(message: Any) -> np.ndarray:
             "fields x, y and z",
         ) from error
     data = np.frombuffer(message.data, np.uint8)
-    count, rows = message.width * message.height, message.height
-    if data.size < message.row_step * rows or message.row_step < message.point_step * message.width:
+    count, rows, row_step = message.width * message.height, message.height, message.row_step
+    if rows == 1:  # some drivers leave row_step at 0, and it says nothing about a single row
+        row_step = message.point_step * message.width
+    if data.size < row_step * rows or row_step < message.point_step * message.width:
         raise InputError(
             "truncated",
             f"the point cloud has {data.size} bytes for {rows} rows of {message.width} points: row_step, point_step "
@@ -258,7 +272,7 @@ def decode_points(message: Any) -> np.ndarray:
         raise InputError(
             "points", f"the fields x, y and z do not fit into a point of {message.point_step} bytes: check its driver"
         ) from error
-    points = np.ndarray((rows, message.width), layout, data, strides=(message.row_step, message.point_step))
+    points = np.ndarray((rows, message.width), layout, data, strides=(row_step, message.point_step))
     x, y, z = (points[name].ravel().astype(np.float32) for name in "xyz")
     no_echo = (x == 0) & (y == 0) & (z == 0)
     xyz = np.stack([x, y, z], axis=1)
@@ -314,7 +328,8 @@ def _distortion_of(message: Any) -> Distortion | None:
     turned = not np.allclose(rotation, np.eye(3), atol=1e-9) and abs(np.linalg.det(rotation) - 1) < 1e-3
     if not any(coefficients) and not turned:
         return None
-    model = message.distortion_model or "plumb_bob"
+    name = message.distortion_model.strip().lower().replace(" ", "_")
+    model = _DISTORTION_NAMES.get(name, name)
     if not any(coefficients):
         coefficients, model = (0.0, 0.0, 0.0, 0.0), "plumb_bob"
     lengths = _DISTORTION_LENGTHS.get(model, ())
@@ -324,9 +339,9 @@ def _distortion_of(message: Any) -> Distortion | None:
         if length is None:
             raise InputError(
                 "camera_info",
-                f"camera_info has distortion_model {model!r} with {len(coefficients)} coefficients, but supported "
-                f"models are {', '.join(_DISTORTION_LENGTHS)}: rectify the image first, or set rectify off to ignore "
-                "the distortion",
+                f"camera_info has distortion_model {message.distortion_model!r} with {len(coefficients)} coefficients, "
+                f"but supported models are {', '.join(_DISTORTION_LENGTHS)}: rectify the image first, or set rectify "
+                "off to ignore the distortion",
             )
         coefficients = used + (0.0,) * (length - len(used))
     turn = tuple(rotation.ravel().tolist()) if turned else Distortion.rotation
@@ -355,7 +370,7 @@ def _pixels(message: Any, role: str, dtype: type, channels: int) -> np.ndarray:
     if height == 0 or width == 0:
         raise InputError("size", f"{role} image is {width}x{height} pixels: check its driver")
     data = np.frombuffer(message.data, np.uint8)
-    if step < row or data.size < step * height:
+    if step < row or data.size < step * (height - 1) + row:  # some drivers leave out the padding of the last row
         raise InputError(
             "truncated",
             f"{role} image of {width}x{height} {message.encoding} has step {step} and {data.size} bytes, but needs a "

@@ -37,7 +37,8 @@ def decode_image(role: str, data: Any, flags: int) -> np.ndarray:
     if image is None:
         raise InputError(
             "truncated",
-            f"the {data.size} bytes of the compressed {role} image are not a complete image (JPEG, PNG, TIFF, …)",
+            f"the {data.size} bytes of the compressed {role} image are not a complete image (JPEG, PNG, TIFF, …): "
+            "check whether its driver sends another format, or only a part of each image",
         )
     return image
 
@@ -53,12 +54,16 @@ def decode_rvl(data: np.ndarray) -> np.ndarray:
         InputError: With the cause "truncated".
     """
     if data.size < _RVL_SIZE.size:
-        raise InputError("truncated", f"RVL depth has only {data.size} bytes, less than its header")
+        raise InputError(
+            "truncated", f"RVL depth has only {data.size} bytes, less than its header: check its publisher"
+        )
     columns, rows = _RVL_SIZE.unpack(data[: _RVL_SIZE.size].tobytes())
     pixels, words = columns * rows, data[_RVL_SIZE.size :]
     # A word of 32 bits consists of eight groups. A run may have up to 2^32 pixels, so the size must be checked first.
     if pixels == 0 or pixels > 64 << 20:
-        raise InputError("truncated", f"RVL depth has a size of {columns}x{rows} pixels: the data may be damaged")
+        raise InputError(
+            "truncated", f"RVL depth has a size of {columns}x{rows} pixels: its data is damaged, check its publisher"
+        )
     values = _variable_lengths(words[: words.size // 4 * 4])
     numbers = values.tolist()  # Python integers are faster when used one by one
     heads: list[int] = []  # indices of the lengths of each run of zeros
@@ -68,7 +73,7 @@ def decode_rvl(data: np.ndarray) -> np.ndarray:
         place += numbers[at] + numbers[at + 1]
         at += 2 + numbers[at + 1]
     if place != pixels or at > len(numbers):
-        raise InputError("truncated", f"RVL depth of {columns}x{rows} contains {place} pixels: the data may be damaged")
+        raise InputError("truncated", f"RVL depth of {columns}x{rows} is cut or damaged: check its publisher")
     runs = np.stack([values[heads], values[np.array(heads) + 1]], axis=1)
     odd = np.arange(runs.size) % 2 == 1
     occupied = np.repeat(odd, runs.ravel())

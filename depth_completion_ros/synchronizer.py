@@ -62,7 +62,8 @@ class Synchronizer:
             that a partner may arrive up to a second late at any rate.
 
     Attributes:
-        dropped: Number of messages that were not paired, by cause: "unpaired", "late", "duplicate_stamp", "time_jump".
+        dropped: Number of messages that were not paired, by cause: "unpaired", "late", "duplicate_stamp", "time_jump",
+            or another one given to ``clear``.
         jumps: How often time went back. Pairing starts over after each jump.
     """
 
@@ -88,10 +89,10 @@ class Synchronizer:
         self._drop(queue, self._too_many(queue))
         return pairs
 
-    def clear(self) -> None:
-        """Discard all messages and start over, as after a jump in time. Waiting messages are dropped by "time_jump"."""
+    def clear(self, cause: str = "time_jump") -> None:
+        """Discard all messages and start over, as after a jump in time. Waiting messages are dropped by ``cause``."""
         for name, queue in self._queues.items():
-            self.dropped["time_jump"] += len(queue.messages)
+            self.dropped[cause] += len(queue.messages)
             self._queues[name] = _Queue()
 
     def _too_many(self, queue: _Queue) -> int:
@@ -155,16 +156,20 @@ def _expected(queue: _Queue, other: _Queue) -> list[int]:
 def why_unpaired(rgb: Iterable[int], depth: Iterable[int], slop: int, queue_size: int) -> str:
     """Explain why two streams that arrive do not pair, and how to fix it.
 
-    Distinguishes lost messages, a stream that arrives too late, stamps that lie between those of the other stream, and
-    clocks that differ.
+    Distinguishes stamps that do not advance, lost messages, a stream that arrives too late, stamps that lie between
+    those of the other stream, and clocks that differ.
 
     Args:
-        rgb: Stamps of received RGB messages [ns], at least one.
-        depth: Stamps of received depth messages [ns], at least one.
+        rgb: Stamps of received RGB messages in the order of arrival [ns], at least one.
+        depth: Stamps of received depth messages in the order of arrival [ns], at least one.
         slop: See ``Synchronizer`` [ns].
         queue_size: See ``Synchronizer``.
     """
-    stamps = {"rgb": sorted(rgb), "depth": sorted(depth)}
+    received = {"rgb": list(rgb), "depth": list(depth)}
+    for name, latest in ((name, stamps[-_PERIODS_REMEMBERED:]) for name, stamps in received.items()):
+        if len(latest) > 1 and len(set(latest)) == 1:
+            return f"all {name} messages have the same stamp, so only the first is used: fix the driver to set stamps"
+    stamps = {name: sorted(values) for name, values in received.items()}
     apart = min(
         abs(stamp - other)
         for stamp in stamps["rgb"]

@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs rclpy: install the extra `ros` or source a ROS installation")
 
 from rclpy.parameter import Parameter
-from ros_graph import PERIOD_NS, START_NS, RosGraph, camera_info, image_message, pixels_of, scene, stamped
+from ros_graph import PERIOD_NS, START_NS, RosGraph, camera_info, image_message, pixels_of, scene, stamp_of, stamped
 from sensor_msgs.msg import Image
 
 pytestmark = pytest.mark.ros
@@ -176,6 +176,90 @@ def test_messages_without_stamps_are_paired_as_they_arrive(graph):
         ros.spin(lambda: False, 0.1)
     assert ros.spin(lambda: ros.received["/depth_completion/depth"])
     assert ros.problems()["zero_stamp"] >= 2
+
+
+@pytest.mark.parametrize("unstamped", ["rgb", "depth"])
+def test_one_stream_without_stamps_is_paired_with_the_other_by_arrival(graph, unstamped):
+    """The other one has stamps of 2023. What comes out has the stamp of the colour image."""
+    ros = graph(sync__slop=0.5)
+    for number in range(3):
+        rgb_ns, depth_ns = (START_NS + number * PERIOD_NS if name != unstamped else 0 for name in ("rgb", "depth"))
+        ros.publish("rgb/image_rect_color", stamped(rgb_image(), rgb_ns))
+        ros.publish("depth_registered/image_rect", stamped(depth_image(), depth_ns))
+        ros.spin(lambda: False, 0.1)
+    assert ros.spin(lambda: ros.received["/depth_completion/depth"])
+    completed = stamp_of(ros.received["/depth_completion/depth"][0])
+    assert completed == 0 if unstamped == "rgb" else completed >= START_NS
+    assert ros.problems().keys() == {"zero_stamp"} and ros.drops().keys() <= {"zero_stamp", "overload"}
+    ros.send_pair()
+    ros.completed_pair()  # as soon as both have stamps, they are paired by them
+
+
+def test_simulated_time_that_starts_at_zero_is_no_jump(graph, capfd):
+    ros = graph(sync__slop=0.5)
+    ros._stamp = -PERIOD_NS
+    for _ in range(4):
+        ros.send_pair()
+        ros.spin(lambda: False, 0.05)
+    ros.output(3 * PERIOD_NS)
+    assert ros.problems() == {"zero_stamp": 2} and "went back" not in capfd.readouterr().err
+
+
+def test_stamps_that_do_not_advance_are_explained(graph):
+    ros = graph(watchdog__timeout=0.3)
+
+    def explained() -> bool:
+        ros._stamp = START_NS
+        ros.send_pair()
+        return "all rgb messages have the same stamp" in ros.said()
+
+    assert ros.spin(explained, 8.0)
+
+
+@pytest.mark.parametrize("offset_ns", [10_000_000, 0, -1_000_000_000])
+def test_two_drivers_on_one_topic_are_reported(graph, capfd, offset_ns):
+    """Their images would be mixed without a word if their stamps were between each other."""
+    ros = graph(watchdog__timeout=1.0)
+    other = ros.peer.create_publisher(Image, "rgb/image_rect_color", 10)
+    ros.spin(lambda: other.get_subscription_count() > 0)
+
+    def reported() -> bool:
+        stamp = ros.send_pair()
+        other.publish(stamped(rgb_image(), stamp + offset_ns))
+        ros.spin(lambda: False, 0.05)
+        return "publishers" in ros.problems()
+
+    assert ros.spin(reported, 8.0), ros.problems()
+    line = "messages of several publishers are mixed on /rgb/image_rect_color (/peer, /peer): stop all but one"
+    assert ros.spin(lambda: "publishers" in ros.said(), 3.0)
+    assert line in capfd.readouterr().err
+
+
+def test_a_driver_that_was_restarted_is_not_taken_for_two(graph):
+    ros = graph()
+    ros.completed_pair()
+    for key in list(ros._publishers):
+        ros.peer.destroy_publisher(ros._publishers.pop(key))
+    for _ in range(5):
+        ros.completed_pair()
+    ros.diagnostics()
+    assert ros.problems() == {}
+
+
+def test_another_problem_of_the_same_cause_is_logged_at_once(graph, capfd):
+    """Throttling is for lines that repeat: both of these are found within five seconds."""
+    ros = graph()
+    for rgb, depth in [
+        (changed(rgb_image(), encoding="rgb9"), depth_image()),
+        (rgb_image(), changed(depth_image(), encoding="16SC9")),
+    ]:
+        for _ in range(3):
+            before = ros.drops().get("encoding", 0)
+            ros.send_pair(rgb, depth)
+            assert ros.spin(lambda before=before: ros.drops().get("encoding", 0) > before), ros.drops()
+    said = capfd.readouterr().err
+    assert said.count("has encoding 'rgb9'") == said.count("has encoding '16SC9'") == 1
+    assert "more times" not in said
 
 
 def test_messages_that_newer_ones_replaced_before_they_were_taken_are_counted(graph, capfd):

@@ -58,6 +58,10 @@ def rvl(counts):
         ("compressedDepth", struct.pack("<iff", 0, 0, 0)),
         ("png", b""),
         ("16UC1; png compressed ", b""),
+        ("png", struct.pack("<iff", 0, 0, 0)),
+        ("", struct.pack("<iff", 0, 0, 0)),
+        ("16UC1; compressedDepth rvl", struct.pack("<iff", 0, 0, 0)),
+        ("mono16; compressedDepth png", struct.pack("<iff", 0, 5, 7)),
     ],
 )
 @given(sizes, sizes, containers, st.integers(0, 99))

@@ -266,6 +266,15 @@ def test_the_encoding_of_the_other_role_hints_at_swapped_topics():
 
 
 @pytest.mark.parametrize(("decode", "encoding", "pixel"), [(decode_rgb, "rgb8", 3), (decode_depth, "32FC1", 4)])
+def test_the_last_row_needs_no_padding(decode, encoding, pixel):
+    padded = image(encoding, [bytes(range(1, 5 * pixel + 1)) + bytes(7)] * 4, 5)
+    cut = SimpleNamespace(**{**vars(padded), "data": padded.data[:-7]})
+    assert padded.step == 5 * pixel + 7
+    np.testing.assert_array_equal(decode(cut), decode(padded))
+    refusal("truncated", decode, SimpleNamespace(**{**vars(padded), "data": padded.data[:-8]}))
+
+
+@pytest.mark.parametrize(("decode", "encoding", "pixel"), [(decode_rgb, "rgb8", 3), (decode_depth, "32FC1", 4)])
 def test_sizes_that_do_not_fit_are_rejected(decode, encoding, pixel):
     good = image(encoding, [bytes(5 * pixel)] * 4, 5)
     decode(good)
@@ -369,14 +378,21 @@ def test_an_empty_cloud_has_no_points():
     assert decode_points(cloud(width=0, height=0, row_step=0, data=array("B"))).shape == (0, 3)
 
 
+@pytest.mark.parametrize("row_step", [0, 1, 36, 99])
+def test_the_row_step_of_a_cloud_of_one_row_does_not_matter(row_step):
+    data = np.arange(1, 10, dtype="<f4").tobytes()
+    found = decode_points(cloud(row_step=row_step, data=data))
+    np.testing.assert_array_equal(found, np.arange(1, 10, dtype=np.float32).reshape(3, 3))
+
+
 @pytest.mark.parametrize(
     ("changes", "cause"),
     [
         ({"data": bytes(35)}, "truncated"),
         ({"data": b""}, "truncated"),
-        ({"row_step": 35}, "truncated"),
-        ({"row_step": 0}, "truncated"),
         ({"height": 2}, "truncated"),
+        ({"height": 3, "width": 1, "row_step": 11}, "truncated"),
+        ({"height": 3, "width": 1, "row_step": 0}, "truncated"),
         ({"width": UINT32}, "truncated"),
         ({"point_step": 0}, "points"),
         ({"point_step": 11}, "points"),
@@ -506,6 +522,24 @@ def test_a_raw_image_of_a_stereo_camera_is_rotated():
 def test_a_raw_image_without_distortion_is_as_good_as_rectified(changes):
     message = distorted(**changes)
     assert intrinsics_of(message, raw=True) == intrinsics_of(message)
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("", "plumb_bob"),
+        ("radtan", "plumb_bob"),
+        ("Brown Conrady", "plumb_bob"),
+        ("fisheye", "equidistant"),
+        ("kannala_brandt4", "equidistant"),
+        ("Equidistant", "equidistant"),
+    ],
+)
+def test_names_that_other_libraries_give_to_a_distortion_model_are_known(name, model):
+    coefficients = (-0.02, 0.004, 0.001, -0.0002)
+    assert intrinsics_of(distorted(name, coefficients), raw=True) == intrinsics_of(
+        distorted(model, coefficients), raw=True
+    )
 
 
 @pytest.mark.parametrize(

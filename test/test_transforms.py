@@ -114,6 +114,24 @@ def test_the_pose_at_the_stamp_is_taken_of_a_frame_that_moves(ros):
     assert ros.problems() == {}
 
 
+def test_poses_of_a_recording_that_starts_again_are_known_at_once(ros):
+    """tf ignores poses that are more than ten seconds older than its newest one."""
+    broadcaster = TransformBroadcaster(ros.peer)
+    ros.spin(lambda: broadcaster.pub_tf.get_subscription_count() > 0, 3.0)
+    rgb, cloud = image_message(scene()[0], "rgb8", 0), lidar_cloud(sparse_depth())
+    for start_ns in (START_NS + 60_000_000_000, START_NS):
+        ros._stamp = start_ns
+        for _ in range(2):  # the first image tells that time has gone back
+            for second in (0, 1):
+                stamp_ns = ros._stamp + second * 1_000_000_000
+                broadcaster.sendTransform(stamped_transform(FRAME_ID, "lidar", POSE, stamp_ns))
+            ros.spin(lambda: False, 0.2)
+            stamp_ns = ros.send_pair(rgb, cloud, "points")
+            ros.spin(lambda: False, 0.2)
+        ros.output(stamp_ns)
+    assert ros.problems().keys() <= {"time_jump", "tf_stamp"} and ros.problems()["time_jump"] == 1
+
+
 def test_a_node_configured_again_listens_to_tf_once(ros):
     for _ in range(2):
         ros.node.trigger_deactivate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, deque
 from collections.abc import Callable
@@ -28,6 +29,7 @@ except ImportError:  # Humble
 
 _DEPTH_TOPIC = "depth_registered/image_rect"
 _PUBLISHERS_REMEMBERED = 100
+_MIXED_FOR_S = 5.0  # messages of several publishers count as mixed for this long after they were seen to alternate
 _STAMPS_REMEMBERED = 300  # per stream: ten seconds at 30 Hz
 _CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 _OVERRIDABLE = [
@@ -51,6 +53,8 @@ class _Input:
     subscriptions: list[Any]
     last_received: float
     numbers: dict[bytes, int] = field(default_factory=dict)  # by publisher: sequence number of the last message
+    publisher: bytes = b""  # the publisher of the last message
+    mixed: float = -math.inf  # when a publisher last sent again after another one had sent; monotonic clock [s]
     missed: int = 0  # messages that never arrived, by their sequence numbers
     missed_before: int = 0  # ``missed`` one second ago, because ``lost`` may be reported later
     lost: int = 0  # of ``missed``: messages that the middleware reported as lost
@@ -58,14 +62,18 @@ class _Input:
 
     def note_number(self, info: dict[str, Any]) -> None:
         """Count missed messages by their sequence numbers, if the middleware provides them (Humble does not)."""
-        number, publisher = info.get("publication_sequence_number"), info.get("publisher_gid")
-        if number is None or publisher is None:
+        number, gid = info.get("publication_sequence_number"), info.get("publisher_gid")
+        if number is None or gid is None:
             return
-        last = self.numbers.get(publisher["data"], number - 1)
+        publisher = gid["data"]
+        if publisher != self.publisher and publisher in self.numbers:  # a restarted driver is a new publisher
+            self.mixed = time.monotonic()
+        self.publisher = publisher
+        last = self.numbers.get(publisher, number - 1)
         self.missed += max(number - last - 1, 0)
         if len(self.numbers) >= _PUBLISHERS_REMEMBERED:
             self.numbers.clear()
-        self.numbers[publisher["data"]] = number
+        self.numbers[publisher] = number
 
 
 class Inputs:
@@ -76,18 +84,27 @@ class Inputs:
         parameters: The node's parameters.
         statistics: Counts messages, drops and problems.
         deliver: Called with each MessagePair, in the executor's thread.
+        time_jumped: Called when the stamps went back in time, in the executor's thread.
     """
 
     def __init__(
-        self, node: Node, parameters: NodeParameters, statistics: Statistics, deliver: Callable[[MessagePair], None]
+        self,
+        node: Node,
+        parameters: NodeParameters,
+        statistics: Statistics,
+        deliver: Callable[[MessagePair], None],
+        time_jumped: Callable[[], None],
     ):
         self._node = node
         self._parameters = parameters
         self._statistics = statistics
         self._deliver = deliver
+        self._time_jumped = time_jumped
         self._synchronizer = _make_synchronizer(parameters, statistics)
         self._reported: Counter[str] = Counter()
         self._jumps = 0
+        self._unstamped: set[Stream] = set()  # streams whose last message had no stamp
+        self._by_arrival = False  # whether messages are paired by their time of arrival, because of such a stream
         self._stamps: dict[Stream, deque[int]] = {
             stream: deque(maxlen=_STAMPS_REMEMBERED) for stream in ("rgb", "depth")
         }
@@ -126,6 +143,9 @@ class Inputs:
         """
         self._hear_latched()
         self._count_overrun()
+        for one in self._inputs.values():
+            if mixed := self._mixed(one):
+                self._statistics.report("publishers", mixed)
         timeout, now = self._parameters["watchdog.timeout"], time.monotonic()
         lines = {}
         for name in sorted(self._required):
@@ -156,6 +176,17 @@ class Inputs:
                     "them: this machine is overloaded; stop other programs or reduce the driver's frame rate",
                     number,
                 )
+
+    def _mixed(self, one: _Input) -> str:
+        """A line that says that several publishers send on the topic of an input; empty if only one does."""
+        if time.monotonic() - one.mixed > _MIXED_FOR_S:
+            return ""
+        offers = self._node.get_publishers_info_by_topic(one.wanted.topic)
+        names = sorted(f"{offer.node_namespace.rstrip('/')}/{offer.node_name}" for offer in offers)
+        return (
+            f"messages of several publishers are mixed on {one.wanted.topic} ({', '.join(names)}): stop all but one, "
+            "or remap them to topics of their own"
+        )
 
     def _mark_received(self, one: _Input) -> None:
         now = time.monotonic()
@@ -240,16 +271,17 @@ class Inputs:
     def _take_in(self, stream: Stream, message: Any) -> None:
         self._statistics.count(stream)
         message.header.frame_id = message.header.frame_id.lstrip("/")  # tf2 does not accept a leading slash
-        stamp = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
+        stamp = _stamp_of(message)
         if stamp == 0:
             self._statistics.report(
                 "zero_stamp",
-                f"{stream} messages have no stamp: their arrival time is used instead; fix the driver to set stamps",
+                f"{stream} messages have no stamp, so messages are paired by their time of arrival: fix the driver to "
+                "set stamps",
             )
-            stamp = self._node.get_clock().now().nanoseconds
         elif stream == "depth" and (offset := self._parameters["sync.depth_offset"]):
             stamp += round(offset * 1e9)
             message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 1_000_000_000)
+        stamp = self._stamp_to_pair_by(stream, stamp)
         before = self._stamps[stream][-1] if self._stamps[stream] else stamp
         self._stamps[stream].append(stamp)
         received = time.monotonic()
@@ -258,31 +290,52 @@ class Inputs:
             self._unpaired_since = received
             self._statistics.count("pairs")
             self._statistics.time("sync_offset", abs(pair.rgb_ns - pair.depth_ns) * 1e-6)
+            stamp_ns = _stamp_of(pair.rgb) or self._node.get_clock().now().nanoseconds
             self._deliver(
-                MessagePair(pair.rgb, pair.depth, self._infos["rgb"], self._infos["depth"], pair.rgb_ns, received)
+                MessagePair(pair.rgb, pair.depth, self._infos["rgb"], self._infos["depth"], stamp_ns, received)
             )
         if self._synchronizer.jumps > self._jumps:
             self._jumps = self._synchronizer.jumps
             for stamps in self._stamps.values():
                 stamps.clear()
-            self._statistics.report(
-                "time_jump",
-                f"{stream} stamps went back by {(before - stamp) * 1e-9:.3f} s: a clock was set back or a recording "
-                "was restarted; pairing starts over",
-            )
+            self._time_jumped()
+            if not self._mixed(self._inputs[stream]):
+                self._statistics.report(
+                    "time_jump",
+                    f"{stream} stamps went back by {(before - stamp) * 1e-9:.3f} s: a clock was set back or a "
+                    "recording was restarted; pairing starts over",
+                )
         self._report_drops(stream)
+
+    def _stamp_to_pair_by(self, stream: Stream, stamp: int) -> int:
+        """The stamp of a message, or its time of arrival while one of the streams has no stamps [ns]."""
+        if stamp:
+            self._unstamped.discard(stream)
+        else:
+            self._unstamped.add(stream)
+        if self._by_arrival != bool(self._unstamped):
+            self._by_arrival = bool(self._unstamped)
+            self._synchronizer.clear("zero_stamp")
+            for stamps in self._stamps.values():
+                stamps.clear()
+        return time.monotonic_ns() if self._by_arrival else stamp
 
     def _report_drops(self, stream: Stream) -> None:
         messages = {
-            "duplicate_stamp": f"two {stream} messages have the same stamp: the second is dropped; fix the driver",
-            "late": (
-                f"a {stream} message is older than one that was already used, so it is dropped: check whether two "
-                "drivers publish this topic"
-            ),
+            "duplicate_stamp": f"two {stream} messages have the same stamp, so the second is dropped: ",
+            "late": f"a {stream} message has an older stamp than one that was already used, so it is dropped: ",
         }
+        fix = "fix the driver, or stop one if two drivers publish this topic"
+        mixed = self._mixed(self._inputs[stream])  # ``look`` reports this cause of all the others
         for cause, number in (self._synchronizer.dropped - self._reported).items():
-            self._statistics.drop(cause, messages.get(cause), number)
+            message = messages[cause] + fix if cause in messages and not mixed else None
+            self._statistics.drop(cause, message, number)
         self._reported = Counter(self._synchronizer.dropped)
+
+
+def _stamp_of(message: Any) -> int:
+    """The stamp of a message [ns]; 0 if it has none."""
+    return message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
 
 
 def _make_synchronizer(parameters: NodeParameters, statistics: Statistics) -> Any:

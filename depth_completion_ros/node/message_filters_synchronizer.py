@@ -60,9 +60,9 @@ class MessageFiltersSynchronizer:
         self.dropped["unpaired"] += held - 2 * len(paired) - self._held()
         return [Pair(rgb.stamp_ns, depth.stamp_ns, rgb.item, depth.item) for rgb, depth in paired]
 
-    def clear(self) -> None:
+    def clear(self, cause: str = "time_jump") -> None:
         """Discard all messages, for example after a jump in time: old ones would displace all that come later."""
-        self.dropped["time_jump"] += self._held()
+        self.dropped[cause] += self._held()
         self._newest.clear()
         for queue in self._queues.values():
             queue.clear()

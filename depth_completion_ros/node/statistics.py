@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections import Counter, defaultdict, deque
@@ -11,13 +12,16 @@ import numpy as np
 
 _WINDOW = 300  # samples per stage: ten seconds at 30 Hz
 _REPEAT_LOG_AFTER_S = 5.0
+_KINDS_REMEMBERED = 200
+_NUMBER = re.compile(r"0x[0-9a-f]+|[\d.]+")
 
 
 class Statistics:
-    """Counters, timings [ms] and one throttled log line for each cause of problems. Thread-safe.
+    """Counters, timings [ms] and one throttled log line for each problem. Thread-safe.
 
     Args:
-        log: Called with the text of a problem: the first time, then at most every five seconds for each cause.
+        log: Called with the text of a problem: the first time, then at most every five seconds while it lasts. Texts
+            with the same cause that differ only in numbers are the same problem.
     """
 
     def __init__(self, log: Callable[[str], object]):
@@ -43,15 +47,19 @@ class Statistics:
             self.report(cause, message)
 
     def report(self, cause: str, message: str, throttled: bool = True) -> None:
-        """Count a problem and log it. Problems that can occur with every frame are throttled by cause."""
+        """Count a problem and log it. Problems that can occur with every frame are throttled."""
+        kind = f"{cause} {_NUMBER.sub('', message)}"
         with self._lock:
             self._problems[cause] += 1
             now = time.monotonic()
-            if throttled and now - self._last_logged.get(cause, -np.inf) < _REPEAT_LOG_AFTER_S:
-                self._unlogged[cause] += 1
+            if throttled and now - self._last_logged.get(kind, -np.inf) < _REPEAT_LOG_AFTER_S:
+                self._unlogged[kind] += 1
                 return
-            self._last_logged[cause] = now
-            repeated = self._unlogged.pop(cause, 0)
+            if len(self._last_logged) >= _KINDS_REMEMBERED:
+                self._last_logged.clear()
+                self._unlogged.clear()
+            self._last_logged[kind] = now
+            repeated = self._unlogged.pop(kind, 0)
         self._log(f"{message} (and {repeated} more times since the last message)" if repeated else message)
 
     def time(self, stage: str, milliseconds: float) -> None:

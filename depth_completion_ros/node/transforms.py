@@ -45,6 +45,10 @@ class TfTransforms:
             return transform_from_pose(np.array([t.x, t.y, t.z, q.x, q.y, q.z, q.w])), time.nanoseconds != 0
         return None
 
+    def clear(self) -> None:
+        """Forget all poses that are not static. tf ignores poses that are much older than the newest one it has."""
+        self._buffer.clear()
+
     def close(self) -> None:
         """Unsubscribe from tf. Call it from the thread that spins the node."""
         self._listener.unregister()
