@@ -73,6 +73,7 @@ float lit(int k, vec3 p, vec2 at) {
 
 vec3 seen(vec3 p, vec3 way, float blur) {
     // The picture of the surroundings, taken from the middle of a box-shaped room.
+    way += 1e-5;
     vec3 t = max((room_high - p) / way, (room_low - p) / way);
     float far = min(min(t.x, t.y), t.z);
     return textureLod(surroundings, p + way * max(far, 0.01) - room_centre, blur).rgb;
@@ -82,7 +83,9 @@ void main() {
     vec4 a = texelFetch(materials, ivec2(0, row), 0), b = texelFetch(materials, ivec2(1, row), 0),
         c = texelFetch(materials, ivec2(2, row), 0);
     vec3 toward = normalize(eye - world);
-    vec3 flat_normal = normalize(cross(dFdx(world), dFdy(world)));
+    vec3 flat_normal = cross(dFdx(world), dFdy(world));
+    float area = length(flat_normal);
+    flat_normal = area > 0.0 ? flat_normal / area : toward;   // slivers have none
     if (dot(flat_normal, toward) < 0.0) flat_normal = -flat_normal;
     vec3 n = normalize(world_normal + 1e-6 * flat_normal);
     if (dot(n, flat_normal) < 0.0) n = -n;
@@ -122,7 +125,7 @@ void main() {
         light += facing * shade * sun_colour;
     }
     vec3 around = mix(ambient * (0.75 + 0.25 * n.z), textureLod(surroundings, n, 5.0).rgb, indirect);
-    float grazing = pow(1.0 - max(dot(n, toward), 0.0), 5.0);
+    float grazing = pow(clamp(1.0 - dot(n, toward), 0.0, 1.0), 5.0);
     vec3 mirrored = indirect > 0.0 ? seen(world, reflect(-toward, n), 5.0 * rough) : ambient;
     vec3 f0 = metal ? albedo : vec3(0.04);
     vec3 fresnel = (f0 + (1.0 - f0) * grazing * (1.0 - rough)) * gloss;
@@ -216,8 +219,8 @@ void main() {
     vec2 at = gl_FragCoord.xy * vec2(coarse) / (vec2(textureSize(data, 0)) / float(samples)) - 0.5;
     vec4 d = texelFetch(data, centre, 0);
     float open_ = 0.0, weight = 1e-4;
-    for (int j = -1; j <= 2; ++j) for (int i = -1; i <= 2; ++i) {
-        ivec2 q = clamp(ivec2(floor(at)) + ivec2(i, j), ivec2(0), coarse - 1);
+    for (int j = -1; j <= 1; ++j) for (int i = -1; i <= 1; ++i) {
+        ivec2 q = clamp(ivec2(round(at)) + ivec2(i, j), ivec2(0), coarse - 1);
         float z = texelFetch(data, min(q * 2 * samples + samples, textureSize(data, 0) - 1), 0).x;
         float w = exp(-abs(z - d.x) / (0.03 * d.x + 1e-3));
         open_ += w * texelFetch(openness, q, 0).x; weight += w;
@@ -249,6 +252,7 @@ void main() {
         sum += c / (1.0 + max(max(c.r, c.g), c.b) * 0.25);   // so that a glint does not flood a pixel
     }
     sum /= float(samples * samples);
+    if (any(isnan(sum)) || any(isinf(sum))) sum = vec3(0);
     sum /= max(1.0 - 0.25 * max(max(sum.r, sum.g), sum.b), 0.05);
     float behind = d.x;
     if (int(d.w) == 4 && mirrored) behind = texelFetch(image_data, centre, 0).x;
