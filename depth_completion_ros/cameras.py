@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,16 +126,6 @@ def read_entries(config: str) -> dict[str, dict[str, str]]:
                     f"config:={config}: {name} has an unknown key {key!r}: choose from {', '.join(ENTRY_KEYS)}"
                 )
     return {str(name): {key: str(value) for key, value in entry.items()} for name, entry in entries.items()}
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """``depth-completion cameras`` takes no arguments."""
-
-
-def run(args: argparse.Namespace) -> int:
-    """Print the table of cameras that README.md shows."""
-    print(markdown_table())
-    return 0
 
 
 def markdown_table() -> str:

@@ -1,38 +1,39 @@
-"""``depth-completion COMMAND …``: find the module of a command, import only that, and run it.
+"""``depth-completion COMMAND …``: import the file of the command from ``commands/``, and run it.
 
-The module of a command has ``configure(parser)``, which adds its arguments, and ``run(args) -> int``, which returns the
-exit status.
+The file has ``configure(parser)``, which adds the arguments, and ``run(args) -> int``, which returns the exit status.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from importlib import import_module
+from types import ModuleType
 
 from .errors import ConfigurationError, InputError, in_options
 from .memory import keep_freed_memory
 
 COMMANDS = {
-    "node": ("node.command", "run the completion node (ROS arguments after --ros-args)"),
-    "parameters": ("node.parameter_table", "print the node's parameters as a table"),
-    "cameras": ("cameras", "print the table of known camera drivers"),
-    "complete": ("files", "complete depth image files or folders"),
-    "evaluate": ("evaluation.command", "score completion methods on recorded frames"),
-    "bag make": ("data.make_bag", "write a rosbag2 from a folder of frames"),
-    "bag info": ("data.bag_info", "show the contents of a rosbag2"),
-    "bag play": ("node.play", "publish the messages of a rosbag2"),
-    "bag record": ("node.record", "record topics to a rosbag2"),
-    "scenes": ("data.scenes.command", "render examples of the procedural scenes for training"),
-    "models": ("networks.command", "list the networks with parameters, cost, inputs, paper and weights"),
-    "train": ("training.command", "train a network with a recipe"),
-    "ablate": ("training.ablations.command", "train variants of a method at equal budgets and compare them in a table"),
-    "export": ("networks.export_command", "export a network to an ONNX file that engines run"),
-    "build-engine": ("engines.build_command", "build the TensorRT engine of a network in advance"),
-    "bench engines": ("bench.engines", "compare the speed of engines and models"),
-    "bench node": ("bench.node", "compare the speed of the node with that of a bare relay"),
-    "bench endurance": ("bench.endurance", "test the node for an hour with crashes, jumps in time and engine failures"),
-    "demo": ("bench.demo", "play a sample recording through the node and show the results"),
+    "node": "run the completion node (ROS arguments after --ros-args)",
+    "parameters": "print the node's parameters as a table",
+    "cameras": "print the table of known camera drivers",
+    "complete": "complete depth image files or folders",
+    "evaluate": "score completion methods on recorded frames",
+    "bag make": "write a rosbag2 from a folder of frames",
+    "bag info": "show the contents of a rosbag2",
+    "bag play": "publish the messages of a rosbag2",
+    "bag record": "record topics to a rosbag2",
+    "scenes": "render examples of the procedural scenes for training",
+    "models": "list the networks with parameters, cost, inputs, paper and weights",
+    "train": "train a network with a recipe",
+    "ablate": "train variants of a method at equal budgets and compare them in a table",
+    "export": "export a network to an ONNX file that engines run",
+    "build-engine": "build the TensorRT engine of a network in advance",
+    "bench engines": "compare the speed of engines and models",
+    "bench node": "compare the speed of the node with that of a bare relay",
+    "bench endurance": "test the node for an hour with crashes, jumps in time and engine failures",
+    "demo": "play a sample recording through the node and show the results",
 }
 
 
@@ -45,14 +46,14 @@ def main(arguments: list[str] | None = None) -> int:
         asked = not arguments or arguments[0] in ("-h", "--help")
         print(_overview(), file=sys.stdout if asked and arguments else sys.stderr)
         return 0 if asked and arguments else 2
-    module_name, summary = COMMANDS[name]
     try:
-        module = import_module(f".{module_name}", __package__)
+        module = command_module(name)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "rosbags":
             raise
         print(f"depth-completion {name} needs the Python package rosbags: pip install rosbags", file=sys.stderr)
         return 1
+    summary = COMMANDS[name]
     parser = argparse.ArgumentParser(prog=f"depth-completion {name}", description=f"{summary[0].upper()}{summary[1:]}.")
     module.configure(parser)
     try:
@@ -65,6 +66,11 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
+def command_module(name: str) -> ModuleType:
+    """Import the file of a command: "bag make" is ``commands/bag_make.py``."""
+    return import_module(f".commands.{re.sub('[ -]', '_', name)}", __package__)
+
+
 def _command_name(arguments: list[str]) -> str | None:
     """The longest command name at the beginning of the arguments; None if there is none."""
     return next((name for n in (2, 1) if (name := " ".join(arguments[:n])) in COMMANDS), None)
@@ -72,7 +78,7 @@ def _command_name(arguments: list[str]) -> str | None:
 
 def _overview() -> str:
     lines = ["usage: depth-completion COMMAND [-h] …", "", "commands:"]
-    lines += [f"  {name:<17}{summary}" for name, (_, summary) in COMMANDS.items()]
+    lines += [f"  {name:<17}{summary}" for name, summary in COMMANDS.items()]
     return "\n".join(lines)
 
 

@@ -102,8 +102,8 @@ class DepthCompleter:
         """Depth on the RGB grid (H, W) [m], with 0 where it is missing or out of range; fills ``measured``."""
         depth = depth_on_rgb_grid(frame)
         with np.errstate(invalid="ignore"):
-            np.greater_equal(depth, max(self.profile.min_range, 1e-3), out=measured)
-            # Sensors and filters clip depth to the end of the range, so such a value is not a measurement.
+            # Sensors and filters clip depth to the ends of the range, so such a value is not a measurement.
+            np.greater(depth, max(self.profile.min_range, 1e-3) * (1 + _CLIPPED), out=measured)
             measured &= depth < self.profile.max_range * (1 - _CLIPPED)
         if not measured.any():
             raise InputError("empty_depth", _why_empty(depth, self.profile))

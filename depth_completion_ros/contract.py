@@ -1,4 +1,4 @@
-"""The network contract: names and numbers that networks and engines agree on. ``networks/shell.py`` has the details.
+"""The network contract: names and numbers that networks and engines agree on (see ``networks/completion_network.py``).
 
 Inputs: image (1, 3, H, W) 0..1; depth (1, 1, H, W) metres, 0 = missing; scale (1, 1, 1, 1) metres. Outputs: completed
 (1, 1, H, W) metres; sigma (1, 1, H, W) metres, its standard deviation. All are float32, in every precision.

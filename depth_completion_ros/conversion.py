@@ -7,6 +7,7 @@ Encodings that are unknown here are passed to cv_bridge if it is installed.
 from __future__ import annotations
 
 import functools
+import math
 import re
 import struct
 from typing import Any
@@ -53,12 +54,19 @@ _RGB_ENCODINGS: dict[str, tuple[type, int, int | None]] = {
 }
 # A full-resolution plane of luminance, then a half-resolution plane of interleaved chrominance.
 _SEMI_PLANAR_ENCODINGS = {"nv12": cv2.COLOR_YUV2RGB_NV12, "nv21": cv2.COLOR_YUV2RGB_NV21}
-_DEPTH_ENCODINGS: dict[str, type] = {"16UC1": np.uint16, "mono16": np.uint16, "32FC1": np.float32}
+_DEPTH_ENCODINGS: dict[str, type] = {
+    "16UC1": np.uint16,
+    "mono16": np.uint16,
+    "16SC1": np.int16,
+    "32FC1": np.float32,
+    "64FC1": np.float64,
+}
 
 # The header of compressed_depth_image_transport before the PNG: int32 format, float32 quantisation A and B.
 _COMPRESSED_DEPTH_HEADER = struct.Struct("<iff")
+_PNG_SIGNATURE = b"\x89PNG"
 _NOT_MEASURED = 65535  # the largest value of a 16-bit image, which sensors and filters use where nothing was measured
-_DISTORTION_LENGTHS = {  # distortion_model -> allowed numbers of coefficients in OpenCV
+_DISTORTION_LENGTHS = {  # distortion_model -> numbers of coefficients in OpenCV
     "plumb_bob": (4, 5, 8, 12, 14),
     "rational_polynomial": (4, 5, 8, 12, 14),
     "equidistant": (4,),
@@ -110,13 +118,18 @@ def decode_depth(message: Any, unit: float = 0.0) -> np.ndarray:
         depth = _by_cv_bridge("depth", message, "passthrough", _DEPTH_ENCODINGS, _RGB_ENCODINGS)
     else:
         depth = _pixels(message, "depth", _DEPTH_ENCODINGS[message.encoding], 1)
+    if depth.dtype == np.int16:  # values below zero are not measurements
+        depth = np.maximum(depth, 0).astype(np.uint16)
+    elif depth.dtype == np.float64:
+        depth = depth.astype(np.float32)
     return _metres(depth, unit)
 
 
 def decode_compressed_rgb(message: Any) -> np.ndarray:
     """Decode a sensor_msgs/CompressedImage (JPEG, PNG, TIFF, …) to (H, W, 3) uint8 RGB.
 
-    An EXIF orientation is ignored, because the rotated image would not match the depth.
+    An EXIF orientation is ignored, because the rotated image would not match the depth. A grey image whose format
+    starts with a Bayer encoding is a mosaic, as compressed_image_transport sends it.
 
     Raises:
         InputError: With the cause "encoding" or "truncated".
@@ -132,14 +145,17 @@ def decode_compressed_rgb(message: Any) -> np.ndarray:
     grey = pixels.ndim == 2
     if pixels.dtype != np.uint8:
         pixels = _stretched(pixels) if grey else _halved(pixels)
-    return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB if grey else cv2.COLOR_BGR2RGB)
+    encoding = message.format.partition(";")[0].strip()
+    mosaic = _RGB_ENCODINGS[encoding][2] if encoding.startswith("bayer_") and encoding in _RGB_ENCODINGS else None
+    return cv2.cvtColor(pixels, (mosaic or cv2.COLOR_GRAY2RGB) if grey else cv2.COLOR_BGR2RGB)
 
 
 def decode_compressed_depth(message: Any, unit: float = 0.0) -> np.ndarray:
     """Decode a sensor_msgs/CompressedImage of depth to (h, w) float32 metres, NaN = missing.
 
-    Accepts compressedDepth of image_transport, PNG or RVL (16UC1, or 32FC1 quantised by inverse depth), and plain
-    images: 16-bit PNG or TIFF, or TIFF of float metres.
+    Accepts compressedDepth of image_transport, PNG or RVL (16UC1, or 32FC1 quantised by inverse depth; without an
+    encoding in the format, the quantisation in the header tells which), also PNG without its header, and plain images:
+    16-bit PNG or TIFF, or TIFF of float metres.
 
     Args:
         message: The message.
@@ -154,6 +170,8 @@ def decode_compressed_depth(message: Any, unit: float = 0.0) -> np.ndarray:
         image = decode_image("depth", data, cv2.IMREAD_UNCHANGED)
         is_float = image.ndim == 2 and image.dtype == np.float32
         return _metres(image if is_float else _sixteen_bit(message.format, image), unit)
+    if data[:4].tobytes() == _PNG_SIGNATURE:
+        return _metres(_sixteen_bit(message.format, decode_image("depth", data, cv2.IMREAD_UNCHANGED)), unit)
     size = _COMPRESSED_DEPTH_HEADER.size
     if data.size <= size:
         raise InputError("truncated", f"compressedDepth has only {data.size} bytes, no more than its header")
@@ -162,12 +180,20 @@ def decode_compressed_depth(message: Any, unit: float = 0.0) -> np.ndarray:
         counts = decode_rvl(data[size:])
     else:
         counts = _sixteen_bit(message.format, decode_image("depth", data[size:], cv2.IMREAD_UNCHANGED))
+    quantised = math.isfinite(a) and a > 0 and math.isfinite(b)
     if message.format.startswith("32FC1"):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            depth = np.float32(a) / (counts - np.float32(b))
-        depth = np.where(counts > 0, depth, np.float32(np.nan)).astype(np.float32, copy=False)
-        return _metres(depth, unit)
-    return _metres(counts, unit)
+        if not quantised:
+            raise InputError(
+                "encoding",
+                f"compressedDepth of 32FC1 has the quantisation A = {a:g}, B = {b:g} in its header, but A must be "
+                "above zero: check its publisher",
+            )
+    elif not (quantised and message.format.startswith("compressedDepth")):  # 16UC1, whose A and B have no meaning
+        return _metres(counts, unit)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        depth = np.float32(a) / (counts - np.float32(b))
+    depth = np.where(counts > 0, depth, np.float32(np.nan)).astype(np.float32, copy=False)
+    return _metres(depth, unit)
 
 
 def encode_compressed_depth(depth: np.ndarray, max_depth: float = 10.0) -> tuple[str, bytes]:
@@ -251,10 +277,15 @@ def intrinsics_of(message: Any, size: tuple[int, int] | None = None, *, raw: boo
         raw: Whether the image is not rectified. If the message has distortion, K and the distortion are then used.
 
     Raises:
-        InputError: With the cause "camera_info", if the focal lengths or the size are 0, or the distortion model is
-            unknown.
+        InputError: With the cause "camera_info", if the focal lengths or the size are 0, a number is NaN or infinite,
+            or the distortion model is unknown.
     """
     k, p = _field(message, "k"), _field(message, "p")
+    for name in ("k", "p", *(("d", "r") if raw else ())):
+        if not np.isfinite(_field(message, name)).all():
+            raise InputError(
+                "camera_info", f"{name} of camera_info has values that are NaN or infinite: calibrate the camera again"
+            )
     distortion = _distortion_of(message) if raw else None
     of_p = p[0] > 0 and distortion is None
     fx, cx, fy, cy = (p[0], p[2], p[5], p[6]) if of_p else (k[0], k[2], k[4], k[5])
@@ -284,15 +315,20 @@ def _distortion_of(message: Any) -> Distortion | None:
     if not any(coefficients) and not turned:
         return None
     model = message.distortion_model or "plumb_bob"
-    if any(coefficients) and len(coefficients) not in _DISTORTION_LENGTHS.get(model, ()):
-        raise InputError(
-            "camera_info",
-            f"camera_info has distortion_model {model!r} with {len(coefficients)} coefficients, but supported models "
-            f"are {', '.join(_DISTORTION_LENGTHS)}: rectify the image first, or set rectify off to ignore the "
-            "distortion",
-        )
     if not any(coefficients):
         coefficients, model = (0.0, 0.0, 0.0, 0.0), "plumb_bob"
+    lengths = _DISTORTION_LENGTHS.get(model, ())
+    if len(coefficients) not in lengths:  # some drivers append zeros, or leave them out
+        used = tuple(np.trim_zeros(coefficients, "b"))
+        length = min((length for length in lengths if length >= len(used)), default=None)
+        if length is None:
+            raise InputError(
+                "camera_info",
+                f"camera_info has distortion_model {model!r} with {len(coefficients)} coefficients, but supported "
+                f"models are {', '.join(_DISTORTION_LENGTHS)}: rectify the image first, or set rectify off to ignore "
+                "the distortion",
+            )
+        coefficients = used + (0.0,) * (length - len(used))
     turn = tuple(rotation.ravel().tolist()) if turned else Distortion.rotation
     return Distortion(coefficients, model == "equidistant", turn)
 
@@ -392,10 +428,8 @@ def _by_cv_bridge(role: str, message: Any, wanted: str, known: dict, other: dict
         raise _wrong_encoding(role, message.encoding, known, other) from error
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[..., 0]
-    if role == "depth" and pixels.ndim == 2 and pixels.dtype.kind == "f":
-        return pixels.astype(np.float32)
-    if role == "depth" and pixels.ndim == 2 and pixels.dtype in (np.int16, np.uint16):
-        return np.maximum(pixels, 0).astype(np.uint16)
+    if role == "depth" and pixels.ndim == 2 and pixels.dtype in _DEPTH_ENCODINGS.values():
+        return pixels
     if role == "rgb" and pixels.ndim == 3 and pixels.dtype == np.uint8:
         return pixels
     raise _wrong_encoding(role, message.encoding, known, other)

@@ -1,31 +1,24 @@
-"""``depth-completion complete``: complete a pair of image files, or the pairs in two folders."""
+"""Image files of frames: find pairs of colour and depth, read them, and write the results."""
 
 from __future__ import annotations
 
-import argparse
 import re
-import sys
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
-from .completer import DepthCompleter
-from .errors import ConfigurationError, InputError, in_options
+from .errors import ConfigurationError, InputError
 from .frame import CompletedDepth, Intrinsics, RgbdFrame
 from .geometry import back_project
 from .preview import colour_range, panel, save_picture
-from .profiles import load_profile
 
 RGB_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm"}
 DEPTH_SUFFIXES = {".png", ".tif", ".tiff", ".exr", ".pgm", ".npy", ".npz"}  # .exr only for its error message
 _SLOP_NS = 20_000_000  # largest difference between the times of a pair
-_FARTHEST_M = 65.535  # largest depth in a 16-bit image in millimetres
+FARTHEST_M = 65.535  # largest depth in a 16-bit image in millimetres
 
 
 class FilePair(NamedTuple):
@@ -151,7 +144,7 @@ def write_results(folder: Path, name: str, frame: RgbdFrame, completed: Complete
         OSError: If a file cannot be written.
     """
     known = np.isfinite(completed.depth)
-    too_far = known & (completed.depth > _FARTHEST_M)
+    too_far = known & (completed.depth > FARTHEST_M)
     millimetres = np.where(known & ~too_far, np.rint(completed.depth * 1000), 0).astype(np.uint16)
     save_picture(folder / f"{name}_depth.png", millimetres)
     np.save(folder / f"{name}_depth.npy", completed.depth)
@@ -173,74 +166,6 @@ def write_ply(path: Path, points: np.ndarray, colours: np.ndarray) -> None:
     properties += [f"property uchar {channel}" for channel in ("red", "green", "blue")]
     header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(points)}", *properties, "end_header", ""]
     path.write_bytes("\n".join(header).encode() + vertices.tobytes())
-
-
-def configure(parser: argparse.ArgumentParser) -> None:
-    """Arguments of ``depth-completion complete``."""
-    add = parser.add_argument
-    add("--rgb", type=Path, required=True, help="colour image, or folder of colour images")
-    add("--depth", type=Path, required=True, help="depth file of the same view, or folder of depth files")
-    unit = "length of one unit of the depth values [m] (default: 0.001 for integers, 1 for floats)"
-    add("--depth-unit", "--depth-scale", type=float, metavar="M", help=unit)
-    minimum = "smallest measured depth [m]; nearer pixels count as missing (default: that of the profile)"
-    add("--min-range", type=float, metavar="M", help=minimum)
-    maximum = "largest measured depth [m]; farther pixels count as missing (default: that of the profile)"
-    add("--max-range", type=float, metavar="M", help=maximum)
-    intrinsics = "fx,fy,cx,cy of the colour image [pixels]; if given, point clouds (PLY) are written too"
-    add("--intrinsics", type=_intrinsics, help=intrinsics)
-    add("--profile", default="kinect", help="sensor profile: kinect, tof or lidar (default: kinect)")
-    engine = "engine that runs the model (default: that of the profile, or auto if --model is given)"
-    add("--engine", default="", help=engine)
-    add("--model", default="auto", help="name of a model, or path of a network file (default: auto = the best one)")
-    add("--fill-only", action="store_true", help="keep the measured depth of measured pixels")
-    confidence = "pixels with a lower confidence, 0 to 1, are written as missing (default: 0)"
-    add("--min-confidence", type=float, default=0.0, help=confidence)
-    add("--out", type=Path, required=True, help="folder for the results")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Complete every pair. Returns 1 if any failed."""
-    if args.depth_unit is not None and not args.depth_unit > 0:
-        raise ConfigurationError(f"--depth-unit {args.depth_unit} must be above zero: 0.001 for millimetres")
-    if not 0 <= args.min_confidence <= 1:
-        raise ConfigurationError(f"--min-confidence {args.min_confidence} must be between 0 and 1")
-    pairs, left_over, rule = find_pairs(args.rgb, args.depth)
-    console = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
-    if rule:
-        first = f"{pairs[0].rgb.name} with {pairs[0].depth.name}"
-        console.print(f"{len(pairs)} pairs are matched by {rule}: {first}, and so on")
-    if left_over:
-        console.print(f"{len(left_over)} files have no partner and are ignored: {left_over[0]} and so on")
-    profile = load_profile(args.profile).within(args.min_range, args.max_range)
-    completer = DepthCompleter(
-        profile, args.engine, args.model, fill_only=args.fill_only, min_confidence=args.min_confidence
-    )
-    milliseconds, too_far = [], 0
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-        for pair in track(pairs, "Completing", console=console, disable=not sys.stderr.isatty()):
-            try:
-                frame = read_pair(pair, args.depth_unit, args.intrinsics)
-                started = time.perf_counter()
-                completed = completer.complete(frame)
-            except InputError as error:
-                console.print(f"{pair.name}: {in_options(error)}")
-                continue
-            milliseconds.append((time.perf_counter() - started) * 1e3)
-            too_far += write_results(args.out, pair.name, frame, completed)
-    except OSError as error:
-        raise ConfigurationError(
-            f"--out {args.out} cannot be written to ({error}): fix this or choose another folder"
-        ) from error
-    finally:
-        completer.close()
-    if too_far:
-        console.print(f"{too_far} frames have depth beyond {_FARTHEST_M} m, which is 0 in the PNG and kept in the .npy")
-    print(f"{len(milliseconds)} of {len(pairs)} frames completed, written to {args.out}")
-    if milliseconds:
-        p50, p95 = np.percentile(milliseconds, [50, 95])
-        print(f"{p50:.1f} ms p50, {p95:.1f} ms p95 per frame ({completer.engine.engine}, {completer.engine.model})")
-    return int(len(milliseconds) < len(pairs))
 
 
 def _read_image(path: Path, flags: int) -> np.ndarray:
@@ -335,11 +260,3 @@ def _time_ns(name: str) -> int:
 def _natural_order(name: str) -> list[tuple[int, str]]:
     """Sort key that puts frame2 before frame10."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
-
-
-def _intrinsics(text: str) -> tuple[float, float, float, float]:
-    try:
-        fx, fy, cx, cy = (float(value) for value in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not four numbers: fx,fy,cx,cy") from None
-    return fx, fy, cx, cy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ _RAY_ACCURACY = 0.5
 _RAY_STEP = 4  # rays are computed for every fourth pixel and interpolated in between
 # Largest distance of a point from the ray of its pixel: a constant [pixels], plus a share of the ray's length.
 _FOLD_PIXELS, _FOLD_SHARE = 5.0, 0.1
+_FAR_OUTSIDE = -10.0  # a coordinate outside every image [pixels]
 # Depth is probably clipped if a share between these limits has the same value, larger than this factor times the median
 # of the rest.
 _CLIPPED_SHARE, _CLIPPED_BEYOND = (0.02, 0.4), 1.5
@@ -194,8 +196,8 @@ def back_project(depth: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
 
 def rectify_rgb(rgb: np.ndarray, raw: Intrinsics, rectified: Intrinsics) -> np.ndarray:
     """Rectify an image (H, W, 3) uint8; black outside the raw image."""
-    first, second, _ = _rectification(raw, rectified)
-    return cv2.remap(rgb, first, second, cv2.INTER_LINEAR)
+    maps = _rectification(raw, rectified)
+    return cv2.remap(rgb, maps.pixel, maps.fraction, cv2.INTER_LINEAR)
 
 
 def rectify_depth(depth: np.ndarray, raw: Intrinsics, rectified: Intrinsics) -> np.ndarray:
@@ -204,13 +206,30 @@ def rectify_depth(depth: np.ndarray, raw: Intrinsics, rectified: Intrinsics) -> 
     Each pixel takes the nearest measurement, so that depth is not averaged across edges. NaN outside the raw image.
     """
     height, width = depth.shape
-    _, _, nearest = _rectification(_resized(raw, width, height), _resized(rectified, width, height))
-    return cv2.remap(depth, nearest, np.empty(0), cv2.INTER_NEAREST, borderValue=float("nan"))
+    maps = _rectification(_resized(raw, width, height), _resized(rectified, width, height))
+    found = np.take(depth, maps.nearest)  # three times as fast as cv2.remap
+    found.reshape(-1)[maps.outside] = np.nan
+    return found
+
+
+class _Maps(NamedTuple):
+    """Where each pixel of a rectified image lies in the raw image.
+
+    Attributes:
+        pixel: (H, W, 2) int16, column and row, rounded down, for ``cv2.remap``.
+        fraction: (H, W) uint16, what ``pixel`` lacks, for ``cv2.remap``.
+        nearest: (H, W) intp, flat index of the nearest pixel.
+        outside: (n,) intp, flat indices of the rectified pixels that lie outside the raw image.
+    """
+
+    pixel: np.ndarray
+    fraction: np.ndarray
+    nearest: np.ndarray
+    outside: np.ndarray
 
 
 @functools.lru_cache(maxsize=4)
-def _rectification(raw: Intrinsics, rectified: Intrinsics) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """OpenCV's maps from the rectified to the raw image: two for linear interpolation, one for the nearest pixel."""
+def _rectification(raw: Intrinsics, rectified: Intrinsics) -> _Maps:
     assert raw.distortion is not None
     initialise = cv2.fisheye.initUndistortRectifyMap if raw.distortion.fisheye else cv2.initUndistortRectifyMap
     x, y = initialise(
@@ -221,12 +240,19 @@ def _rectification(raw: Intrinsics, rectified: Intrinsics) -> tuple[np.ndarray, 
         (rectified.width, rectified.height),
         cv2.CV_32FC1,
     )
-    linear = cv2.convertMaps(x, y, cv2.CV_16SC2)
-    return linear[0], linear[1], cv2.convertMaps(x, y, cv2.CV_16SC2, nninterpolation=True)[0]
+    column, row = np.rint(x), np.rint(y)
+    inside = (column >= 0) & (column < raw.width) & (row >= 0) & (row < raw.height)
+    seen = np.stack(np.broadcast_arrays(*rays(rectified), np.float32(1)), axis=2)[inside]
+    inside[inside] = _on_their_rays(seen, column[inside], row[inside], raw)
+    x[~inside] = y[~inside] = _FAR_OUTSIDE
+    nearest = np.where(inside, row * raw.width + column, 0).astype(np.intp)
+    return _Maps(*cv2.convertMaps(x, y, cv2.CV_16SC2), nearest, np.flatnonzero(~inside))
 
 
 def _resized(intrinsics: Intrinsics, width: int, height: int) -> Intrinsics:
     """Intrinsics of the same view at another resolution; an image starts half a pixel before the first pixel centre."""
+    if (intrinsics.width, intrinsics.height) == (width, height):
+        return intrinsics  # rounding would make it another one, for which the maps would be computed again
     i, across, down = intrinsics, width / intrinsics.width, height / intrinsics.height
     return dataclasses.replace(
         i,
@@ -239,20 +265,32 @@ def _resized(intrinsics: Intrinsics, width: int, height: int) -> Intrinsics:
     )
 
 
-def clipped_at(depth: np.ndarray) -> float | None:
+def clipped_at(depth: np.ndarray, unit: float = 0.001) -> tuple[float, bool] | None:
     """The distance [m] at which depth (h, w) float32 seems to be clipped, as by simulators and filters; else None.
 
-    This is the largest value, if a whole area has exactly that value, and it is a round number far beyond the rest.
+    This is the largest value, if a whole area has exactly that value, and it is far beyond the rest and either a round
+    number or the largest count of 11 bits or more, for example 4095 or 32767.
+
+    Args:
+        depth: Depth [m].
+        unit: Length of one count [m].
+
+    Returns:
+        The distance, and whether it is such a count, which means "not measured".
     """
     sample = depth[::2, ::2]
     with np.errstate(invalid="ignore"):
         valid = (sample > 0) & (sample < np.inf)
     largest = float(sample.max(where=valid, initial=0.0))
     share = int((sample == largest).sum()) / max(int(valid.sum()), 1)
-    if not _CLIPPED_SHARE[0] < share < _CLIPPED_SHARE[1] or abs(largest * 10 - round(largest * 10)) > 1e-4:
+    if not _CLIPPED_SHARE[0] < share < _CLIPPED_SHARE[1]:
+        return None
+    count = largest / unit
+    full_scale = any(abs(count - (2**bits - 1)) < 0.01 for bits in range(11, 17))
+    if not full_scale and abs(largest * 10 - round(largest * 10)) > 1e-4:
         return None
     nearer = np.median(sample[valid & (sample < largest)])
-    return round(largest, 1) if largest > _CLIPPED_BEYOND * nearer else None
+    return (largest, full_scale) if largest > _CLIPPED_BEYOND * nearer else None
 
 
 def depth_on_rgb_grid(frame: RgbdFrame) -> np.ndarray:

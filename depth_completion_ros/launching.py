@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -35,7 +36,10 @@ from .resources import PACKAGE, share_directory
 
 NODE_NAME = "depth_completion"
 _LEVELS = ("debug", "info", "warn", "error", "fatal")
+# ros2 launch does not stop its children when it is terminated. Ours end with it by themselves; for programs of other
+# packages the kernel sends the signal.
 _WITH_LAUNCH = ["--exit-with", str(os.getpid())]
+_END_WITH_LAUNCH = "setpriv --pdeathsig TERM" if shutil.which("setpriv") else None
 
 # Name, default and description of the arguments of every launch file.
 _ARGUMENTS = (
@@ -201,6 +205,7 @@ def _start(
                 executable="rviz2",
                 namespace=namespace,
                 arguments=["-d", str(displays)],
+                prefix=_END_WITH_LAUNCH,
                 parameters=[use_sim_time or {"use_sim_time": bool(bag)}],
             )
         )
@@ -327,7 +332,7 @@ def _require(*packages: str) -> None:
 
 
 def _frames_of(bag: str, topics: dict[str, str]) -> dict[str, str]:
-    from .data.bags import frames_of  # reading bags needs rosbags, which is not needed otherwise
+    from .bag.reader import frames_of  # reading bags needs rosbags, which is not needed otherwise
 
     return frames_of(bag, topics)
 
@@ -350,6 +355,12 @@ def _transforms(frame: str, points_frame: str, extrinsic: list[float]) -> list[N
         pose = [text for name, value in zip(names, extrinsic, strict=True) for text in (name, str(value))]
         arguments.append([*pose, "--frame-id", frame, "--child-frame-id", points_frame])
     return [
-        Node(package="tf2_ros", executable="static_transform_publisher", name=f"frame_{number}", arguments=each)
+        Node(
+            package="tf2_ros",
+            executable="static_transform_publisher",
+            name=f"frame_{number}",
+            arguments=each,
+            prefix=_END_WITH_LAUNCH,
+        )
         for number, each in enumerate(arguments)
     ]

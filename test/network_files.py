@@ -11,7 +11,8 @@ import numpy as np
 import onnx
 from test_networks import HEIGHT, WIDTH, stirred
 
-from depth_completion_ros.data.frames import read_source, resized
+from depth_completion_ros.bag.recordings import read_source, resized
+from depth_completion_ros.contract import DEFAULT_NETWORK
 from depth_completion_ros.networks.export import export_onnx
 from depth_completion_ros.profiles import load_profile
 from depth_completion_ros.resources import share_directory
@@ -24,52 +25,50 @@ def _directory() -> tempfile.TemporaryDirectory:
     return tempfile.TemporaryDirectory(prefix="network_files_")
 
 
-def network_file(
-    name: str,
-    precision: str = "fp32",
-    height: int = HEIGHT,
-    width: int = WIDTH,
-    *,
-    dynamic: bool = False,
-    profile: str = "",
-) -> Path:
-    """The file of a small network whose weights are random and far from its start (``stirred``).
+def network_file(name: str, precision: str = "fp32", *, profile: str = "") -> Path:
+    """The file of a small network for images of HEIGHT x WIDTH; its weights are random and far from its start
+    (``stirred``).
 
     profile: not empty, the file says that it is trained for this one.
     """
-    return _file(name, precision, height, width, dynamic, profile)
+    return _trained(name, precision, profile) if profile else _file(name, precision)
+
+
+def file_for_any_size() -> Path:
+    """The network that is shipped, trained, in float16: exporting one for any size takes minutes."""
+    return share_directory() / "models" / f"{DEFAULT_NETWORK}-small-fp16-dynamic.onnx"
+
+
+def relabelled(path: Path, new: Path, **labels: str) -> Path:
+    """The same network in a new file, which says of itself what ``labels`` say."""
+    model = onnx.load(path)
+    metadata = {entry.key: entry.value for entry in model.metadata_props}
+    onnx.helper.set_model_props(model, metadata | labels)
+    onnx.save(model, new)
+    return new
+
+
+@functools.cache
+def _trained(name: str, precision: str, profile: str) -> Path:
+    path = _file(name, precision)
+    return relabelled(path, path.with_stem(f"{path.stem}-trained"), profile=profile, trained="true")
 
 
 @functools.cache  # which takes arguments left out for others than the same ones given
-def _file(name: str, precision: str, height: int, width: int, dynamic: bool, profile: str) -> Path:
-    size = "dynamic" if dynamic else f"{height}x{width}"
-    path = Path(_directory().name) / f"{name}-small-{precision}-{size}{'-trained' if profile else ''}.onnx"
-    if profile:  # the same network: only what the file says of it differs
-        model = onnx.load(_file(name, precision, height, width, dynamic, ""))
-        metadata = {entry.key: entry.value for entry in model.metadata_props}
-        onnx.helper.set_model_props(model, metadata | {"profile": profile, "trained": "true"})
-        onnx.save(model, path)
-        return path
-    calibration = [feed_of(frame) for frame in real_frames(height, width)[::2]] if precision == "int8" else ()
-    export_onnx(
-        stirred(name),
-        path,
-        height,
-        width,
-        precision=precision,
-        dynamic=dynamic,
-        calibration=calibration,
-    )
+def _file(name: str, precision: str) -> Path:
+    path = Path(_directory().name) / f"{name}-small-{precision}-{HEIGHT}x{WIDTH}.onnx"
+    calibration = [feed_of(frame) for frame in real_frames()[::2]] if precision == "int8" else ()
+    export_onnx(stirred(name), path, HEIGHT, WIDTH, precision=precision, calibration=calibration)
     return path
 
 
 @functools.cache
-def real_frames(height: int = HEIGHT, width: int = WIDTH) -> list[Frame]:
-    """The first eight frames of the Kinect sample at this size, as the completer hands them to an engine."""
+def real_frames() -> list[Frame]:
+    """The first eight frames of the Kinect sample at the size of the networks, as engines get them."""
     profile = load_profile("kinect")
     frames = []
     for frame in islice(read_source(share_directory() / "samples" / "kinect"), 8):
-        small = resized(frame, width, height)
+        small = resized(frame, WIDTH, HEIGHT)
         depth = np.nan_to_num(small.depth, nan=0.0)
         depth[(depth < profile.min_range) | (depth > profile.max_range)] = 0
         frames.append((small.rgb, depth, float(np.median(depth[depth > 0]))))

@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor
 
-from depth_completion_ros.data import sensors
-from depth_completion_ros.data.scene_batch import Material, SceneBatch
-from depth_completion_ros.data.sensors.materials import Response
+from depth_completion_ros.training import sensors
+from depth_completion_ros.training.scene_batch import Material, SceneBatch
+from depth_completion_ros.training.sensors.materials import Response
 
 NEVER = (0.0, 0.0)
 ALWAYS = (1.0, 1.0)

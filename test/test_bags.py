@@ -29,26 +29,10 @@ from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from depth_completion_ros.cameras import TOPICS
-from depth_completion_ros.cli import main
-from depth_completion_ros.conversion import decode_points, intrinsics_of
-from depth_completion_ros.data.bag_info import summarize
-from depth_completion_ros.data.bags import (
-    DEPTH_TOPIC,
-    POINTS_TOPIC,
-    RGB_TOPIC,
-    STORAGES,
-    BagReader,
-    BagWriter,
-    Storage,
-    camera_info_topic,
-    depth_encoding,
-    frames_of,
-    read_frames,
-)
-from depth_completion_ros.data.folders import read_folder
-from depth_completion_ros.data.make_bag import gap_shifts
-from depth_completion_ros.data.messages import (
+from depth_completion_ros.bag.folders import read_folder
+from depth_completion_ros.bag.info import summarize
+from depth_completion_ros.bag.make import gap_shifts
+from depth_completion_ros.bag.messages import (
     TYPESTORE,
     BagMessage,
     has_header,
@@ -58,7 +42,21 @@ from depth_completion_ros.data.messages import (
     stamp_of,
     with_stamp,
 )
-from depth_completion_ros.data.playback import Recording
+from depth_completion_ros.bag.playback import Recording
+from depth_completion_ros.bag.reader import (
+    DEPTH_TOPIC,
+    POINTS_TOPIC,
+    RGB_TOPIC,
+    BagReader,
+    camera_info_topic,
+    depth_encoding,
+    frames_of,
+    read_frames,
+)
+from depth_completion_ros.bag.writer import STORAGES, BagWriter, Storage
+from depth_completion_ros.cameras import TOPICS
+from depth_completion_ros.cli import main
+from depth_completion_ros.conversion import decode_points, intrinsics_of
 from depth_completion_ros.errors import ConfigurationError, InputError
 from depth_completion_ros.geometry import transform_from_pose
 from depth_completion_ros.profiles import read_parameters

@@ -18,8 +18,8 @@ from depth_completion_ros.cameras import (
     resolved_topics,
 )
 from depth_completion_ros.cli import main
+from depth_completion_ros.commands.node import configure, ros_arguments
 from depth_completion_ros.errors import ConfigurationError
-from depth_completion_ros.node.command import configure, ros_arguments
 from depth_completion_ros.node.parameters import PARAMETERS
 from depth_completion_ros.profiles import profile_names
 

@@ -54,6 +54,8 @@ def rvl(counts):
     [
         ("16UC1; compressedDepth png", struct.pack("<iff", 0, 0, 0)),
         ("16UC1; compressedDepth", struct.pack("<iff", 0, 5, 7)),
+        ("16UC1; compressedDepth png", b""),
+        ("compressedDepth", struct.pack("<iff", 0, 0, 0)),
         ("png", b""),
         ("16UC1; png compressed ", b""),
     ],
@@ -121,6 +123,30 @@ def test_quantised_float_depth_made_by_hand(height, width, container, quantisati
     expected = [[a / (value - b) if value else np.nan for value in row] for row in counts]
     assert decoded.dtype == np.float32
     np.testing.assert_allclose(decoded, expected, rtol=1e-3)
+
+
+def test_without_an_encoding_the_header_says_that_depth_is_quantised():
+    depth = np.full((4, 6), 2, np.float32)
+    _, data = encode_compressed_depth(depth)
+    np.testing.assert_allclose(decode_compressed_depth(compressed("compressedDepth", data)), depth, rtol=1e-3)
+
+
+@pytest.mark.parametrize("quantisation", [0.0, -1.0, float("nan"), float("inf")])
+def test_float_depth_with_an_impossible_quantisation_is_rejected(quantisation):
+    data = struct.pack("<iff", 0, quantisation, 0) + png16([[1, 2], [3, 4]])
+    message = compressed("32FC1; compressedDepth", data)
+    assert "A must be above zero" in refusal("encoding", decode_compressed_depth, message)
+
+
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+def test_a_bayer_mosaic_in_a_png_becomes_colour(pattern):
+    """A red scene: of each 2x2 pixels of the mosaic, only the one below the red filter is bright."""
+    mosaic = np.zeros((16, 16), np.uint8)
+    place = pattern.index("r")
+    mosaic[place // 2 :: 2, place % 2 :: 2] = 200
+    data = cv2.imencode(".png", mosaic)[1].tobytes()
+    colour = decode_compressed_rgb(compressed(f"bayer_{pattern}8; png compressed ", data))
+    assert (colour[4:12, 4:12] == (200, 0, 0)).all()
 
 
 def test_counts_survive_our_compression_exactly():

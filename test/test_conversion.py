@@ -245,14 +245,18 @@ def test_an_unknown_encoding_is_reported():
     assert "'64FC9'" in refusal("encoding", decode_depth, image("64FC9", [bytes(8)], 1))
 
 
-def test_an_encoding_that_only_cv_bridge_knows_goes_to_it():
-    pytest.importorskip("cv_bridge", reason="cv_bridge comes with a ROS installation; there is no wheel of it")
-    from sensor_msgs.msg import Image
-
-    depth = Image(height=1, width=3, encoding="16SC1", step=6, data=struct.pack("<3h", -5, 0, 1500))
-    np.testing.assert_allclose(decode_depth(depth), [[np.nan, np.nan, 1.5]])
-    depth = Image(height=1, width=2, encoding="64FC1", step=16, data=struct.pack("<2d", 0.25, 3.0))
-    np.testing.assert_allclose(decode_depth(depth), [[0.25, 3.0]])
+def test_depth_of_signed_and_of_double_numbers():
+    """Below zero nothing was measured."""
+    signed = SimpleNamespace(
+        height=1, width=3, encoding="16SC1", step=6, data=struct.pack("<3h", -5, 0, 1500), is_bigendian=0
+    )
+    np.testing.assert_allclose(decode_depth(signed), [[np.nan, np.nan, 1.5]])
+    double = SimpleNamespace(
+        height=1, width=2, encoding="64FC1", step=16, data=struct.pack("<2d", 0.25, 3.0), is_bigendian=0
+    )
+    depth = decode_depth(double)
+    np.testing.assert_allclose(depth, [[0.25, 3.0]])
+    assert depth.dtype == np.float32
 
 
 def test_the_encoding_of_the_other_role_hints_at_swapped_topics():
@@ -504,7 +508,9 @@ def test_a_raw_image_without_distortion_is_as_good_as_rectified(changes):
     assert intrinsics_of(message, raw=True) == intrinsics_of(message)
 
 
-@pytest.mark.parametrize("changes", [{"model": "double_sphere"}, {"model": "equidistant"}, {"d": (0.1, 0.2, 0.3)}])
+@pytest.mark.parametrize(
+    "changes", [{"model": "double_sphere"}, {"model": "equidistant", "d": (0.1,) * 5}, {"d": (0.1,) * 15}]
+)
 def test_a_distortion_that_is_not_known_is_reported(changes):
     said = refusal("camera_info", lambda message: intrinsics_of(message, raw=True), distorted(**changes))
     assert "distortion_model" in said and "rectify off" in said

@@ -20,8 +20,8 @@ pytest.importorskip("rosbags.rosbag2", reason="bags need rosbags: pip install ro
 from shared_memory import held_by, left_behind, present
 
 from depth_completion_ros import ConfigurationError
-from depth_completion_ros.bench.pipeline import free_domain, nearest
-from depth_completion_ros.bench.processes import Child, Usage
+from depth_completion_ros.evaluation.benchmarks.pipeline import free_domain, nearest
+from depth_completion_ros.evaluation.benchmarks.processes import Child, Usage
 
 ROOT = Path(__file__).resolve().parent.parent
 SYNC_LOSS = {"unpaired", "late", "duplicate_stamp", "time_jump"}
@@ -65,6 +65,8 @@ def test_every_frame_of_the_demo_is_accounted_for(tmp_path, profile):
     assert summary["frames_out"] > 0
     drops = summary["drops"]
     lost_on_the_way = sum(summary["frames_in"].values()) - sum(summary["frames_received"].values())
+    before_arrival = sum(drops.pop(cause, 0) for cause in ("lost", "overrun"))
+    assert before_arrival <= lost_on_the_way
     lost_to_sync = sum(drops.pop(cause, 0) for cause in SYNC_LOSS)
     assert lost_to_sync <= lost_on_the_way, "only a message whose partner never came may stay alone"
     assert summary["pairs"] == summary["frames_out"] + sum(drops.values())
@@ -104,7 +106,7 @@ def test_a_failed_child_is_reported_with_its_last_output(tmp_path):
 
 
 def test_a_child_that_ignores_signals_is_killed(tmp_path, monkeypatch):
-    monkeypatch.setattr("depth_completion_ros.bench.processes._END_WITHIN_S", 0.2)
+    monkeypatch.setattr("depth_completion_ros.evaluation.benchmarks.processes._END_WITHIN_S", 0.2)
     (tmp_path / "deaf.py").write_text(
         "import signal, time\n"
         "for number in (signal.SIGINT, signal.SIGTERM): signal.signal(number, signal.SIG_IGN)\n"

@@ -12,11 +12,11 @@ torch = pytest.importorskip("torch", reason="the networks need PyTorch")
 
 from torch.overrides import TorchFunctionMode  # noqa: E402
 
-from depth_completion_ros.data.scenes import KINDS, render_scenes  # noqa: E402
-from depth_completion_ros.data.scenes.textures import atlas  # noqa: E402
-from depth_completion_ros.data.sensors import PROFILES  # noqa: E402
 from depth_completion_ros.networks import create, names  # noqa: E402
-from depth_completion_ros.networks.half import fold_batch_norm  # noqa: E402
+from depth_completion_ros.networks.half_precision import fold_batch_norm  # noqa: E402
+from depth_completion_ros.training.scenes import KINDS, render_scenes  # noqa: E402
+from depth_completion_ros.training.scenes.textures import atlas  # noqa: E402
+from depth_completion_ros.training.sensors import PROFILES  # noqa: E402
 
 HERE = torch.device("cpu")
 

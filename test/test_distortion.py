@@ -123,3 +123,14 @@ def test_depth_of_half_the_resolution_is_rectified_like_its_image():
     both = np.isfinite(half) & np.isfinite(whole[::2, ::2])
     assert both.mean() > 0.8
     np.testing.assert_allclose(half[both], whole[::2, ::2][both], atol=2.6)
+
+
+def test_what_a_lens_does_not_see_stays_black_and_missing_when_an_image_is_rectified():
+    """Beyond the field of view of a wide lens, its polynomial turns back into the image."""
+    raw = Intrinsics(150.0, 150.0, 99.5, 74.5, 200, 150, Distortion((-0.35, 0.0, 0.0, 0.0)))
+    rectified = Intrinsics(50.0, 50.0, 99.5, 74.5, 200, 150)
+    rgb, depth = np.full((150, 200, 3), 255, np.uint8), np.ones((150, 200), np.float32)
+    radius = np.hypot(*(np.mgrid[:150, :200] - np.array([[[74.5]], [[99.5]]]))) / 50
+    turn = np.sqrt(1 / (3 * 0.35))  # where r (1 - 0.35 r²) is largest
+    for shown in (rectify_rgb(rgb, raw, rectified)[..., 0] > 0, np.isfinite(rectify_depth(depth, raw, rectified))):
+        assert shown[radius < 0.5].all() and not shown[radius > 1.5 * turn].any()

@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from depth_completion_ros.cli import COMMANDS
+from depth_completion_ros.cli import COMMANDS, command_module
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(
@@ -65,7 +64,7 @@ def test_commands_exist_and_take_the_options_that_are_shown(line):
     name = next((name for n in (2, 1) if (name := " ".join(words[:n])) in COMMANDS), None)
     assert name is not None, line
     parser = argparse.ArgumentParser()
-    import_module(f"depth_completion_ros.{COMMANDS[name][0]}").configure(parser)
+    command_module(name).configure(parser)
     known = {option for action in parser._actions for option in action.option_strings}
     options = [word for word in words[: words.index("--ros-args") if "--ros-args" in words else None] if word[0] == "-"]
     assert set(options) <= known, line

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from depth_completion_ros.bench.endurance import Memory, Record, check
+from depth_completion_ros.bag.messages import header, image
+from depth_completion_ros.bag.reader import DEPTH_TOPIC, RGB_TOPIC
+from depth_completion_ros.bag.writer import BagWriter
 from depth_completion_ros.cli import main
-from depth_completion_ros.data.bags import DEPTH_TOPIC, RGB_TOPIC, BagWriter
-from depth_completion_ros.data.messages import header, image
+from depth_completion_ros.evaluation.benchmarks.endurance import Memory, Record, check
 
 SECONDS, EVERY = 600.0, 100
 VALUES = {

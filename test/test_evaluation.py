@@ -16,18 +16,18 @@ pytest.importorskip("rosbags.rosbag2", reason="bags need rosbags: pip install ro
 import yaml
 from frame_sets import edit_meta, write_set
 
+from depth_completion_ros.bag.folders import read_folder
+from depth_completion_ros.bag.make import BagOptions, make_bag
 from depth_completion_ros.cli import main
+from depth_completion_ros.commands import evaluate as evaluate_command
 from depth_completion_ros.completer import DepthCompleter
-from depth_completion_ros.data.folders import read_folder
-from depth_completion_ros.data.make_bag import BagOptions, make_bag
 from depth_completion_ros.engines import Engine
-from depth_completion_ros.engines.model_file import DIRECTORY_VARIABLE
-from depth_completion_ros.evaluation import command, runs
+from depth_completion_ros.evaluation.evaluate import Key, evaluate
 from depth_completion_ros.evaluation.models import BASELINES, default_models, open_model
 from depth_completion_ros.evaluation.protocols import make_trial
-from depth_completion_ros.evaluation.runs import Key, evaluate
 from depth_completion_ros.evaluation.samples import OVERLAP, Sample, open_folder
 from depth_completion_ros.evaluation.strata import STRATA
+from depth_completion_ros.model_file import DIRECTORY_VARIABLE
 from depth_completion_ros.profiles import load_profile, read_parameters
 from depth_completion_ros.resources import share_directory
 
@@ -195,7 +195,7 @@ def test_a_model_that_fails_on_a_set_is_skipped_there_and_reported(two_sets, tmp
     def with_failing(name, profile):
         return DepthCompleter(profile, FailingOnce()) if name == "failing" else open_model(name, profile)
 
-    monkeypatch.setattr(runs, "open_model", with_failing)
+    monkeypatch.setattr("depth_completion_ros.evaluation.evaluate.open_model", with_failing)
     out = tmp_path / "out"
     arguments = ["evaluate", *two_sets, "--protocol", "rows", "--models", "failing,nearest", "--out", str(out)]
     assert main(arguments) == 0
@@ -228,7 +228,7 @@ def test_an_interrupted_run_prints_and_writes_its_partial_results(two_sets, tmp_
 
         return replace(samples, read=read)
 
-    monkeypatch.setattr(command, "open_folder", interrupted)
+    monkeypatch.setattr(evaluate_command, "open_folder", interrupted)
     out = tmp_path / "out"
     arguments = ["evaluate", *two_sets, "--protocol", "rows,sr8", "--models", "nearest,guided", "--out", str(out)]
     assert main(arguments) == 130
@@ -239,7 +239,9 @@ def test_an_interrupted_run_prints_and_writes_its_partial_results(two_sets, tmp_
 
 
 def test_a_set_whose_rooms_are_trained_on_is_marked_in_every_table(two_sets, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(command, "open_folder", lambda *_: replace(open_folder(Path(two_sets[0])), note=OVERLAP))
+    monkeypatch.setattr(
+        evaluate_command, "open_folder", lambda *_: replace(open_folder(Path(two_sets[0])), note=OVERLAP)
+    )
     out = tmp_path / "out"
     assert main(["evaluate", two_sets[0], "--protocol", "rows", "--models", "nearest", "--out", str(out)]) == 0
     assert OVERLAP in capsys.readouterr().out

@@ -11,11 +11,11 @@ import pytest
 pytest.importorskip("rosbags.rosbag2", reason="bags need rosbags: pip install rosbags")
 
 
+from depth_completion_ros.evaluation.evaluate import Key
 from depth_completion_ros.evaluation.metrics import FIGURES, Metric
 from depth_completion_ros.evaluation.rank_statistics import ause, spearman
-from depth_completion_ros.evaluation.runs import Key
+from depth_completion_ros.evaluation.ssim import StructuralSimilarity
 from depth_completion_ros.evaluation.strata import RANK_PIXELS, STRATA, ScoredPixels
-from depth_completion_ros.evaluation.structure import StructuralSimilarity
 from depth_completion_ros.evaluation.summary import ALL, summarise
 from depth_completion_ros.frame import CompletedDepth
 

@@ -9,10 +9,11 @@ pytest.importorskip("rosbags.rosbag2", reason="bags need rosbags: pip install ro
 
 from frame_sets import edit_meta, write_set
 
-from depth_completion_ros.data.bags import DEPTH_TOPIC, RGB_TOPIC, BagWriter
-from depth_completion_ros.data.folders import read_folder
-from depth_completion_ros.data.make_bag import BagOptions, make_bag
-from depth_completion_ros.data.messages import header, image
+from depth_completion_ros.bag.folders import read_folder
+from depth_completion_ros.bag.make import BagOptions, make_bag
+from depth_completion_ros.bag.messages import header, image
+from depth_completion_ros.bag.reader import DEPTH_TOPIC, RGB_TOPIC
+from depth_completion_ros.bag.writer import BagWriter
 from depth_completion_ros.errors import ConfigurationError, InputError
 from depth_completion_ros.evaluation.protocols import PROTOCOLS, make_trial
 from depth_completion_ros.evaluation.samples import Sample, SampleSet, make_sample, open_bag, open_folder, profile_of
@@ -219,7 +220,7 @@ def test_a_bag_without_the_reference_asked_for_says_which_topics_it_has(tmp_path
 
 
 def test_synthetic_scenes_have_exact_truth_and_are_the_same_every_time():
-    synthetic = pytest.importorskip("depth_completion_ros.evaluation.synthetic")
+    synthetic = pytest.importorskip("depth_completion_ros.training.held_out_scenes")
     samples, again = (synthetic.open_synthetic("tabletop", count) for count in (2, 1))
     np.testing.assert_array_equal(samples[0].frame.depth, again[0].frame.depth)
     np.testing.assert_array_equal(samples[0].frame.rgb, again[0].frame.rgb)
@@ -232,14 +233,14 @@ def test_synthetic_scenes_have_exact_truth_and_are_the_same_every_time():
 
 
 def test_synthetic_scenes_outdoors_are_seen_by_a_lidar():
-    synthetic = pytest.importorskip("depth_completion_ros.evaluation.synthetic")
+    synthetic = pytest.importorskip("depth_completion_ros.training.held_out_scenes")
     samples = synthetic.open_synthetic("outdoor", 1)
     assert samples.profile.name == "lidar"
     assert np.isfinite(samples[0].frame.depth).mean() < 0.1 < np.isfinite(samples[0].ground_truth).mean()
 
 
 def test_synthetic_scenes_need_a_known_kind_and_a_modelled_sensor():
-    synthetic = pytest.importorskip("depth_completion_ros.evaluation.synthetic")
+    synthetic = pytest.importorskip("depth_completion_ros.training.held_out_scenes")
     with pytest.raises(ConfigurationError, match="tabletop"):
         synthetic.open_synthetic("moon", 1)
     with pytest.raises(ConfigurationError, match="kinect"):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from frame_sets import INTRINSICS, edit_meta, write_meta, write_set
 
-from depth_completion_ros.data.folders import FRAME_ID, read_folder
+from depth_completion_ros.bag.folders import FRAME_ID, read_folder
 from depth_completion_ros.errors import InputError
 
 

@@ -234,7 +234,9 @@ def test_points_outside_the_image_are_explained_by_the_pose(graph, capfd, low, h
     ros.publish("rgb/image_rect_color", image_message(scene()[0], "rgb8", START_NS))
     ros.publish("points", cloud(np.random.default_rng(0).uniform(low, high, (500, 3)), START_NS))
     assert ros.spin(lambda: ros.drops() == {"outside": 1}), ros.drops()
-    line = next(line for line in capfd.readouterr().err.splitlines() if "none of 500 points" in line)
+    output: list[str] = []  # the line follows the count
+    assert ros.spin(lambda: output.append(capfd.readouterr().err) or "none of 500 points" in "".join(output)), output
+    line = next(line for line in "".join(output).splitlines() if "none of 500 points" in line)
     assert words in line and "extrinsic" in line and "unit" not in line
 
 

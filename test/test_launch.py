@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 import xml.etree.ElementTree as ET
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +18,7 @@ import yaml
 
 from depth_completion_ros.cameras import DEFAULT_FRAME, TOPICS, camera, resolved_topics
 from depth_completion_ros.displays import displays
-from depth_completion_ros.node.environment import DDS_PROFILE_VARIABLES, dds_profile_file
+from depth_completion_ros.node.environment import DDS_PROFILE_VARIABLES, dds_profile_file, has_ended
 from depth_completion_ros.profiles import profile_file
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,7 +28,7 @@ DISPLAYED = {"/depth_completion/depth", "/depth_completion/confidence", "/rgb/im
 
 # Started by the launch file in place of a program, it writes down how it was started.
 STAND_IN = """#!{python}
-import json, os, sys
+import json, os, sys, time
 from pathlib import Path
 arguments = sys.argv[1:]
 files = [arguments[i + 1] for i, argument in enumerate(arguments) if argument == "--params-file"]
@@ -34,6 +38,7 @@ record = {{
     "environment": {{name: os.environ.get(name) for name in {variables}}},
 }}
 Path({folder!r}, f"{{Path(sys.argv[0]).name}}-{{os.getpid()}}.json").write_text(json.dumps(record))
+time.sleep(float(os.environ.get("STAND_IN_SECONDS", 0)))
 """
 
 # Its first argument is the launch file, its second is what a parent file does before it includes that one.
@@ -105,8 +110,8 @@ def all_started(tmp_path: Path) -> list[Started]:
 
 
 @pytest.fixture
-def launch(tmp_path):
-    """Runs a launch file for real, with stand-ins for the programs; returns what was started, by name."""
+def start(tmp_path):
+    """Starts a launch file for real, with stand-ins for the programs."""
     pytest.importorskip("launch_ros.actions", reason="ROS's launch is not installed (it comes with ROS, not with pip)")
     prefix, records = tmp_path / "prefix", tmp_path / "records"
     records.mkdir()
@@ -121,23 +126,38 @@ def launch(tmp_path):
             path.write_text(stand_in)
             path.chmod(0o755)
 
-    def run(name: str, *arguments: str, parent: str = "[]", **environment: str) -> dict[str, Started]:
+    def start(name: str, *arguments: str, parent: str = "[]", **environment: str) -> subprocess.Popen:
         others = {key: value for key, value in os.environ.items() if key not in DDS_PROFILE_VARIABLES}
         others |= {
             "AMENT_PREFIX_PATH": os.pathsep.join([str(prefix), others.get("AMENT_PREFIX_PATH", sys.prefix)]),
             "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), others.get("PYTHONPATH")])),
             "ROS_LOG_DIR": str(tmp_path),
         }
-        result = subprocess.run(
+        return subprocess.Popen(
             [sys.executable, "-c", RUN_LAUNCH_FILE, str(ROOT / "launch" / f"{name}.launch.py"), parent, *arguments],
             env=others | environment,
             cwd=tmp_path,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            timeout=60,
         )
-        assert result.returncode == 0, result.stdout + result.stderr
-        return {path.stem.rpartition("-")[0]: Started(json.loads(path.read_text())) for path in records.glob("*.json")}
+
+    return start
+
+
+@pytest.fixture
+def launch(start, tmp_path):
+    """Runs a launch file until all programs have ended; returns what was started, by name."""
+
+    def run(*arguments: str, **options: str) -> dict[str, Started]:
+        with start(*arguments, **options) as process:
+            try:
+                said, _ = process.communicate(timeout=60)
+            finally:
+                process.kill()
+        assert process.returncode == 0, said
+        records = (tmp_path / "records").glob("*.json")
+        return {path.stem.rpartition("-")[0]: Started(json.loads(path.read_text())) for path in records}
 
     return run
 
@@ -401,6 +421,30 @@ def test_all_processes_get_the_dds_profile(launch):
     assert set(started) == {"completion_node", "depth-completion", "rviz2", "static_transform_publisher"}
     for program in started.values():
         assert program.environment == dict.fromkeys(DDS_PROFILE_VARIABLES, str(dds_profile_file()))
+
+
+@pytest.mark.ros
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="setpriv, a part of util-linux, is not installed")
+def test_programs_of_other_packages_end_when_launch_is_terminated(start, tmp_path):
+    """Although launch itself does not stop its children then."""
+    running: dict[int, str] = {}
+    with start("replay", "rviz:=true", STAND_IN_SECONDS="60") as process:
+        end = time.monotonic() + 60
+        while len(running) < 4 and time.monotonic() < end:
+            names = (path.stem.rpartition("-") for path in (tmp_path / "records").glob("*.json"))
+            running = {int(number): name for name, _, number in names}
+            time.sleep(0.1)
+        process.terminate()
+        try:
+            others = [number for number, name in running.items() if name not in PROGRAMS["depth_completion_ros"]]
+            assert len(others) == 2
+            while not all(map(has_ended, others)):
+                assert time.monotonic() < end
+                time.sleep(0.1)
+        finally:
+            for number in running:
+                with suppress(ProcessLookupError):
+                    os.kill(number, signal.SIGKILL)
 
 
 @pytest.mark.ros

@@ -241,6 +241,57 @@ def test_depth_that_seems_to_be_clipped_below_the_range_causes_a_warning():
     assert builder.said == []
 
 
+@pytest.mark.parametrize(("count", "unit"), [(4095, 0.0), (8191, 0.0), (32767, 0.0001)])
+def test_an_area_at_the_largest_count_of_a_sensor_is_not_measured(count, unit):
+    nearer = np.random.default_rng(0).normal(count / 3, count / 30, (HEIGHT, WIDTH)).astype(np.uint16)
+    nearer[40:80, 40:100] = count
+    builder = Builder(depth__unit=unit)
+    frame = builder.build(image_message(nearer, "16UC1", 1_000))
+    assert np.isnan(frame.depth[40:80, 40:100]).all() and np.isfinite(frame.depth).sum() == nearer.size - 40 * 60
+    assert builder.statistics.problems() == {"clipped": 1} and "it is ignored" in builder.said[0]
+
+
+def test_a_far_wall_that_is_not_at_the_largest_count_stays():
+    nearer = np.random.default_rng(0).normal(1300, 100, (HEIGHT, WIDTH)).astype(np.uint16)
+    nearer[40:80, 40:100] = 4094
+    builder = Builder()
+    assert np.isfinite(builder.build(image_message(nearer, "16UC1", 1_000)).depth).all() and builder.said == []
+
+
+@pytest.mark.parametrize("field", ["k", "p", "d", "r"])
+def test_a_calibration_with_nan_is_refused(field):
+    info = distorted_info()
+    setattr(info, field, [float("nan")] * len(getattr(info, field)))
+    with pytest.raises(InputError, match=f"^{field} of camera_info has values that are NaN") as caught:
+        Builder(depth__source="points", extrinsic=NO_TURN).build(cloud(POINT), info)
+    assert caught.value.cause == "camera_info"
+
+
+@pytest.mark.parametrize(
+    ("model", "d", "padded"),
+    [
+        ("plumb_bob", (-0.3, 0.09, 0.0, 0.0), (-0.3, 0.09)),
+        ("plumb_bob", (-0.3, 0.09, 0.0, 0.0), (-0.3, 0.09, 0.0, 0.0, 0.0, 0.0)),
+        ("equidistant", (-0.02, 0.004, 0.0, 0.0), (-0.02, 0.004, 0.0, 0.0, 0.0)),
+    ],
+)
+def test_zeros_at_the_end_of_the_distortion_may_be_added_or_left_out(model, d, padded):
+    of_each = [
+        Builder(depth__source="points", extrinsic=NO_TURN).build(cloud(POINT), distorted_info(values, model)).depth
+        for values in (d, padded)
+    ]
+    np.testing.assert_array_equal(*of_each)
+    assert landed(of_each[0])
+
+
+def test_the_camera_info_of_a_second_stereo_camera_causes_a_warning():
+    info = camera_info(WIDTH, HEIGHT, FOCAL)
+    info.p[3] = -0.12 * FOCAL
+    builder = Builder(depth__source="points", extrinsic=NO_TURN)
+    builder.build(cloud(POINT), info)
+    assert builder.statistics.problems() == {"stereo": 1} and "0.12 m beside the first" in builder.said[0]
+
+
 @pytest.mark.parametrize(
     "change",
     [

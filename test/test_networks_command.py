@@ -7,9 +7,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="the networks need PyTorch")
 
 from depth_completion_ros.cli import main  # noqa: E402
-from depth_completion_ros.engines.model_file import find_weights_file  # noqa: E402
+from depth_completion_ros.commands.models import cost  # noqa: E402
+from depth_completion_ros.model_file import find_weights_file  # noqa: E402
 from depth_completion_ros.networks import SIZES, create, method, names  # noqa: E402
-from depth_completion_ros.networks.command import cost  # noqa: E402
 
 
 def test_models_prints_a_line_for_every_network(capsys):

@@ -8,15 +8,15 @@ torch = pytest.importorskip("torch", reason="the networks need PyTorch")
 
 from test_networks import frame, stirred  # noqa: E402
 
+from depth_completion_ros.networks.completion_network import DEPTH_CHANNELS  # noqa: E402
 from depth_completion_ros.networks.fast_interpolation import InterpolationNetwork, SuperResolutionNetwork  # noqa: E402
-from depth_completion_ros.networks.shell import DEPTH_CHANNELS  # noqa: E402
 from depth_completion_ros.networks.srgan import Generator, bounded  # noqa: E402
 
 torch.set_num_threads(1)
 
 
 def inputs_of(image, depth, scale):
-    """What the shell hands to a core."""
+    """What ``CompletionNetwork`` gives to a core."""
     return stirred("srgan").normalise(image, depth, scale)
 
 

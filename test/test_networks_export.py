@@ -12,8 +12,9 @@ pytest.importorskip("onnxscript", reason="the export needs onnxscript")
 from network_files import network_file  # noqa: E402
 from test_networks import frame, stirred  # noqa: E402
 
+from depth_completion_ros.commands import export  # noqa: E402
 from depth_completion_ros.contract import CONTRACT_VERSION, INPUTS, OUTPUTS  # noqa: E402
-from depth_completion_ros.networks import create, export_command, names  # noqa: E402
+from depth_completion_ros.networks import create, names  # noqa: E402
 from depth_completion_ros.networks.export import export_onnx  # noqa: E402
 from depth_completion_ros.networks.weights import weights_hash  # noqa: E402
 from depth_completion_ros.resources import share_directory  # noqa: E402
@@ -83,7 +84,7 @@ def test_of_planes_only_the_convolutions_that_read_fine_relief_stay_out_of_int8(
 
 def test_int8_is_calibrated_and_measured_with_dense_and_sparse_depth():
     """A network that has seen the ranges of dense depth alone is unsure of sparse depth."""
-    frames = export_command._network_inputs(share_directory() / "samples" / "kinect", "kinect", 64, 96)
+    frames = export._network_inputs(share_directory() / "samples" / "kinect", "kinect", 64, 96)
     for half in (frames[::2], frames[1::2]):
         shares = sorted(float((feed["depth"] > 0).mean()) for feed in half)
         assert len(shares) == 16

@@ -14,7 +14,7 @@ pytest.importorskip("openvino", reason="the node runs networks through OpenVINO 
 for library in ("torch", "onnx", "onnxscript"):
     pytest.importorskip(library, reason="the network file is made here")
 
-from network_files import network_file  # noqa: E402
+from network_files import file_for_any_size, relabelled  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from ros_graph import PERIOD_NS, RosGraph, pixels_of, scene, stamp_of  # noqa: E402
 
@@ -28,8 +28,8 @@ DEPTH = "/depth_completion/depth"
 def ros(tmp_path, monkeypatch) -> Iterator[RosGraph]:
     """A node beside a trained and an untrained network for images of any size."""
     monkeypatch.setenv("DEPTH_COMPLETION_MODELS", str(tmp_path))
-    shutil.copy(network_file("lite", dynamic=True, profile="kinect"), tmp_path / "lite-trained.onnx")
-    shutil.copy(network_file("lite", dynamic=True), tmp_path / "lite-random.onnx")
+    shutil.copy(file_for_any_size(), tmp_path / "lite-trained.onnx")
+    relabelled(file_for_any_size(), tmp_path / "lite-random.onnx", trained="false")
     graph = RosGraph()
     yield graph
     graph.close()

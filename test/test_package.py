@@ -166,12 +166,16 @@ def test_the_checkout_is_its_own_share_directory():
 
 
 def installed_files() -> dict[str, bytes]:
-    """What pip has put into this environment of the package, by path; empty where pip has not installed it."""
+    """What pip has put into this environment of the package, by path; empty where pip has not installed it.
+
+    An editable installation also lists the files of the checkout, some of which may have moved since.
+    """
     try:
         files = distribution(PACKAGE).files or []
     except PackageNotFoundError:
         return {}
-    return {str(file): Path(str(file.locate())).read_bytes() for file in files if file.suffix != ".pyc"}
+    paths = {str(file): Path(str(file.locate())) for file in files if file.suffix != ".pyc"}
+    return {name: path.read_bytes() for name, path in paths.items() if path.exists()}
 
 
 @pytest.mark.skipif(not installed_files(), reason="the package is not installed by pip")

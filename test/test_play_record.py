@@ -20,12 +20,13 @@ pytest.importorskip("rosbags.rosbag2", reason="bags need rosbags: pip install ro
 from frame_sets import edit_meta, write_set
 from shared_memory import held_by, left_behind, present
 
+from depth_completion_ros.bag.message_types import message_class
+from depth_completion_ros.bag.messages import BagMessage, has_header, stamp_of
+from depth_completion_ros.bag.playback import Recording
+from depth_completion_ros.bag.reader import BagReader, read_frames
+from depth_completion_ros.bag.recorder import FLUSH_PERIOD_S, BagRecording
+from depth_completion_ros.bag.writer import STORAGES
 from depth_completion_ros.cli import main
-from depth_completion_ros.data.bags import STORAGES, BagReader, read_frames
-from depth_completion_ros.data.messages import BagMessage, has_header, stamp_of
-from depth_completion_ros.data.playback import Recording
-from depth_completion_ros.node.message_types import message_class
-from depth_completion_ros.node.recorder import FLUSH_PERIOD_S, BagRecording
 
 pytestmark = pytest.mark.ros
 

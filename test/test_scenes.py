@@ -10,9 +10,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from depth_completion_ros.data.scene_batch import Material, SceneBatch  # noqa: E402
-from depth_completion_ros.data.scenes import KINDS, ScenePool, casting, render, render_scenes, shading, surfaces  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
+from depth_completion_ros.training.scene_batch import Material, SceneBatch  # noqa: E402
+from depth_completion_ros.training.scenes import KINDS, ScenePool, casting, render, render_scenes, shading, surfaces  # noqa: E402
 
 HEIGHT, WIDTH = 60, 84  # not whole tiles
 MIRRORS = 24  # rooms enough for a mirror to be seen

@@ -10,11 +10,11 @@ torch = pytest.importorskip("torch", reason="sensor models need PyTorch")
 
 from sensor_scenes import NEVER, generator, kinect, lidar, mixed, of_material, stereo, tof, wall  # noqa: E402
 
-from depth_completion_ros.data import sensors  # noqa: E402
-from depth_completion_ros.data.scene_batch import Material, SceneBatch  # noqa: E402
-from depth_completion_ros.data.sensors import fields  # noqa: E402
-from depth_completion_ros.data.sensors.materials import Response  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
+from depth_completion_ros.training import sensors  # noqa: E402
+from depth_completion_ros.training.scene_batch import Material, SceneBatch  # noqa: E402
+from depth_completion_ros.training.sensors import fields  # noqa: E402
+from depth_completion_ros.training.sensors.materials import Response  # noqa: E402
 
 torch.set_num_threads(1)
 

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="sensor models need PyTorch")
 
 from sensor_scenes import ALWAYS, NEVER, box, fold, generator, kinect, scene_of, stereo, tof, wall  # noqa: E402
 
-from depth_completion_ros.data.scene_batch import SceneBatch  # noqa: E402
+from depth_completion_ros.training.scene_batch import SceneBatch  # noqa: E402
 
 torch.set_num_threads(1)
 

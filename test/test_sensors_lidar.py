@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="sensor models need PyTorch")
 
 from sensor_scenes import box, generator, lidar, wall  # noqa: E402
 
-from depth_completion_ros.data import sensors  # noqa: E402
+from depth_completion_ros.training import sensors  # noqa: E402
 
 torch.set_num_threads(1)
 

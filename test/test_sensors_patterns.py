@@ -11,9 +11,9 @@ torch = pytest.importorskip("torch", reason="sensor models need PyTorch")
 from frame_sets import write_set  # noqa: E402
 from sensor_scenes import NEVER, generator, mixed, scene_of, wall  # noqa: E402
 
-from depth_completion_ros.data import sensors  # noqa: E402
 from depth_completion_ros.frame import RgbdFrame  # noqa: E402
 from depth_completion_ros.geometry import depth_on_rgb_grid  # noqa: E402
+from depth_completion_ros.training import sensors  # noqa: E402
 
 torch.set_num_threads(1)
 

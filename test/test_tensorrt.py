@@ -18,15 +18,15 @@ import pytest
 torch = pytest.importorskip("torch", reason="the networks that engines are built from need PyTorch")
 pytest.importorskip("onnxscript", reason="the export needs onnxscript")
 
-from network_files import HEIGHT, WIDTH, feed_of, network_file, random_frame  # noqa: E402
+from network_files import HEIGHT, WIDTH, feed_of, file_for_any_size, network_file, random_frame  # noqa: E402
 from test_networks import stirred  # noqa: E402
 
 from depth_completion_ros import cli  # noqa: E402
+from depth_completion_ros.commands import build_engine as build_command  # noqa: E402
 from depth_completion_ros.contract import INPUTS, OUTPUTS  # noqa: E402
-from depth_completion_ros.engines import Progress, build_command  # noqa: E402
+from depth_completion_ros.engines import Progress  # noqa: E402
 from depth_completion_ros.engines.classical import ClassicalEngine  # noqa: E402
 from depth_completion_ros.engines.cuda import Gpu  # noqa: E402
-from depth_completion_ros.engines.model_file import ModelFile, read_model_file  # noqa: E402
 from depth_completion_ros.engines.tensorrt import TensorRtEngine  # noqa: E402
 from depth_completion_ros.engines.tensorrt_build import (  # noqa: E402
     DIRECTORY_VARIABLE,
@@ -38,6 +38,7 @@ from depth_completion_ros.engines.tensorrt_build import (  # noqa: E402
 )
 from depth_completion_ros.engines.tensorrt_library import load_library, make_log  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
+from depth_completion_ros.model_file import ModelFile, read_model_file  # noqa: E402
 from depth_completion_ros.networks import names  # noqa: E402
 from depth_completion_ros.node.engine_loader import EngineLoader  # noqa: E402
 from depth_completion_ros.profiles import load_profile  # noqa: E402
@@ -54,8 +55,8 @@ except ConfigurationError as missing:
     NO_GPU = str(missing)
 
 
-def network(name: str, precision: str = "fp16", **options) -> ModelFile:
-    return read_model_file(network_file(name, precision, **options))
+def network(name: str, precision: str = "fp16") -> ModelFile:
+    return read_model_file(network_file(name, precision))
 
 
 def definition(file: ModelFile):
@@ -117,7 +118,7 @@ def test_full_precision_builds_and_holds_no_half_precision():
 
 
 def test_network_for_any_size_builds_with_a_profile_of_sizes():
-    file = network("lite", "fp32", dynamic=True)
+    file = read_model_file(file_for_any_size())
     graph, *_ = definition(file)
     assert tensors(graph)["depth"] == ((1, 1, -1, -1), trt.float32)
     plan = build_engine(trt, file, TARGET, Sizes((64, 64), (96, 128), (128, 160)))
@@ -261,7 +262,7 @@ def test_another_network_gets_another_engine(tmp_path):
 
 
 def test_given_sizes_build_the_engine_again(tmp_path):
-    file = network("lite", "fp32", dynamic=True)
+    file = read_model_file(file_for_any_size())
     sizes = Sizes((64, 64), (96, 128), (128, 160))
     first = ensure_engine(trt, file, directory=tmp_path, sizes=sizes)
     written = first.stat().st_mtime_ns
@@ -376,7 +377,7 @@ def test_engine_can_be_opened_in_one_thread_and_run_and_closed_in_another(open_e
 
 @gpu
 def test_network_for_any_size_follows_the_frames_and_rejects_sizes_beyond_its_profile(open_engine, tmp_path):
-    file = network("lite", "fp32", dynamic=True)
+    file = read_model_file(file_for_any_size())
     ensure_engine(trt, file, directory=tmp_path, sizes=Sizes((64, 64), (96, 128), (128, 160)))
     engine = open_engine(file)
     first = engine.run(*random_frame())[0].copy()

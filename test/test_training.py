@@ -17,8 +17,8 @@ pytest.importorskip("safetensors", reason="weights files need it")
 
 from test_training_batches import generator, write_ramp  # noqa: E402
 
+from depth_completion_ros import model_file  # noqa: E402
 from depth_completion_ros.cli import main  # noqa: E402
-from depth_completion_ros.engines import model_file  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
 from depth_completion_ros.evaluation.samples import open_folder  # noqa: E402
 from depth_completion_ros.networks import names  # noqa: E402
@@ -231,8 +231,8 @@ def test_every_network_has_a_recipe():
         ("network: lite\nbatch: many", "batch must be a int"),
         ("network: lite\ncrop: 100", "crop must be a multiple of 32"),
         ("network: lite\nprofile: radar", "profile must be one of"),
-        ("network: srgan\nfirst: planes", "first is for networks that see the image"),
-        ("network: unet\nfirst: lyte", "no network 'lyte'"),
+        ("network: srgan\nbase: planes", "base is for networks that see the image"),
+        ("network: unet\nbase: lyte", "no network 'lyte'"),
         ("network: lite\nlosses: {l3: 1.0}", "losses knows no l3"),
         ("network: lite\nhiding: {holes: 0.0}", "hiding must be weights"),
         ("size: small", "lacks network"),
@@ -341,16 +341,16 @@ def test_training_can_start_from_a_trained_network(data, tmp_path, monkeypatch, 
     """Its weights lie beside those that need them, and the card names them; without any it says what to do."""
     monkeypatch.setenv(model_file.DIRECTORY_VARIABLE, str(tmp_path / "models"))
     monkeypatch.setattr(model_file, "share_directory", lambda: tmp_path / "none")
-    extra = ("--steps", "1", "--set", "network=unet", "--set", "first=planes")
+    extra = ("--steps", "1", "--set", "network=unet", "--set", "base=planes")
     assert command(data, tmp_path / "out", *extra) == 1
     assert "goes on from planes, of which there are no weights" in capsys.readouterr().err
     (tmp_path / "models").mkdir()
     save_weights(WeightedNetwork(trainer(tiny("planes")).ema, "any"), tmp_path / "models" / "planes-small.safetensors")
     assert command(data, tmp_path / "out", *extra) == 0
     path = tmp_path / "out" / "unet-small.safetensors"
-    assert load_weights(path).network.first.name == "planes"
-    first = f"| corrects | planes-small, weights {read_metadata(path)['first_weights']} |"
-    assert first in path.with_suffix(".md").read_text()
+    assert load_weights(path).network.base.name == "planes"
+    corrected = f"| corrects | planes-small, weights {read_metadata(path)['base_weights']} |"
+    assert corrected in path.with_suffix(".md").read_text()
 
 
 def test_resumed_training_equals_uninterrupted(data, tmp_path):

@@ -12,9 +12,6 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch")
 
 from frame_sets import edit_meta, write_meta  # noqa: E402
 
-from depth_completion_ros.data.cache import new_directory  # noqa: E402
-from depth_completion_ros.data.scene_batch import Material  # noqa: E402
-from depth_completion_ros.data.sensors import HoleMasks  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
 from depth_completion_ros.training import synthetic  # noqa: E402
 from depth_completion_ros.training.batches import (  # noqa: E402
@@ -25,9 +22,12 @@ from depth_completion_ros.training.batches import (  # noqa: E402
     synthetic_source,
     with_scale,
 )
+from depth_completion_ros.training.cache import new_directory  # noqa: E402
 from depth_completion_ros.training.hiding import HOLES, PATTERNS, Hiding, as_scene  # noqa: E402
 from depth_completion_ros.training.real_frames import RealFrames  # noqa: E402
 from depth_completion_ros.training.recipe import read_recipe  # noqa: E402
+from depth_completion_ros.training.scene_batch import Material  # noqa: E402
+from depth_completion_ros.training.sensors import HoleMasks  # noqa: E402
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")

@@ -13,10 +13,11 @@ pytest.importorskip("safetensors", reason="weights files need it")
 from safetensors.torch import save_file  # noqa: E402
 from test_networks import frame, stirred  # noqa: E402
 
+from depth_completion_ros import model_file  # noqa: E402
+from depth_completion_ros.commands import models  # noqa: E402
 from depth_completion_ros.contract import CONTRACT_VERSION  # noqa: E402
-from depth_completion_ros.engines import model_file  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
-from depth_completion_ros.networks import command, names  # noqa: E402
+from depth_completion_ros.networks import names  # noqa: E402
 from depth_completion_ros.networks.weights import (  # noqa: E402
     WeightedNetwork,
     load_weights,
@@ -95,13 +96,13 @@ def test_weights_of_a_sensor_go_before_those_of_all_and_are_listed(tmp_path, mon
     (tmp_path / "models").mkdir()
     monkeypatch.setattr(model_file, "share_directory", lambda: tmp_path)
     monkeypatch.setenv(model_file.DIRECTORY_VARIABLE, str(tmp_path / "none"))
-    monkeypatch.setattr(command, "cost", lambda name, size: (0, 0))
+    monkeypatch.setattr(models, "cost", lambda name, size: (0, 0))
     for profile, minutes in (("any", "61.7"), ("lidar", "5")):
         path = tmp_path / "models" / f"lite-small{'' if profile == 'any' else '-lidar'}.safetensors"
         save_weights(WeightedNetwork(stirred("lite"), profile), path, {"minutes": minutes})
     chosen = [load_weights(model_file.find_weights_file("lite", profile)).profile for profile in ("kinect", "lidar")]
     assert chosen == ["any", "lidar"]
-    assert command.run(argparse.Namespace()) == 0
+    assert models.run(argparse.Namespace()) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.endswith("untrained") for line in lines[1:]] == [False] + [True] * (len(lines) - 2)
     assert "any (62 min)" in lines[1] and "lidar (5 min)" in lines[1]

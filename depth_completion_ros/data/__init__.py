@@ -1,1 +1,1 @@
-"""Recordings, data sets, scenes and sensor models, as iterators of frames."""
+"""Names of version 0.1 that other programs import. Use ``depth_completion_ros.bag``."""

@@ -103,7 +103,7 @@ def _open_best(
 ) -> Engine:
     if model != "auto" and model in model_names("classical"):
         return open_engine("classical", model, profile=profile, threads=threads)
-    from .model_file import model_files
+    from ..model_file import model_files
 
     files, unreadable = model_files(model)
     for error in unreadable:
@@ -139,7 +139,7 @@ def model_names(engine: str = "auto") -> list[str]:
 
         return list(names())
     if engine in _CLASSES:
-        from .model_file import network_names
+        from ..model_file import network_names
 
         return network_names()
     raise _unknown(engine)
@@ -154,7 +154,7 @@ def check_model(engine: str, model: str) -> None:
     names = model_names(engine)
     if model in ("auto", *names):
         return
-    from .model_file import find_model_file, find_weights_file, network_names
+    from ..model_file import find_model_file, find_weights_file, network_names
 
     reason = f"engine {engine} has no model {model!r}"
     if engine == "torch":

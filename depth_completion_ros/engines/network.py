@@ -7,8 +7,8 @@ from abc import abstractmethod
 import numpy as np
 
 from ..contract import MULTIPLE
+from ..model_file import ModelFile
 from . import Engine
-from .model_file import ModelFile
 
 
 class NetworkEngine(Engine):

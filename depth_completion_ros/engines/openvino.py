@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigurationError
+from ..model_file import find_model_file
 from ..profiles import Profile
 from ..resources import PACKAGE
-from .model_file import find_model_file
 from .network import NetworkEngine
 
 PRECISIONS = ("int8", "fp32", "fp16")  # fastest first; fp16 is last because not every CPU computes in bfloat16

@@ -11,10 +11,10 @@ import numpy as np
 
 from ..contract import INPUTS, OUTPUTS
 from ..errors import ConfigurationError
+from ..model_file import find_model_file
 from ..profiles import Profile
 from . import Progress
 from .cuda import Gpu
-from .model_file import find_model_file
 from .network import NetworkEngine
 from .tensorrt_build import ensure_engine, write_atomically
 from .tensorrt_library import load_library, make_log

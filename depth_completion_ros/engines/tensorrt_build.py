@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..errors import ConfigurationError
+from ..model_file import ModelFile
 from ..resources import PACKAGE
 from . import Progress
 from .cuda import Gpu
-from .model_file import ModelFile
 from .tensorrt_library import make_log, make_monitor
 
 DIRECTORY_VARIABLE = "DEPTH_COMPLETION_ENGINES"

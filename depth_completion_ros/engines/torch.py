@@ -10,9 +10,9 @@ import numpy as np
 
 from ..contract import DEFAULT_NETWORK, INPUTS, MULTIPLE
 from ..errors import ConfigurationError
+from ..model_file import find_weights_file
 from ..profiles import Profile
 from . import Engine
-from .model_file import find_weights_file
 
 _WARM_UP = 3  # runs before a CUDA graph is recorded, in which libraries choose their kernels
 
@@ -40,7 +40,7 @@ class TorchEngine(Engine):
             import torch
         except ImportError as error:
             raise ConfigurationError(f"engine torch needs PyTorch ({error}): pip install torch") from error
-        from ..networks.half import HalfPrecision, fold_batch_norm
+        from ..networks.half_precision import HalfPrecision, fold_batch_norm
         from ..networks.weights import load_weights, untrained
 
         model = DEFAULT_NETWORK if model == "auto" else model

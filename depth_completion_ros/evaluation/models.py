@@ -7,14 +7,14 @@ from importlib.util import find_spec
 from ..completer import DepthCompleter
 from ..engines import model_names
 from ..engines.classical_models import MEASURED, check_requirements
-from ..engines.model_file import (
+from ..errors import ConfigurationError
+from ..model_file import (
     WEIGHTS_SUFFIX,
     find_model_file,
     find_weights_file,
     model_directories,
     network_names,
 )
-from ..errors import ConfigurationError
 from ..profiles import Profile
 
 BASELINES = tuple(name for name in model_names("classical") if name != MEASURED)

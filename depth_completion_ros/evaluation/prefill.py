@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..contract import MULTIPLE
 from ..engines import Engine
 from ..networks.blocks import START_LOG_B
-from ..networks.shell import CompletionNetwork, CoreInputs
+from ..networks.completion_network import CompletionNetwork, CoreInputs
 
 
 class NoCorrection(nn.Module):

@@ -13,8 +13,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from .evaluate import Evaluation, Key
 from .metrics import FIGURES
-from .runs import Evaluation, Key
 from .summary import ERRORS, Comparison, Estimate
 
 Scores = dict[Key, dict[str, dict[str, float]]]  # the results of each metric, by stratum and figure

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from ..data.bags import DEPTH_TOPIC, RGB_TOPIC, depth_encoding, read_frames, tell_stderr
-from ..data.folders import FrameSet, read_folder
+from ..bag.folders import FrameSet, read_folder
+from ..bag.reader import DEPTH_TOPIC, RGB_TOPIC, depth_encoding, read_frames, tell_stderr
 from ..errors import InputError
 from ..frame import RgbdFrame
 from ..geometry import depth_on_rgb_grid

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from ..frame import CompletedDepth
-from .structure import StructuralSimilarity
+from .ssim import StructuralSimilarity
 
 NEAR_PX = 8.0  # largest distance of a "near" pixel from a measurement [pixels]
 EDGE_PX = 5  # a pixel is at an edge if the known depths in a square of this size [pixels]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .evaluate import Key
 from .metrics import Metric
-from .runs import Key
 
 DRAWS = 1000
 INTERVAL = (2.5, 97.5)  # percentiles

@@ -1,4 +1,4 @@
-"""The completion networks by name: the published methods and one of ours, all behind the one contract of ``shell.py``.
+"""The completion networks by name: published methods and our own, all with the contract of ``CompletionNetwork``.
 
 ``create("nlspn", "full")`` builds one with fresh weights. PyTorch is imported there and not before.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ..errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from .shell import CompletionNetwork, Method
+    from .completion_network import CompletionNetwork, Method
 
 SIZES = ("small", "full")
 _NAMES = ("lite", "planes", "nlspn", "s2ml", "unet", "magaconv", "fast_interpolation", "srgan")
@@ -34,9 +34,9 @@ def method(name: str) -> Method:
         raise ConfigurationError("the networks need PyTorch: pip install 'depth_completion_ros[networks]'") from error
 
 
-def create(name: str, size: str = "small", first: CompletionNetwork | None = None) -> CompletionNetwork:
+def create(name: str, size: str = "small", base: CompletionNetwork | None = None) -> CompletionNetwork:
     """A network with fresh weights. size: "full" is the paper's size, "small" trains and runs on a modest machine.
-    first: as of ``CompletionNetwork``.
+    base: as of ``CompletionNetwork``.
 
     Raises ConfigurationError for an unknown name or size, or without PyTorch.
     """
@@ -44,10 +44,10 @@ def create(name: str, size: str = "small", first: CompletionNetwork | None = Non
     if size not in chosen.sizes:
         raise ConfigurationError(f"no size {size!r} of {name}: choose one of {', '.join(chosen.sizes)}")
     core = chosen.core(**chosen.sizes[size])
-    if chosen.halved:
-        from .halved import HalvedNetwork
+    if chosen.half_resolution:
+        from .half_resolution import HalfResolutionNetwork
 
-        return HalvedNetwork(core, name, size)
-    from .shell import CompletionNetwork
+        return HalfResolutionNetwork(core, name, size)
+    from .completion_network import CompletionNetwork
 
-    return CompletionNetwork(core, name, size, "image" in chosen.inputs, first)
+    return CompletionNetwork(core, name, size, "image" in chosen.inputs, base)

@@ -31,17 +31,7 @@ def finer(coarse: Tensor, coarse_guide: Tensor, guide: Tensor, value: Tensor, kn
     links = [_links(guide, dim, steps) for dim in (-1, -2)]
     # A cell of another colour lies across an edge, and its value is of neither side: others say more.
     total, weight = _spread(torch.cat([dense * agreement, agreement], dim=1), links).split(1, dim=1)
-    return _drawn(total / weight, links, value, known)
-
-
-def drawn(dense: Tensor, guide: Tensor, value: Tensor, known: Tensor, steps: int) -> Tensor:
-    """dense (N, 1, H, W), drawn towards the known values around each cell: what it leaves unexplained of them is spread
-    along colour over 2^steps - 1 cells. guide (N, C, H, W); value and known (N, 1, H, W), known 0 or what it counts.
-    """
-    return _drawn(dense, [_links(guide, dim, steps) for dim in (-1, -2)], value, known)
-
-
-def _drawn(dense: Tensor, links: list[list[Tensor]], value: Tensor, known: Tensor) -> Tensor:
+    dense = total / weight
     total, weight = _spread(torch.cat([(value - dense) * known, known], dim=1), links).split(1, dim=1)
     return dense + total / (weight + _FADE)
 

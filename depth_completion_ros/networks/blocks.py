@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 _SMALL = 0.05  # log-depth
 STEP = 0.1  # log-depth that an output of 1 stands for: about the size of what there is to correct
+_CELL = 8  # pixels
+_LEAST_WEIGHT = 1e-7  # sum of weights at which a mean fades to a half
 START_LOG_B = -3.0  # an untrained network is unsure by 5 % of depth
 
 
@@ -63,6 +65,43 @@ def stretch(difference: Tensor) -> Tensor:
     Differences matter down to 1 %, and a training that is short never finds features so small.
     """
     return difference / (difference.abs() + _SMALL)
+
+
+class NormalisedConvolution(nn.Module):
+    """The weighted mean of the known values around each pixel, 0 where there are none (Knutsson, Westin, CVPR 1993).
+
+    The weight of a value falls to the share ``fall`` with each pixel of distance along rows and columns, so that the
+    nearest values decide, and is zero beyond ``reach`` pixels, at most 8. The width must be a multiple of 8.
+    """
+
+    rows: Tensor
+    columns: Tensor
+
+    def __init__(self, fall: float, reach: int):
+        super().__init__()
+        # Engines are slow at convolutions of one channel, so eight pixels of a row become the channels of one cell. In
+        # the layout that CPU engines prefer, with the channels last, that moves nothing in memory.
+        cell = torch.arange(_CELL)
+        offsets = (_CELL * torch.arange(-1, 2)).view(1, 1, -1) + cell.view(1, -1, 1) - cell.view(-1, 1, 1)
+        self.register_buffer("rows", _weights(fall, reach, offsets).unsqueeze(2), persistent=False)
+        column = _weights(fall, reach, torch.arange(-reach, reach + 1)).view(1, 1, -1, 1)
+        self.register_buffer("columns", column.repeat(_CELL, 1, 1, 1), persistent=False)
+        self.reach = reach
+
+    def forward(self, value: Tensor, known: Tensor) -> Tensor:
+        """value, anything finite where unknown, and known, 0 or 1, (N, 1, H, W): the same shape."""
+        batch, _, height, width = value.shape
+        cells = torch.cat([value * known, known]).view(2 * batch, height, width // _CELL, _CELL).permute(0, 3, 1, 2)
+        sums = F.conv2d(cells, self.rows, padding=(0, 1))
+        sums = F.conv2d(sums, self.columns, padding=(self.reach, 0), groups=_CELL)
+        total, weight = sums.permute(0, 2, 3, 1).reshape(2 * batch, 1, height, width).chunk(2)
+        return total / (weight + _LEAST_WEIGHT)
+
+
+def _weights(fall: float, reach: int, offsets: Tensor) -> Tensor:
+    """The weights of values at these offsets [pixels]."""
+    distance = offsets.abs()
+    return torch.where(distance <= reach, fall**distance, 0.0)
 
 
 class ResidualBlock(nn.Module):

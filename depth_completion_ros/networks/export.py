@@ -16,8 +16,8 @@ from ..contract import CONTRACT_VERSION, INPUTS, MULTIPLE, OUTPUTS
 from ..errors import ConfigurationError
 from ..resources import PACKAGE
 from . import method
-from .half import HalfPrecision, fold_batch_norm
-from .shell import CompletionNetwork
+from .completion_network import CompletionNetwork
+from .half_precision import HalfPrecision, fold_batch_norm
 from .weights import weights_hash
 
 OPSET = 20  # the first with the grid sampling of NLSPN in the form that all engines read
@@ -45,7 +45,7 @@ def export_onnx(
 
     precision: "fp32"; "fp16", convolutions and linear layers in float16; "int8", convolutions in int8 by ranges seen on
     ``calibration``, real frames of this size. Inputs and outputs are float32 in all of them. profile: what the weights
-    were trained for, empty where they are random. The file's metadata is that of ``engines.model_file.ModelFile``.
+    were trained for, empty where they are random. The file's metadata is that of ``model_file.ModelFile``.
     Raises ValueError where height or width is no multiple of 32, ConfigurationError where int8 lacks
     frames or a library, or the network cannot be had in it (``NOT_IN_INT8``).
     """
@@ -59,8 +59,8 @@ def export_onnx(
     model = _onnx(converted.eval(), height, width, dynamic)
     if precision == "int8":
         precise = {f"core.{part}" for part in method(network.name).precise}
-        if network.first is not None:
-            precise |= {f"first.core.{part}" for part in method(network.first.name).precise}
+        if network.base is not None:
+            precise |= {f"base.core.{part}" for part in method(network.base.name).precise}
         model = _quantised(model, calibration, precise)
     metadata = {
         "producer": PACKAGE,
@@ -160,5 +160,5 @@ def _is_core_convolution(node: Any, precise: set[str]) -> bool:
     """Whether a node is a convolution of a core and none of the parts that stay precise."""
     properties = {entry.key: entry.value for entry in node.metadata_props}
     scopes = literal_eval(properties.get("pkg.torch.onnx.name_scopes", "[]"))
-    parts = {scope for scope in scopes if scope.startswith(("core.", "first.core."))}
+    parts = {scope for scope in scopes if scope.startswith(("core.", "base.core."))}
     return node.op_type in ("Conv", "ConvTranspose") and bool(parts) and not parts & precise

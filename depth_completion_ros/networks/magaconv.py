@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .blocks import Head, conv
-from .shell import INPUT_CHANNELS, CoreInputs, Method
+from .completion_network import INPUT_CHANNELS, CoreInputs, Method
 
 _KERNELS = (3, 5, 7)
 _STRIDES = (2, 1, 1)

@@ -5,8 +5,8 @@ Taken from the paper: propagation (section 3), affinities normalised by tanh-gam
 (section 4), encoder and decoder (section 5), 18 iterations. Layer widths as in the authors' published network.
 
 Chosen here, and why:
-- It propagates log(depth / scale), as the shell's normalisation asks for. Propagation is linear in either domain.
-- The depth branch sees all of the shell's depth features; the initial depth is the prefill plus a correction.
+- It propagates log(depth / scale), as ``CompletionNetwork`` normalises depth. Propagation is linear in either domain.
+- The depth branch sees all of ``CoreInputs.depth_features``; the initial depth is the prefill plus a correction.
 - Confidence is sampled at the very place where the depth is sampled. The published code shifts one against the other.
 - Samples beyond the border take the border's value: zero would mean "at the median depth" in log-depth.
 - log_b comes from the decoder beside the initial depth.
@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .blocks import Head, ResidualBlock, conv, upsample
-from .shell import DEPTH_CHANNELS, CoreInputs, Method
+from .completion_network import DEPTH_CHANNELS, CoreInputs, Method
 
 _log = logging.getLogger(__name__)
 

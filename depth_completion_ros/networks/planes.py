@@ -29,8 +29,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .blocks import START_LOG_B, STEP, conv, mean_pool, pool_measured, stretch, upsample
+from .completion_network import CoreInputs, Method
 from .hole_filling import REACH, along, fitted, steps, within_range
-from .shell import CoreInputs, Method
 
 _HALVINGS = 2  # down to the resolution of the features
 _FOLD = 2**_HALVINGS
@@ -60,16 +60,18 @@ class Planes(nn.Module):
         self.decoder = nn.ModuleList(conv(fine, fine) for fine, _ in pairs)
         self.fit = Fit(channels[1])
         self.pull = Pull(channels[1])
-        self.surfaces = _zero_convolution(channels[0], 2)
-        self.mixture = _zero_convolution(channels[0], 5 * _FOLD**2)
+        self.surfaces = zero_convolution(channels[0], 2)
+        self.mixture = zero_convolution(channels[0], 5 * _FOLD**2)
 
     def forward(self, inputs: CoreInputs) -> tuple[Tensor, Tensor]:
         """The correction of the prefill in log-depth, and log_b, each (N, 1, H, W)."""
-        correction, log_b, keep = self.without_measurements(inputs)
+        correction, log_b, keep, _ = self.without_measurements(inputs)
         return torch.lerp(correction, inputs.sparse - inputs.prefill, inputs.measured * keep), log_b
 
-    def without_measurements(self, inputs: CoreInputs) -> tuple[Tensor, Tensor, Tensor]:
-        """The same before measurements are put back, and the share, 0 to 1, that each should have in the answer."""
+    def without_measurements(self, inputs: CoreInputs) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The same before measurements are put back; the share, 0 to 1, that each should have in the answer; and the
+        features (N, c0, H / 4, W / 4).
+        """
         sparse, measured, prefill, image = (
             F.pixel_unshuffle(x, _FOLD) for x in (inputs.sparse, inputs.measured, inputs.prefill, inputs.image)
         )
@@ -103,7 +105,7 @@ class Planes(nn.Module):
         mixed = torch.lerp(prefill, mixed, torch.sigmoid(_GAIN * trust + _DISTRUST)) + STEP * delta
         keep = torch.sigmoid(_GAIN * keep + _KEEP)
         correction, log_b, keep = (F.pixel_shuffle(x, _FOLD) for x in (mixed - prefill, log_b + START_LOG_B, keep))
-        return correction, log_b, keep
+        return correction, log_b, keep, x
 
     def _decoded(self, index: int, x: Tensor, skips: list[Tensor]) -> Tensor:
         """Features of the next finer grid."""
@@ -139,7 +141,7 @@ class Pull(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.choice = _zero_convolution(channels, (9 + 2) * 4)
+        self.choice = zero_convolution(channels, (9 + 2) * 4)
         # Of the two cells that one becomes, each takes 3/4 of it and 1/4 of the neighbour on its own side.
         pair = torch.tensor([[0.25, 0.75, 0.01], [0.01, 0.75, 0.25]])
         bilinear = torch.einsum("iy,jx->yxij", pair, pair).log().flatten()
@@ -162,8 +164,8 @@ class Fit(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.choice = _zero_convolution(channels, 5)
-        self.outcome = _zero_convolution(3, channels)
+        self.choice = zero_convolution(channels, 5)
+        self.outcome = zero_convolution(3, channels)
 
     def forward(self, features: Tensor, level: _Level) -> tuple[Tensor, Tensor]:
         """features (N, channels, h, w): the depth (N, 1, h, w), and the features told what has come out."""
@@ -198,7 +200,7 @@ def _children(x: Tensor) -> Tensor:
     return F.pixel_unshuffle(x, 2).unflatten(1, (-1, 4)).unsqueeze(1)
 
 
-def _zero_convolution(inputs: int, outputs: int) -> nn.Conv2d:
+def zero_convolution(inputs: int, outputs: int) -> nn.Conv2d:
     """1x1, zero at the start."""
     convolution = nn.Conv2d(inputs, outputs, 1)
     for parameter in convolution.parameters():

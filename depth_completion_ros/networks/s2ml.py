@@ -31,7 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .blocks import Head, PixelShuffleUp, ResidualBlock, conv
-from .shell import DEPTH_CHANNELS, CoreInputs, Method
+from .completion_network import DEPTH_CHANNELS, CoreInputs, Method
 from .spectrum import irfft2, polar, radius, rfft2
 
 _WINDOW = 8

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from .blocks import Head, PixelShuffleUp, conv
-from .shell import DEPTH_CHANNELS, CoreInputs, Method
+from .completion_network import DEPTH_CHANNELS, CoreInputs, Method
 
 _LOG_RANGE = 2.0
 

@@ -8,8 +8,9 @@ AdaIN: Huang, Belongie, Arbitrary Style Transfer in Real-time with Adaptive Inst
 
 Chosen here, and why:
 - The image goes beside the relative depth into the first encoder.
-- The depth encoder sees the shell's depth features: the prefilled depth takes the place of the upsampled low-resolution
-  depth, so x1, x2, x4 and x8 are one network. A low-resolution depth is one with a regular pattern of holes.
+- The depth encoder sees ``CoreInputs.depth_features``: the prefilled depth takes the place of the upsampled
+  low-resolution depth, so x1, x2, x4 and x8 are one network. A low-resolution depth is one with a regular pattern of
+  holes.
 - AdaIN passes on no more than mean and deviation of the depth features. Their shape matters too, so they are added to
   its result, as the decoder adds its skips.
 - Relative depth comes from a small branch trained along, or from a large pre-trained model (see relative_depth.py).
@@ -26,8 +27,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .blocks import Head
+from .completion_network import DEPTH_CHANNELS, CoreInputs, Method
 from .relative_depth import RelativeDepthBranch
-from .shell import DEPTH_CHANNELS, CoreInputs, Method
 
 
 def adain(content: Tensor, style: Tensor) -> Tensor:

@@ -14,10 +14,10 @@ from torch import Tensor
 from ..contract import CONTRACT_VERSION
 from ..errors import ConfigurationError
 from . import create
-from .shell import CompletionNetwork
+from .completion_network import CompletionNetwork
 
-_MEND = "give a file that training wrote"
-_FIRST = "first."
+_FIX = "give a file that training wrote"
+_BASE = "base."
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def save_weights(weighted: WeightedNetwork, path: Path, provenance: Mapping[str,
     """Write the weights of a trained network, replacing the file at one stroke.
 
     Kernels and matrices in float16, which changes the answer by less than a thousandth; biases, norms and their
-    statistics in float32. Those of the network that comes first are not written: they have a file of their own.
+    statistics in float32. Those of the base network are not written: they have a file of their own.
     provenance: how it was trained, for ``read_metadata``. Raises ConfigurationError without the package safetensors.
     """
     network = weighted.network
@@ -56,10 +56,10 @@ def save_weights(weighted: WeightedNetwork, path: Path, provenance: Mapping[str,
         "size": network.size,
         "profile": weighted.profile,
     }
-    if network.first is not None:
-        first = network.first
-        metadata |= {"first": f"{first.name}-{first.size}", "first_weights": weights_hash(first)}
-    own = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(_FIRST)}
+    if network.base is not None:
+        base = network.base
+        metadata |= {"base": f"{base.name}-{base.size}", "base_weights": weights_hash(base)}
+    own = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(_BASE)}
     tensors = {name: _compact(tensor.detach().cpu()) for name, tensor in own.items()}
     unfinished = path.with_name(f"{path.name}.unfinished")
     _safetensors().save_file(tensors, unfinished, metadata)
@@ -67,19 +67,19 @@ def save_weights(weighted: WeightedNetwork, path: Path, provenance: Mapping[str,
 
 
 def load_weights(path: Path) -> WeightedNetwork:
-    """The network that ``save_weights`` wrote, with the one that comes first from the file beside it.
+    """The network that ``save_weights`` wrote, with its base network from the file beside it.
 
     Raises ConfigurationError, which says how to fix it, for any other file, or where that one is missing or another.
     """
     metadata = read_metadata(path)
-    network = create(metadata["name"], metadata["size"], _first(path, metadata))
+    network = create(metadata["name"], metadata["size"], _base(path, metadata))
     try:
-        of_first = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(_FIRST)}
+        of_base = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(_BASE)}
         # Which converts each to the type it has there.
-        network.load_state_dict(_safetensors().load_file(path) | of_first)
+        network.load_state_dict(_safetensors().load_file(path) | of_base)
     except Exception as error:  # safetensors and torch have a kind each
         reason = str(error).partition("\n")[0]  # torch goes on to name every tensor
-        raise ConfigurationError(f"{path} holds no weights of {network.name} ({reason}): {_MEND}") from error
+        raise ConfigurationError(f"{path} holds no weights of {network.name} ({reason}): {_FIX}") from error
     return WeightedNetwork(network, metadata["profile"])
 
 
@@ -95,7 +95,7 @@ def read_metadata(path: Path) -> dict[str, str]:
         metadata = {str(key): str(value) for key, value in json.loads(header)["__metadata__"].items()}
         contract, _, _, _ = (metadata[name] for name in ("contract", "name", "size", "profile"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigurationError(f"{path} holds no weights of a network ({error!r}): {_MEND}") from error
+        raise ConfigurationError(f"{path} holds no weights of a network ({error!r}): {_FIX}") from error
     if contract != str(CONTRACT_VERSION):
         raise ConfigurationError(f"{path} holds weights for contract {contract}, not {CONTRACT_VERSION}: train again")
     return metadata
@@ -110,29 +110,29 @@ def weights_hash(network: CompletionNetwork) -> str:
     return digest.hexdigest()[:16]
 
 
-def first_weights_file(path: Path) -> Path | None:
-    """Where the weights of the network lie that comes first in that of a weights file; None where none does.
+def base_weights_file(path: Path) -> Path | None:
+    """The file with the weights of the base network of a weights file; None if it has no base network.
 
     Raises ConfigurationError as ``read_metadata`` does.
     """
-    first = read_metadata(path).get("first")
-    return path.with_name(f"{first}{path.suffix}") if first else None
+    base = read_metadata(path).get("base")
+    return path.with_name(f"{base}{path.suffix}") if base else None
 
 
-def _first(path: Path, metadata: Mapping[str, str]) -> CompletionNetwork | None:
-    beside = first_weights_file(path)
+def _base(path: Path, metadata: Mapping[str, str]) -> CompletionNetwork | None:
+    beside = base_weights_file(path)
     if beside is None:
         return None
-    wanted = metadata.get("first_weights")
+    wanted = metadata.get("base_weights")
     if not beside.is_file():
         raise ConfigurationError(f"{path} goes on from {beside.stem}, weights {wanted}: put {beside.name} beside it")
-    first = load_weights(beside).network
-    if (found := weights_hash(first)) != wanted:
+    base = load_weights(beside).network
+    if (found := weights_hash(base)) != wanted:
         raise ConfigurationError(
             f"{path} goes on from {beside.stem}, weights {wanted}, but {beside} holds {found}: put those beside it "
             f"that it was trained with, or train {metadata['name']} again"
         )
-    return first
+    return base
 
 
 def _compact(tensor: Tensor) -> Tensor:

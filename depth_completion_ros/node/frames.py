@@ -104,7 +104,7 @@ class FrameBuilder:
             depth = projected(points, self._depth_to_rgb(pair), intrinsics)
             return RgbdFrame(rgb, depth, intrinsics, pair.stamp_ns, pair.rgb.header.frame_id)
         depth = self._decoded_depth(pair.depth)
-        self._doubt_clipped(depth)
+        depth = self._without_clipped(depth)
         if self._parameters["depth.registered"]:
             self._doubt_registered(pair)
             known = self._known_intrinsics("rgb", pair.rgb_info, rgb.shape)
@@ -201,16 +201,34 @@ class FrameBuilder:
                 "the infrared image of the depth camera",
             )
 
-    def _doubt_clipped(self, depth: np.ndarray) -> None:
-        limit = clipped_at(depth)
-        if limit is not None and limit < self._parameters["depth.max_range"]:
+    def _without_clipped(self, depth: np.ndarray) -> np.ndarray:
+        """The depth (h, w) float32 [m], NaN where it is clipped to the largest count."""
+        found = clipped_at(depth, self._parameters["depth.unit"] or _MILLIMETRE)
+        if found is None or found[0] >= self._parameters["depth.max_range"]:
+            return depth
+        limit, not_measured = found
+        area = f"a whole area of depth is exactly {limit:g} m, much farther than the rest"
+        if not_measured:
+            self._statistics.report("clipped", f"{area}, which is the largest count of the sensor: it is ignored")
+            return np.where(depth == np.float32(limit), np.float32(np.nan), depth)
+        self._statistics.report(
+            "clipped",
+            f"{area}: if the driver uses this value where nothing was measured, set depth.max_range to {limit:g}",
+        )
+        return depth
+
+    def _doubt_second_camera(self, info: Any, frame_id: str) -> None:
+        """Warn about the P of a second stereo camera, whose points are in the frame of the first one."""
+        if info.p[3] != 0 and info.p[0] > 0:
             self._statistics.report(
-                "clipped",
-                f"a whole area of depth is exactly {limit:g} m, much farther than the rest: if the driver uses this "
-                f"value where nothing was measured, set depth.max_range to {limit:g}",
+                "stereo",
+                f"camera_info of rgb is that of the second camera of a stereo pair, {-info.p[3] / info.p[0]:.3g} m "
+                f"beside the first one. {frame_id!r} is taken for the frame of the second camera itself: if it is that "
+                "of the first one, set extrinsic to the pose of the depth sensor in the second camera",
             )
 
     def _depth_to_rgb(self, pair: MessagePair) -> np.ndarray:
+        self._doubt_second_camera(pair.rgb_info, pair.rgb.header.frame_id)
         pose = self._parameters["extrinsic"]
         if pose:
             return transform_from_pose(np.array(pose))

@@ -127,7 +127,7 @@ PARAMETERS = {
         Parameter(
             "depth.min_range",
             0.3,
-            "Smallest measured depth; nearer pixels count as missing",
+            "Smallest measured depth; pixels at this depth or nearer count as missing",
             "m",
             (0.0, 1000.0),
             dynamic=True,

@@ -13,12 +13,12 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from ..data.scene_batch import Material
-from ..data.sensors import HoleMasks, Sensor
-from ..data.sensors.views import window_max
 from .hiding import Hiding
 from .real_frames import RealFrames
 from .recipe import Recipe
+from .scene_batch import Material
+from .sensors import HoleMasks, Sensor
+from .sensors.views import window_max
 from .synthetic import Scenes
 
 _NEAR_PX = (4, 12, 32)

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import torch
 from torch import Generator, Tensor
 
-from ..data.scene_batch import Material, SceneBatch
-from ..data.sensors import HoleMasks, LowResolution, Pattern, Sensor, SparsePoints, contiguous_blocks
+from .scene_batch import Material, SceneBatch
+from .sensors import HoleMasks, LowResolution, Pattern, Sensor, SparsePoints, contiguous_blocks
 
 _POINTS = (20.0, 3000.0)  # of a crop; 500 on a whole VGA frame are 60 on one of 192 x 192
 _ROW_PERIOD = (3.0, 16.0)  # pixels between a LiDAR's rows

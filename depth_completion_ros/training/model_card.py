@@ -24,12 +24,12 @@ _SENSORS = {
 
 def provenance(recipe: Recipe, trainer: Trainer) -> dict[str, str]:
     """How weights came about, as ``save_weights`` takes it."""
-    first = trainer.network.first
+    base = trainer.network.base
     return {
         "recipe": recipe.name,
         "recipe_hash": recipe.hash(),
         "began_with": trainer.origin,
-        **({"corrects": f"{first.name}-{first.size}, weights {weights_hash(first)}"} if first is not None else {}),
+        **({"corrects": f"{base.name}-{base.size}, weights {weights_hash(base)}"} if base is not None else {}),
         "seed": str(recipe.seed),
         "steps": str(trainer.step),
         "minutes": f"{trainer.elapsed_s / 60:.1f}",

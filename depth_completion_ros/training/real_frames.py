@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from ..data.cache import new_directory
-from ..data.folders import FolderFrame, FrameSet, read_folder
-from ..data.sensors import HoleMasks
+from ..bag.folders import FolderFrame, FrameSet, read_folder
 from ..errors import ConfigurationError
 from ..geometry import depth_on_rgb_grid
+from .cache import new_directory
+from .sensors import HoleMasks
 
 _ANCHORS = 256  # measured pixels of each frame that windows are placed on
 _FEW_HOLES = 0.01  # of a frame, which shows nothing of how sensors fail

@@ -13,12 +13,12 @@ from typing import Any
 import yaml
 
 from ..contract import MULTIPLE
-from ..data.sensors import PROFILES
 from ..errors import ConfigurationError
 from ..networks import method
 from ..resources import share_directory
 from .hiding import HOLES, PATTERNS
 from .losses import LOSSES
+from .sensors import PROFILES
 
 SOURCES = ("synthetic", "clean", "real")
 _NOT_RECIPES = ("base", "splits")
@@ -31,7 +31,7 @@ class Recipe:
     name: str
     network: str
     size: str
-    first: str
+    base: str
     profile: str
     seed: int
     batch: int
@@ -152,8 +152,8 @@ def _number(value: Any) -> Any:
 def _check(recipe: Recipe, path: Path) -> None:
     if recipe.size not in method(recipe.network).sizes:
         raise ConfigurationError(f"{path}: {recipe.network} has no size {recipe.size!r}")
-    if recipe.first and any("image" not in method(name).inputs for name in (recipe.first, recipe.network)):
-        raise ConfigurationError(f"{path}: first is for networks that see the image, of which both must be one")
+    if recipe.base and any("image" not in method(name).inputs for name in (recipe.base, recipe.network)):
+        raise ConfigurationError(f"{path}: base is for networks that see the image, of which both must be one")
     rules = {
         "batch must be at least 1": recipe.batch >= 1,
         f"crop must be a multiple of {MULTIPLE}": recipe.crop >= MULTIPLE and recipe.crop % MULTIPLE == 0,

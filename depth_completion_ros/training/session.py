@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
-from ..engines.model_file import find_weights_file, model_directories
 from ..errors import ConfigurationError
+from ..model_file import find_weights_file, model_directories
 from ..networks import create
-from ..networks.shell import CompletionNetwork
+from ..networks.completion_network import CompletionNetwork
 from ..networks.weights import WeightedNetwork, load_weights, save_weights
 from .batches import Batches
 from .checkpoint import load_checkpoint
@@ -54,8 +54,8 @@ class Session:
         self._out = out
         self._console = Console(stderr=True)
         sources, self._data = open_sources(recipe, splits, data, pools, cache, device, render)
-        first = _first(recipe, out)
-        self._trainer = Trainer(recipe, Batches(recipe, sources, device, overfit), device, first, workers=workers)
+        base = _base(recipe, out)
+        self._trainer = Trainer(recipe, Batches(recipe, sources, device, overfit), device, base, workers=workers)
         if start is not None:
             self._trainer.begin_with(start)
         if resume:
@@ -64,7 +64,7 @@ class Session:
         self._validation_log = Log(out / "validation.csv", self._trainer.step)
         with self._console.status("scoring the start"):
             cases = validation_cases(recipe, splits, data, validation_frames)
-            corrected = first or create(recipe.network, recipe.size)
+            corrected = base or create(recipe.network, recipe.size)
             self._validation = Validation(cases, corrected.to(device).eval(), device)
 
     def run(self, budget: Budget, validate_every_s: float) -> int:
@@ -134,18 +134,18 @@ class Session:
             yield show
 
 
-def _first(recipe: Recipe, out: Path) -> CompletionNetwork | None:
-    """The trained network that comes first, its weights copied into ``out``, where those of this one will need them.
+def _base(recipe: Recipe, out: Path) -> CompletionNetwork | None:
+    """The trained base network. Its weights are copied into ``out``, because those of this network need them.
 
     Raises ConfigurationError where there are none.
     """
-    if not recipe.first:
+    if not recipe.base:
         return None
-    installed = find_weights_file(recipe.first)
+    installed = find_weights_file(recipe.base)
     if installed is None:
         raise ConfigurationError(
-            f"the recipe {recipe.name} goes on from {recipe.first}, of which there are no weights: train that first "
-            f"and put them into {model_directories()[0]}, or change the recipe's setting first to ''"
+            f"the recipe {recipe.name} goes on from {recipe.base}, of which there are no weights: train that first "
+            f"and put them into {model_directories()[0]}, or change the recipe's setting base to ''"
         )
     path = out / installed.name
     if path != installed:

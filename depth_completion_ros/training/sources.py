@@ -7,13 +7,13 @@ from pathlib import Path
 
 import torch
 
-from ..data.scenes import KINDS, ScenePool, render_scenes
-from ..data.sensors import PROFILES, SensorMix
 from ..errors import ConfigurationError
 from ..evaluation.samples import open_folder
 from .batches import Source, clean_source, real_source, synthetic_source
 from .real_frames import RealFrames
 from .recipe import Recipe, Splits
+from .scenes import KINDS, ScenePool, render_scenes
+from .sensors import PROFILES, SensorMix
 from .synthetic import RenderedScenes, Scenes, pooled_scenes, rendered_pool
 from .validation import Case, folder_cases, scene_cases
 

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Generator
 
-from ..data import scenes
-from ..data.scene_batch import SceneBatch
-from ..data.scenes import KINDS, ScenePool, render_scenes
+from . import scenes
+from .scene_batch import SceneBatch
+from .scenes import KINDS, ScenePool, render_scenes
 
 _USES = 4  # of each scene that is rendered on a GPU, where a step takes less time than its scenes
 _AT_ONCE = 256

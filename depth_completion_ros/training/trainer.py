@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigurationError
 from ..networks import create
-from ..networks.shell import CompletionNetwork
+from ..networks.completion_network import CompletionNetwork
 from ..networks.weights import load_weights, read_metadata, weights_hash
 from .batches import Batches, TrainingBatch
 from .discriminator import Adversary
@@ -52,7 +52,7 @@ class Trainer:
     network: its weights are trained. ema: the exponential moving average of them, in evaluation mode, which is what
     counts. step: how many are done. elapsed_s, best_score: how long they took and the lowest validation score so far,
     kept here for those who measure them. origin: what the weights were before the first step, for people.
-    first: as of ``create``. build: makes the network where it is to be another than the recipe names. workers: as of
+    base: as of ``create``. build: makes the network where it is to be another than the recipe names. workers: as of
     ``Batches.from_step``.
     """
 
@@ -63,7 +63,7 @@ class Trainer:
         recipe: Recipe,
         batches: Batches,
         device: torch.device,
-        first: CompletionNetwork | None = None,
+        base: CompletionNetwork | None = None,
         build: Callable[[], CompletionNetwork] | None = None,
         workers: int = 0,
     ):
@@ -73,7 +73,7 @@ class Trainer:
         self.step = 0
         self.elapsed_s = 0.0
         self.best_score = math.inf
-        network = build() if build else create(recipe.network, recipe.size, first)
+        network = build() if build else create(recipe.network, recipe.size, base)
         self.network = network.to(device).train()
         self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.ema = copy.deepcopy(self.network).eval().requires_grad_(False)
@@ -199,8 +199,8 @@ def has_bfloat16(device: torch.device) -> bool:
 
 def _description(network: CompletionNetwork) -> str:
     """Of what weights fit it: "nlspn-small after lite-small 1a2b3c4d5e6f7081"."""
-    name, first = f"{network.name}-{network.size}", network.first
-    return name if first is None else f"{name} after {first.name}-{first.size} {weights_hash(first)}"
+    name, base = f"{network.name}-{network.size}", network.base
+    return name if base is None else f"{name} after {base.name}-{base.size} {weights_hash(base)}"
 
 
 def _decayed_and_not(parameters: list[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:

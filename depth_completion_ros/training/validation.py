@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..contract import MULTIPLE
-from ..data.scene_batch import SceneBatch
 from ..engines.classical_models import guided, nearest
 from ..evaluation.protocols import Trial, make_trial
 from ..evaluation.samples import SampleSet
 from ..geometry import depth_on_rgb_grid
 from ..preview import colour_depth, colour_range, save_picture
 from .batches import knowable
+from .scene_batch import SceneBatch
 
 PROTOCOLS = ("raw", "blocks", "sparse500", "rows", "sr8", "lidar-rings")
 _PICTURE_WIDTH = 256

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...networks import create
-from ...networks.shell import CompletionNetwork
+from ...networks.completion_network import CompletionNetwork
 
 METHOD = "method"  # the name of the variant that changes nothing
 

@@ -1,0 +1,49 @@
+"""``depth-completion bag make``: make a rosbag2 from a folder of recorded frames, with their recorded stamps."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..bag.folders import read_folder
+from ..bag.make import BagOptions, frame_positions, make_bag
+from ..bag.writer import STORAGES
+from ..errors import ConfigurationError
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("set", type=Path, help="folder of frames with a meta.json")
+    parser.add_argument("out", type=Path, help="folder of the new bag")
+    parser.add_argument("--storage", choices=STORAGES, default="mcap", help="storage format of the bag (default: mcap)")
+    parser.add_argument(
+        "--rgb",
+        choices=("jpeg", "raw"),
+        default="jpeg",
+        help="encoding of RGB images (default: jpeg); JPEG files are copied unchanged, unless they are scaled",
+    )
+    parser.add_argument(
+        "--depth",
+        choices=("compressed", "16UC1", "32FC1"),
+        default="compressed",
+        help="encoding of depth images; compressed = compressedDepth (default: compressed)",
+    )
+    parser.add_argument(
+        "--frames",
+        metavar="A:B[,C:D…]",
+        default=":",
+        help="ranges of frames to use, counted from 0, without frame B (default: all)",
+    )
+    parser.add_argument("--close-gaps", action="store_true", help="shorten gaps from left-out frames to one period")
+    parser.add_argument("--width", type=int, metavar="W", help="width to scale RGB to [pixels] (default: no scaling)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the bag, a licence note and, for a LiDAR, the extrinsic."""
+    if args.width is not None and args.width <= 0:
+        raise ConfigurationError(f"--width {args.width} must be above zero")
+    frames = read_folder(args.set)
+    positions = frame_positions(args.frames, len(frames))
+    options = BagOptions(args.storage, args.rgb, args.depth, args.width, args.close_gaps)
+    make_bag(frames, args.out, positions, options)
+    print(f"{args.out}: {len(positions)} frames of {frames.name}")
+    return 0

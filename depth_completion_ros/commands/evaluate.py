@@ -1,0 +1,140 @@
+"""``depth-completion evaluate``: compare models on recorded frames, bags and procedural scenes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ..bag.reader import DEPTH_TOPIC, RGB_TOPIC
+from ..errors import ConfigurationError, InputError, in_options
+from ..evaluation.evaluate import evaluate
+from ..evaluation.models import BASELINES, default_models
+from ..evaluation.protocols import PROTOCOLS
+from ..evaluation.report import print_tables, write_files
+from ..evaluation.samples import SampleSet, open_bag, open_folder
+from ..evaluation.summary import summarise
+from ..geometry import transform_from_pose
+
+SYNTHETIC = "synthetic:"  # prefix of procedural scenes
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``depth-completion evaluate``."""
+    add = parser.add_argument
+    add(
+        "sources",
+        nargs="+",
+        metavar="SOURCE",
+        help=f"folder of frames with a meta.json, bag, or procedural scenes {SYNTHETIC}KIND[:PROFILE]",
+    )
+    add(
+        "--protocol",
+        default="raw,sparse5",
+        help=f"protocols, separated by commas, from {', '.join(PROTOCOLS)} (default: raw,sparse5)",
+    )
+    models = "models, separated by commas (default: all classical models and all trained networks)"
+    add("--models", default="", help=models)
+    add("--profile", help="sensor profile (default: determined from the name of each set)")
+    unit = "for bags: length of one unit of the depth values [m] (default: by encoding)"
+    add("--depth-unit", type=float, metavar="M", help=unit)
+    minimum = "smallest measured depth [m]; up to it, pixels count as missing (default: that of the profile)"
+    add("--min-range", type=float, metavar="M", help=minimum)
+    maximum = "largest measured depth [m]; from it on, pixels count as missing (default: that of the profile)"
+    add("--max-range", type=float, metavar="M", help=maximum)
+    add("--frames", type=int, default=10, help="number of frames of each set, evenly spaced (default: 10)")
+    add("--seed", type=int, default=0, help="random seed of the protocols (default: 0)")
+    add("--rgb-topic", default=RGB_TOPIC, help=f"for bags: topic of the colour images (default: {RGB_TOPIC})")
+    add("--depth-topic", default=DEPTH_TOPIC, help=f"for bags: topic of depth (default: {DEPTH_TOPIC})")
+    truth = "for bags: topic of reference depth to score against [m, or mm in 16 bits] (default: none)"
+    add("--truth-topic", help=truth)
+    add(
+        "--extrinsic",
+        nargs=7,
+        type=float,
+        metavar=("X", "Y", "Z", "QX", "QY", "QZ", "QW"),
+        help="for bags with points: pose of their frame in the optical frame of the camera: x y z [m] qx qy qz qw",
+    )
+    out = "folder for evaluation.csv, totals.csv, evaluation.json and evaluation.md (default: write no files)"
+    add("--out", type=Path, help=out)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print all tables, and write all results if --out is given.
+
+    Returns:
+        0, 1 if a source could not be used, or 130 if the evaluation was interrupted.
+    """
+    if args.frames < 1:
+        raise ConfigurationError(f"--frames {args.frames} must be at least 1")
+    if args.depth_unit is not None and not args.depth_unit > 0:
+        raise ConfigurationError(f"--depth-unit {args.depth_unit} must be above zero: 0.001 for millimetres")
+    protocols = args.protocol.split(",")
+    if unknown := set(protocols) - set(PROTOCOLS):
+        raise ConfigurationError(f"no protocol {', '.join(unknown)}: choose from {', '.join(PROTOCOLS)}")
+    models = args.models.split(",") if args.models else default_models()
+    sets = _open(args)
+    evaluation = evaluate(sets, protocols, models, args.frames, args.seed)
+    if not evaluation.metrics:
+        if not evaluation.complete:
+            return 130
+        reasons = list(evaluation.failures.values()) or ["choose others with --protocol"]
+        raise InputError("truth", f"no frame can be used with these protocols: {'; '.join(reasons)}")
+    scores = {key: metric.compute() for key, metric in evaluation.metrics.items()}
+    by_set, totals = summarise(evaluation.metrics, BASELINES, args.seed)
+    print_tables(evaluation, scores, by_set, totals)
+    if args.out:
+        write_files(evaluation, scores, by_set, totals, args.out)
+    if not evaluation.complete:
+        return 130
+    return 0 if len(sets) == len(set(args.sources)) else 1
+
+
+def _open(args: argparse.Namespace) -> list[SampleSet]:
+    """Open all sources that can be used, with unique names; print a line for each of the others."""
+    opened = []
+    for source in dict.fromkeys(args.sources):
+        try:
+            opened.append((source, _open_one(source, args)))
+        except InputError as error:
+            if len(args.sources) == 1:
+                raise
+            print(f"skipped: {in_options(error)}", file=sys.stderr)
+    if not opened:
+        raise InputError("folder", "none of the sources can be used: give folders with a meta.json, or bags")
+    names = Counter(samples.name for _, samples in opened)
+    return [
+        replace(samples, name=f"{Path(source).resolve().parent.name}/{samples.name}")
+        if names[samples.name] > 1
+        else samples
+        for source, samples in opened
+    ]
+
+
+def _open_one(source: str, args: argparse.Namespace) -> SampleSet:
+    limits = args.min_range, args.max_range
+    if source.startswith(SYNTHETIC):
+        try:
+            from ..training.held_out_scenes import open_synthetic
+        except ImportError as error:
+            raise ConfigurationError(f"{source} needs PyTorch ({error}): pip install torch") from error
+        kind, _, profile = source.removeprefix(SYNTHETIC).partition(":")
+        return open_synthetic(kind, args.frames, profile or args.profile, limits)
+    path, pose = Path(source), args.extrinsic
+    if (path / "meta.json").is_file() or not path.exists():
+        return open_folder(path, args.profile, limits)
+    return open_bag(
+        path,
+        args.frames,
+        args.profile,
+        limits,
+        unit=args.depth_unit,
+        rgb_topic=args.rgb_topic,
+        depth_topic=args.depth_topic,
+        truth_topic=args.truth_topic,
+        depth_to_rgb=transform_from_pose(np.array(pose)) if pose else None,
+    )

@@ -1,0 +1,1 @@
+"""Benchmarks: speed of engines and of the node, and endurance of the node."""

@@ -1,0 +1,62 @@
+"""Procedural test scenes with modelled sensors. Their seeds are not used in training."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import ConfigurationError
+from ..evaluation.samples import Sample, SampleSet, make_sample
+from ..frame import Intrinsics, RgbdFrame
+from ..profiles import load_profile
+from .scene_batch import Material
+from .scenes import KINDS, render_scenes
+from .sensors import KinectStructuredLight, Lidar, Sensor, TimeOfFlight
+
+HEIGHT, WIDTH = 480, 640
+SEED = 1_000_000  # seed of scene 0; scene n has SEED + n. Far from the seeds of training and validation
+_KEPT = 64  # number of scenes in memory, so that they are not rendered again for each protocol
+_SENSORS: dict[str, Sensor] = {"kinect": KinectStructuredLight(), "tof": TimeOfFlight(), "lidar": Lidar()}
+
+
+def open_synthetic(
+    kind: str, count: int, profile: str | None = None, limits: tuple[float | None, float | None] = (None, None)
+) -> SampleSet:
+    """Open procedural scenes with the depth of a modelled sensor and exact ground truth.
+
+    Args:
+        kind: One of ``scenes.KINDS``.
+        count: Number of scenes. Scene n does not depend on it.
+        profile: Name of the sensor profile; None = lidar outdoors, else kinect.
+        limits: See ``open_folder``.
+
+    Raises:
+        ConfigurationError: If the kind is unknown or the profile has no sensor model.
+    """
+    profile = profile or ("lidar" if kind == "outdoor" else "kinect")
+    if kind not in KINDS:
+        raise ConfigurationError(f"no scenes of kind {kind!r}: choose one of {', '.join(KINDS)}")
+    if profile not in _SENSORS:
+        raise ConfigurationError(f"no sensor model of profile {profile!r}: choose one of {', '.join(_SENSORS)}")
+    chosen = load_profile(profile).within(*limits)
+
+    @lru_cache(_KEPT)
+    def read(index: int) -> Sample:
+        generator = torch.Generator().manual_seed(SEED + index)
+        scene = render_scenes(kind, 1, HEIGHT, WIDTH, generator=generator)
+        depth = _SENSORS[profile](scene, generator)
+        image = (scene.image[0].permute(1, 2, 0) * 255).round().to(torch.uint8).contiguous().numpy()
+        fx, fy, cx, cy = scene.intrinsics[0].tolist()
+        frame = RgbdFrame(image, _metres(depth), Intrinsics(fx, fy, cx, cy, WIDTH, HEIGHT), stamp_ns=index + 1)
+        material = scene.material[0, 0].numpy()
+        transparent = (material == Material.GLASS) | (material == Material.MIRROR)
+        return make_sample(chosen, frame, _metres(scene.depth), transparent=transparent)
+
+    return SampleSet(f"synthetic {kind}, {profile}", chosen, "", count, read)
+
+
+def _metres(depth: Tensor) -> np.ndarray:
+    return torch.where(depth > 0, depth, torch.nan)[0, 0].contiguous().numpy()

@@ -1,0 +1,176 @@
+"""Networks that correct the answer of a trained one: whole in every file, and the base network is left as it was."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="the networks need PyTorch")
+pytest.importorskip("safetensors", reason="weights files need it")
+
+from network_files import feed_of, real_frames  # noqa: E402
+from test_networks import HEIGHT, WIDTH, frame, stir, stirred  # noqa: E402
+from test_training import CPU, bowls, same, tiny  # noqa: E402
+
+from depth_completion_ros import model_file  # noqa: E402
+from depth_completion_ros.commands import models  # noqa: E402
+from depth_completion_ros.contract import INPUTS  # noqa: E402
+from depth_completion_ros.errors import ConfigurationError  # noqa: E402
+from depth_completion_ros.networks import create  # noqa: E402
+from depth_completion_ros.networks.blocks import START_LOG_B  # noqa: E402
+from depth_completion_ros.networks.completion_network import CompletionNetwork  # noqa: E402
+from depth_completion_ros.networks.hole_filling import HoleFilling  # noqa: E402
+from depth_completion_ros.networks.weights import WeightedNetwork, load_weights, save_weights  # noqa: E402
+from depth_completion_ros.resources import share_directory  # noqa: E402
+from depth_completion_ros.training.batches import Batches  # noqa: E402
+from depth_completion_ros.training.recipe import read_recipe  # noqa: E402
+from depth_completion_ros.training.trainer import Trainer  # noqa: E402
+
+
+class Still(torch.nn.Module):
+    """A core that corrects nothing and keeps what it has seen."""
+
+    def forward(self, inputs):
+        self.seen = inputs
+        return torch.zeros_like(inputs.prefill), torch.full_like(inputs.prefill, START_LOG_B)
+
+
+def behind_planes(name: str = "nlspn") -> CompletionNetwork:
+    """A stirred core behind a stirred ``planes``."""
+    network = create(name, "small", stirred("planes"))
+    stir(network.core)
+    stir(network.choose)
+    return network.eval()
+
+
+@pytest.mark.parametrize(("share", "logit"), [(0, -50.0), (0.2689, None), (1, 50.0)])
+def test_without_a_correction_it_chooses_between_the_base_and_the_filled_holes(share, logit):
+    """None, as it is before any training. The uncertainty is the base's, and training compares with its answer."""
+    network = CompletionNetwork(Still(), "still", "small", base=stirred("planes")).eval()
+    if logit is not None:
+        torch.nn.init.constant_(network.choose.layers[-1].bias, logit)
+    image, depth, scale = frame()
+    known = depth > 0
+    sparse = torch.log(torch.where(known, depth / scale, 1.0))
+    with torch.no_grad():
+        base, expected_log_b, _ = stirred("planes").with_start(image, depth, scale)
+        filled, _ = HoleFilling(fine=True)(sparse, known.float(), image)
+        completed, log_b, start = network.with_start(image, depth, scale)
+    expected = scale * torch.lerp((base / scale).log(), filled, share).exp()
+    for answer in (completed, scale * network.core.seen.prefill.exp()):
+        torch.testing.assert_close(answer, expected, rtol=1e-3, atol=0)
+    torch.testing.assert_close(start, base)
+    torch.testing.assert_close(log_b, expected_log_b)
+
+
+@pytest.mark.parametrize("factor", [0.01, 100.0])
+def test_scaled_depth_gives_scaled_depth(factor):
+    image, depth, scale = frame()
+    network = behind_planes()
+    with torch.no_grad():
+        completed, sigma = network(image, depth, scale)
+        scaled, scaled_sigma = network(image, depth * factor, scale * factor)
+    torch.testing.assert_close(scaled, completed * factor, rtol=1e-3, atol=0)
+    torch.testing.assert_close(scaled_sigma, sigma * factor, rtol=2e-3, atol=0)
+
+
+def test_training_does_not_change_the_base_network():
+    """Its weights, and the statistics that a network in training would move."""
+    recipe = dataclasses.replace(tiny("unet"), sources={"real": 1.0}, base="planes")
+    trainer = Trainer(recipe, Batches(recipe, {"real": bowls}, CPU), CPU, stirred("planes"))
+    before = {name: parameter.clone() for name, parameter in trainer.network.named_parameters()}
+    for _ in range(3):
+        trainer.train_step(0.1)
+    for network in (trainer.network, trainer.ema):
+        assert same(dict(network.base.state_dict()), dict(stirred("planes").state_dict()))
+        changed = {
+            name.partition(".")[0] for name, value in network.named_parameters() if not same(value, before[name])
+        }
+        assert changed == {"choose", "core"}
+
+
+def save_both(folder) -> CompletionNetwork:
+    folder.mkdir(exist_ok=True)
+    network = behind_planes()
+    save_weights(WeightedNetwork(network.base, "any"), folder / "planes-small.safetensors")
+    network.base.load_state_dict(load_weights(folder / "planes-small.safetensors").network.state_dict())  # rounded
+    save_weights(WeightedNetwork(network, "any"), folder / "nlspn-small.safetensors")
+    return network
+
+
+def test_weights_are_joined_with_those_of_the_base_network_beside_them(tmp_path):
+    """Which are written once, whatever goes on from them."""
+    network = save_both(tmp_path)
+    loaded = load_weights(tmp_path / "nlspn-small.safetensors").network.eval()
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(*frame())[0], network(*frame())[0], rtol=2e-3, atol=1e-3)
+    assert loaded.base.name == "planes"
+    values = sum(tensor.numel() for name, tensor in network.state_dict().items() if not name.startswith("base."))
+    assert (tmp_path / "nlspn-small.safetensors").stat().st_size < 2.3 * values + 50_000
+
+
+def test_a_base_network_that_is_missing_or_another_is_reported(tmp_path):
+    save_both(tmp_path / "one")
+    alone = tmp_path / "nlspn-small.safetensors"
+    shutil.copy(tmp_path / "one" / alone.name, alone)
+    with pytest.raises(ConfigurationError, match=r"goes on from planes-small, weights \w{16}: put .* beside it"):
+        load_weights(alone)
+    torch.manual_seed(3)
+    save_weights(WeightedNetwork(create("planes"), "any"), tmp_path / "planes-small.safetensors")
+    with pytest.raises(ConfigurationError, match=r"but .*planes-small\.safetensors holds \w{16}: put those beside it"):
+        load_weights(alone)
+
+
+def test_the_list_of_networks_names_the_base(tmp_path, monkeypatch, capsys):
+    """Whose parameters and operations come on top of those that are listed."""
+    monkeypatch.setenv(model_file.DIRECTORY_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(model_file, "share_directory", lambda: tmp_path / "none")
+    monkeypatch.setattr(models, "cost", lambda name, size: (0, 0))
+    save_both(tmp_path)
+    assert models.run(argparse.Namespace()) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if "min after planes-small)" in line] == ["nlspn"]
+
+
+def test_exported_file_holds_both(tmp_path):
+    pytest.importorskip("onnxscript", reason="the export needs onnxscript")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="the comparison needs ONNX Runtime")
+    from depth_completion_ros.networks.export import export_onnx
+
+    network = behind_planes()
+    export_onnx(network, tmp_path / "n.onnx", HEIGHT, WIDTH)
+    feed = {name: tensor.numpy() for name, tensor in zip(INPUTS, frame(), strict=True)}
+    session = onnxruntime.InferenceSession(tmp_path / "n.onnx", providers=["CPUExecutionProvider"])
+    with torch.no_grad():
+        expected = [tensor.numpy() for tensor in network(*frame())]
+    for answer, truth in zip(session.run(None, feed), expected, strict=True):
+        np.testing.assert_allclose(answer, truth, rtol=1e-3, atol=1e-3)
+
+
+def test_int8_is_for_both_but_for_what_the_base_keeps_precise(tmp_path):
+    onnx = pytest.importorskip("onnx", reason="the export needs onnx")
+    pytest.importorskip("nncf", reason="int8 needs NNCF")
+    from depth_completion_ros.networks.export import export_onnx
+
+    calibration = [feed_of(frame) for frame in real_frames()[:2]]
+    export_onnx(behind_planes(), tmp_path / "n.onnx", HEIGHT, WIDTH, precision="int8", calibration=calibration)
+    graph = onnx.load(tmp_path / "n.onnx").graph
+    quantised = {name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+    weights = [node.input[1] for node in graph.node if node.op_type in ("Conv", "ConvTranspose")]
+    precise = 2 + 3  # of planes, and of what chooses
+    assert len([name for name in weights if name not in quantised]) == precise
+    assert len(weights) > 50
+
+
+@pytest.mark.parametrize(
+    "path", sorted((share_directory() / "models").glob("*.safetensors")), ids=lambda path: path.stem
+)
+def test_shipped_weights_fit_each_other(path):
+    """A new base network would silently cost those that go on from it their worth."""
+    weighted = load_weights(path)
+    assert weighted.trained
+    assert (weighted.network.base is not None) == bool(read_recipe(weighted.network.name).base)
