@@ -12,10 +12,14 @@ SIDE = 256
 Rng = np.random.Generator
 
 
-def colour(rng: Rng, saturation: tuple[float, float] = (0.0, 0.8), value: tuple[float, float] = (0.1, 0.9)) -> np.ndarray:
+def colour(
+    rng: Rng, saturation: tuple[float, float] = (0.0, 0.8), value: tuple[float, float] = (0.1, 0.9)
+) -> np.ndarray:
     """A random colour (3,), 0..255, in sRGB."""
     low, high = saturation
-    return np.array(colorsys.hsv_to_rgb(rng.random(), low + (high - low) * rng.random() ** 2, rng.uniform(*value))) * 255
+    return (
+        np.array(colorsys.hsv_to_rgb(rng.random(), low + (high - low) * rng.random() ** 2, rng.uniform(*value))) * 255
+    )
 
 
 def cloud(rng: Rng, slope: float = 1.0, smallest: float = 0.0) -> np.ndarray:
@@ -28,7 +32,7 @@ def cloud(rng: Rng, slope: float = 1.0, smallest: float = 0.0) -> np.ndarray:
 
 
 def _tint(base: np.ndarray, *layers: tuple[np.ndarray, float]) -> np.ndarray:
-    picture = np.broadcast_to(base, (SIDE, SIDE, 3)).astype(np.float32)
+    picture: np.ndarray = np.broadcast_to(base, (SIDE, SIDE, 3)).astype(np.float32)
     for layer, strength in layers:
         picture = picture * (1 + strength * layer[..., None])
     return picture
@@ -208,12 +212,19 @@ def screen(rng: Rng) -> np.ndarray:
     return picture
 
 
+def brushed(rng: Rng) -> np.ndarray:
+    """Metal with fine scratches along the rows."""
+    scratches = cv2.blur(rng.standard_normal((SIDE, SIDE)), (61, 1))
+    return _tint(colour(rng, (0, 0.15), (0.3, 0.85)), (scratches / scratches.std(), 0.04), (cloud(rng, 1.4), 0.04))
+
+
 DRAWN: dict[str, tuple[Callable[[Rng], np.ndarray], ...]] = {
     "wall": (plaster, plaster, plaster, ornament, tiles, weave, speckle),
     "ceiling": (plaster, plaster, tiles),
     "floor": (wood, wood, tiles, tiles, speckle, speckle),
     "rug": (weave, ornament, ornament, speckle),
     "wood": (wood,),
+    "metal": (brushed, speckle),
     "fabric": (weave, weave, ornament, speckle),
     "package": (poster, poster, painting, page),
     "paper": (page,),
@@ -229,3 +240,13 @@ def draw(rng: Rng, use: str) -> np.ndarray:
     """A random picture (SIDE, SIDE, 3) uint8 for a use in ``DRAWN``."""
     makers = DRAWN[use]
     return makers[rng.integers(len(makers))](rng).clip(0, 255).astype(np.uint8)
+
+
+def panorama(rng: Rng) -> np.ndarray:
+    """Surroundings (256, 512, 3) uint8 over 360 x 180 degrees: a sky over a horizon of clouds and a ground."""
+    above, horizon, ground = (colour(rng, (0, 0.6), (0.35, 0.95)) for _ in range(3))
+    height = np.linspace(1, -1, SIDE)[:, None, None]
+    sky = horizon + (above - horizon) * np.clip(height, 0, 1) ** 0.5
+    image = np.where(height > 0, sky, 0.5 * ground + 0.2 * horizon * (1 + height))
+    image = np.broadcast_to(image, (SIDE, SIDE, 3)) * (1 + 0.15 * cloud(rng, 1.3))[..., None]
+    return np.concatenate([image, image[:, ::-1]], 1).clip(0, 255).astype(np.uint8)

@@ -5,34 +5,36 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from ...data.scene_batch import Material
+from ..scene_batch import Material
 
-# One vertex: position and normal in the world [m], texture coordinates, row of the table of materials.
+# One vertex: position [m] and normal in the world, texture coordinates, row of the table of materials.
 VERTEX = np.dtype([("position", "3f4"), ("normal", "3f4"), ("uv", "2f4"), ("material", "i4")])
+_KIND = 5  # column of the table of materials
 
 
-@dataclass
+@dataclass(frozen=True)
 class Part:
-    """A piece of a scene that is drawn at once: vertices (``VERTEX``) and triangles (n, 3) int32."""
+    """Triangles that are drawn at once: vertices (n,) of ``VERTEX`` and triangles (m, 3) int32."""
 
     vertices: np.ndarray
     triangles: np.ndarray
     glass: bool = False
 
 
-@dataclass
+@dataclass(frozen=True)
 class Mirror:
-    """A flat mirror of the scene: its plane n·x = d, with n towards the room, and its corners (4, 3)."""
+    """A flat mirror: its plane normal·x = offset [m], with normal (3,) to the front, and its corners (4, 3) [m]."""
 
     normal: np.ndarray
     offset: float
     corners: np.ndarray
 
 
-@dataclass
+@dataclass(frozen=True)
 class Light:
-    """A lamp: position [m], colour (linear, times square metres), radius of the bulb [m]."""
+    """A lamp: position (3,) [m], colour (3,) (linear, times square metres), radius of the bulb [m]."""
 
     position: np.ndarray
     colour: np.ndarray
@@ -45,9 +47,9 @@ class Scene:
 
     Attributes:
         ambient: (3,) light from all sides.
-        low, high: (3,) corners of the box that reflections are corrected for [m].
-        sun: direction towards the sun and its colour, or None.
-        panorama: index of the picture of the outside; turn: its rotation, 0..1; sky: (3,) its brightness.
+        low, high: (3,) corners of the box whose walls reflections show [m].
+        sun: Direction towards the sun (3,) and its colour (3,), or None.
+        panorama: Index of the panorama outside. turn: its rotation, 0..1. sky: (3,) its brightness.
     """
 
     parts: list[Part] = field(default_factory=list)
@@ -64,27 +66,30 @@ class Scene:
 
     def material(
         self,
-        colour: np.ndarray | tuple[float, float, float] = (1.0, 1.0, 1.0),
-        picture: int = -1,
+        colour: ArrayLike = (1.0, 1.0, 1.0),
+        texture: int = -1,
+        *,
         period: float = 0.0,
+        turn: float = 0.0,
         kind: Material = Material.MATTE,
         reflectance: float = 0.5,
         gloss: float = 0.0,
-        rough: float = 0.5,
+        roughness: float = 0.5,
         emission: float = 0.0,
         metal: bool = False,
-        turn: float = 0.0,
     ) -> int:
-        """Add a material; its row. colour: linear. picture: -1 = none. period: of a pattern over the world [m], 0 = uv."""
-        gloss = min(max(gloss, 0.0), 1.0) + (1.001 if metal else 0.0)
-        row = [*colour, picture, period, kind, reflectance, gloss, rough, emission, np.cos(turn), np.sin(turn)]
-        # the shader reads cos as its third and sin as its fourth number
-        self.materials.append(np.array(row, np.float32))
-        return len(self.materials) - 1
+        """Add a material and return its row.
 
-    def kind_of(self, material: int) -> Material:
-        """How a depth sensor sees a material."""
-        return Material(int(self.materials[material][5]))
+        colour: (3,) linear, times that of the texture. texture: index in the library, -1 = none. period: size of a
+        texture that is laid over the world [m], 0 = by texture coordinates. turn: of that texture [rad]. kind,
+        reflectance: for a depth sensor, 0..1. gloss: 0..1. roughness: 0 = sharp reflections, 1 = none. emission: of
+        light.
+        """
+        shine = min(max(gloss, 0.0), 1.0) + (1.001 if metal else 0.0)  # above 1 is metal to the shader
+        red, green, blue = np.asarray(colour, float)
+        row = [red, green, blue, texture, period, kind, reflectance, shine, roughness, emission]
+        self.materials.append(np.array([*row, np.cos(turn), np.sin(turn)], np.float32))
+        return len(self.materials) - 1
 
     def add(
         self,
@@ -99,7 +104,7 @@ class Scene:
         vertices["position"], vertices["normal"], vertices["uv"] = position, normal, uv
         vertices["material"] = material
         triangles = np.ascontiguousarray(triangles, np.int32)
-        kinds = np.array([m[5] for m in self.materials])
+        kinds = np.array([row[_KIND] for row in self.materials])
         clear = kinds[vertices["material"][triangles[:, 0]]] == Material.GLASS
         if (~clear).any():
             self.parts.append(Part(vertices, triangles[~clear]))

@@ -19,7 +19,8 @@ void main() {
     world = position; world_normal = normal; coordinates = uv; row = material; distance_ = p.z;
     gl_ClipDistance[0] = dot(clip, vec4(position, 1.0));
     if (parallel) {
-        gl_Position = vec4(lens.x * p.x + lens.z, lens.y * p.y + lens.w, 2.0 * (p.z - range.x) / (range.y - range.x) - 1.0, 1.0);
+        float z = 2.0 * (p.z - range.x) / (range.y - range.x) - 1.0;
+        gl_Position = vec4(lens.x * p.x + lens.z, lens.y * p.y + lens.w, z, 1.0);
         return;
     }
     float a = (range.y + range.x) / (range.y - range.x), b = -2.0 * range.y * range.x / (range.y - range.x);
@@ -164,7 +165,7 @@ void main() { gl_Position = vec4(corner, 0.0, 1.0); }
 )
 
 # How open a surface is to ambient light, at half of the resolution.
-OPENNESS_FRAGMENT = (
+OCCLUSION_FRAGMENT = (
     _VERSION
     + """
 uniform sampler2D data; uniform vec4 focal; uniform ivec2 step_; uniform float radius;
@@ -209,7 +210,8 @@ layout(location = 2) out vec4 normals;   // normal / 2 + 1 / 2, kind / 255
 
 vec3 outside(vec3 way) {
     vec3 d = normalize(way);
-    return sky * texture(panorama, vec2(atan(d.y, d.x) / 6.2831853 + turn, 0.5 - asin(clamp(d.z, -1.0, 1.0)) / 3.14159265)).rgb;
+    vec2 at = vec2(atan(d.y, d.x) / 6.2831853 + turn, 0.5 - asin(clamp(d.z, -1.0, 1.0)) / 3.14159265);
+    return sky * texture(panorama, at).rgb;
 }
 
 void main() {
@@ -237,8 +239,8 @@ void main() {
             if (int(e.w) == 4) {
                 if (mirrored) {
                     vec4 f = texelFetch(image_data, q, 0);
-                    c = 0.88 * (f.x > 0.0 ? texelFetch(image_direct, q, 0).rgb + 0.85 * texelFetch(image_diffuse, q, 0).rgb
-                        : outside(mirror_to_world * ray));
+                    vec3 lit = texelFetch(image_direct, q, 0).rgb + 0.85 * texelFetch(image_diffuse, q, 0).rgb;
+                    c = 0.88 * (f.x > 0.0 ? lit : outside(mirror_to_world * ray));
                 }
             }
         }

@@ -1,4 +1,4 @@
-"""Cameras in a room, and which of their pictures are worth learning from."""
+"""Cameras in a room, and which of their views are worth learning from."""
 
 from __future__ import annotations
 
@@ -6,61 +6,50 @@ import math
 
 import numpy as np
 
-from .renderer import Camera, Picture
-from .rooms import Room
+from .camera import Camera, Intrinsics, View, look_at
+from .room import Room
 
 
-def lens(rng: np.random.Generator, height: int, width: int) -> tuple[float, float, float, float]:
+def random_intrinsics(rng: np.random.Generator, height: int, width: int) -> Intrinsics:
     """fx, fy, cx, cy [px] of a horizontal field of view of 45 to 90 degrees."""
     fx = width / 2 / math.tan(math.radians(rng.uniform(45, 90)) / 2)
     cx, cy = width / 2 - 0.5 + rng.normal(0, 0.01) * width, height / 2 - 0.5 + rng.normal(0, 0.01) * height
     return fx, fx * (1 + rng.normal(0, 0.003)), cx, cy
 
 
-def towards(eye: np.ndarray, aim: np.ndarray, roll: float) -> np.ndarray:
-    """(3, 3) rotation from the world into the optical frame of a camera that looks at a point; roll [rad]."""
-    forward = aim - eye
-    forward = forward / (np.linalg.norm(forward) + 1e-9)
-    up = np.array([0, 0, 1.0]) if abs(forward[2]) < 0.98 else np.array([0, 1.0, 0])
-    right = np.cross(forward, up)
-    right /= np.linalg.norm(right)
-    down = np.cross(forward, right)
-    c, s = math.cos(roll), math.sin(roll)
-    return np.stack([right * c + down * s, down * c - right * s, forward])
+def random_camera(room: Room, rng: np.random.Generator, height: int, width: int) -> Camera | None:
+    """A camera in a room: a third close to things on a table or shelf, the others at eye height, or low as on a robot.
 
-
-def view(room: Room, rng: np.random.Generator, height: int, width: int) -> Camera | None:
-    """A camera in a room: close to things on a table or shelf, at eye height, or low as on a robot."""
+    height, width: of its image [px]. None where no free place was found.
+    """
     wide, long, high = room.size
     luck = rng.random()
     for _ in range(40):
         if luck < 0.33 and room.tops:
-            target = room.tops[rng.integers(len(room.tops))]
-            distance = rng.uniform(0.35, 1.5)
+            thing = room.tops[rng.integers(len(room.tops))]
             up, around = math.radians(rng.uniform(5, 70)), rng.uniform(0, 2 * math.pi)
-            eye = target + distance * np.array(
-                [math.cos(around) * math.cos(up), math.sin(around) * math.cos(up), math.sin(up)]
-            )
-            aim = target + rng.normal(0, 0.12, 3)
+            flat = math.cos(up)
+            away = np.array([math.cos(around) * flat, math.sin(around) * flat, math.sin(up)])
+            eye, target = thing + rng.uniform(0.35, 1.5) * away, thing + rng.normal(0, 0.12, 3)
         else:
             z = rng.uniform(0.2, 0.6) if luck > 0.8 else rng.uniform(0.7, min(2.0, high - 0.2))
             eye = np.array([rng.uniform(0.2, wide - 0.2), rng.uniform(0.2, long - 0.2), z])
             if rng.random() < 0.55 and room.taken:
-                thing = room.taken[rng.integers(len(room.taken))]
-                aim = np.array([thing.x, thing.y, min(thing.high, 2.0) * rng.uniform(0.2, 1)])
+                piece = room.taken[rng.integers(len(room.taken))]
+                target = np.array([piece.x, piece.y, min(piece.high, 2.0) * rng.uniform(0.2, 1)])
             else:
-                aim = np.array([rng.uniform(0, wide), rng.uniform(0, long), rng.uniform(0.1, 1.7)])
-            if np.linalg.norm(aim[:2] - eye[:2]) < 0.8:
+                target = np.array([rng.uniform(0, wide), rng.uniform(0, long), rng.uniform(0.1, 1.7)])
+            if np.linalg.norm(target[:2] - eye[:2]) < 0.8:
                 continue
         if room.free(eye):
             roll = float(np.clip(rng.normal(0, math.radians(5)), -0.26, 0.26))
-            return Camera(eye, towards(eye, aim, roll), lens(rng, height, width))
+            return Camera(eye, look_at(eye, target, roll), random_intrinsics(rng, height, width))
     return None
 
 
-def worth(picture: Picture, rng: np.random.Generator) -> bool:
-    """Whether a picture shows enough: not too near, not only sky, not a single plane."""
-    depth = picture.depth[6::12, 6::12]
+def is_informative(view: View, rng: np.random.Generator) -> bool:
+    """Whether a view shows enough: not too near, not mostly sky, not a single plane."""
+    depth = view.depth[6::12, 6::12]
     found = depth > 0
     if found.mean() < 0.6:
         return False
