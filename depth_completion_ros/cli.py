@@ -25,6 +25,7 @@ COMMANDS = {
     "bag play": "publish the messages of a rosbag2",
     "bag record": "record topics to a rosbag2",
     "scenes": "render examples of the procedural scenes for training",
+    "scenes furnished": "fill a pool with views of furnished rooms for training",
     "models": "list the networks with parameters, cost, inputs, paper and weights",
     "train": "train a network with a recipe",
     "ablate": "train variants of a method at equal budgets and compare them in a table",

@@ -41,6 +41,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="number of samples to train on again and again, to see whether a network can learn them (default 0: off)",
     )
+    add(
+        "--validation-scenes",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="pool of rendered scenes to validate on, besides procedural scenes; repeatable",
+    )
     add("--validate-every", type=float, default=10.0, metavar="MINUTES", help="default 10")
 
 
@@ -89,6 +97,7 @@ def run(args: argparse.Namespace) -> int:
         read_splits(),
         data=args.data,
         pools=args.scenes,
+        validation_pools=args.validation_scenes,
         workers=args.workers,
         overfit=args.overfit,
         render=args.dry_run,

@@ -65,11 +65,12 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Splits:
-    """Names of recorded sets and seeds of procedural scenes, for training and for validation."""
+    """Names of recorded sets and of assets, and seeds of procedural scenes, for training and for validation."""
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
     max_turn_rad: float
+    validation_assets: tuple[str, ...]
     train_scenes_seed: int
     validation_scenes_seed: int
 

@@ -29,8 +29,9 @@ from .validation import Scores, Validation
 
 
 class Session:
-    """data, pools: as of ``open_sources``. start: weights to begin with, None for random ones. out: the folder for the
-    checkpoint, log.csv, validation.csv, pictures, and the weights: the best, with their card, and last.safetensors.
+    """data, pools: as of ``open_sources``. validation_pools: as of ``validation_cases``. start: weights to begin with,
+    None for random ones. out: the folder for the checkpoint, log.csv, validation.csv, pictures, and the weights: the
+    best, with their card, and last.safetensors.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Session:
         *,
         data: Sequence[Path],
         pools: Sequence[Path],
+        validation_pools: Sequence[Path],
         cache: Path,
         out: Path,
         device: torch.device,
@@ -63,7 +65,7 @@ class Session:
         self._log = Log(out / "log.csv", self._trainer.step)
         self._validation_log = Log(out / "validation.csv", self._trainer.step)
         with self._console.status("scoring the start"):
-            cases = validation_cases(recipe, splits, data, validation_frames)
+            cases = validation_cases(recipe, splits, data, validation_pools, validation_frames)
             corrected = base or create(recipe.network, recipe.size)
             self._validation = Validation(cases, corrected.to(device).eval(), device)
 

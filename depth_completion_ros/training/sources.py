@@ -10,9 +10,10 @@ import torch
 from ..errors import ConfigurationError
 from ..evaluation.samples import open_folder
 from .batches import Source, clean_source, real_source, synthetic_source
+from .pool import ScenePool
 from .real_frames import RealFrames
 from .recipe import Recipe, Splits
-from .scenes import KINDS, ScenePool, render_scenes
+from .scenes import KINDS, render_scenes
 from .sensors import PROFILES, SensorMix
 from .synthetic import RenderedScenes, Scenes, pooled_scenes, rendered_pool
 from .validation import Case, folder_cases, scene_cases
@@ -51,16 +52,27 @@ def open_sources(
         masks = frames.hole_masks() if frames is not None else None
         seed = splits.train_scenes_seed
         scenes: Scenes = RenderedScenes()
-        number = "rendered as they were needed"
+        number, opened = "procedural scenes, rendered as they were needed", []
         if pools or (device.type == "cpu" and not render):
-            opened = [ScenePool(pool) for pool in pools] or [rendered_pool(cache, seed=seed, **recipe.scenes)]
-            scenes, number = pooled_scenes(opened), " + ".join(f"{len(pool)} of a pool" for pool in opened)
+            opened = open_pools(pools, "train") or [rendered_pool(cache, seed=seed, **recipe.scenes)]
+            scenes, number = pooled_scenes(opened), " + ".join(f"{len(pool)} {pool.info.kind}" for pool in opened)
         if recipe.sources.get("synthetic"):
             sources["synthetic"] = synthetic_source(scenes, SensorMix(recipe.profile, masks), recipe)
         if recipe.sources.get("clean"):
             sources["clean"] = clean_source(scenes, masks, recipe)
-        contents.append(f"procedural scenes: {number}; modelled sensors: {recipe.profile}")
+        contents.append(f"scenes: {number}; modelled sensors: {recipe.profile}")
+        contents += dict.fromkeys(line for pool in opened for line in pool.info.credits)
     return sources, contents
+
+
+def open_pools(directories: Sequence[Path], split: str) -> list[ScenePool]:
+    """Pools of one split. Raises ConfigurationError for pools of the other one."""
+    pools = [ScenePool(directory) for directory in directories]
+    for directory, pool in zip(directories, pools, strict=True):
+        if pool.info.split != split:
+            option = "--validation-scenes" if pool.info.split == "validation" else "--scenes"
+            raise ConfigurationError(f"the pool {directory} is made for {pool.info.split}: give it with {option}")
+    return pools
 
 
 def find_set(data: Sequence[Path], name: str) -> Path:
@@ -77,13 +89,20 @@ def find_set(data: Sequence[Path], name: str) -> Path:
     return found
 
 
-def validation_cases(recipe: Recipe, splits: Splits, data: Sequence[Path], count: int) -> list[Case]:
-    """``count`` frames of each recorded set that is for validation, and as many procedural scenes for each sensor."""
+def validation_cases(
+    recipe: Recipe, splits: Splits, data: Sequence[Path], pools: Sequence[Path], count: int
+) -> list[Case]:
+    """``count`` frames of each recorded set that is for validation, and as many scenes for each sensor.
+
+    pools: of scenes for validation, besides procedural scenes. Raises ConfigurationError for pools for training.
+    """
     folders = [find_set(data, name) for name in splits.validation] if data else []
     cases = [case for folder in folders for case in folder_cases(open_folder(folder), count)]
     generator = torch.Generator().manual_seed(splits.validation_scenes_seed)
-    scenes = render_scenes(KINDS, count, _SCENE_HEIGHT, _SCENE_WIDTH, generator=generator)
+    scenes = {"procedural": render_scenes(KINDS, count, _SCENE_HEIGHT, _SCENE_WIDTH, generator=generator)}
+    for pool in open_pools(pools, "validation"):
+        scenes[pool.info.kind] = pool.frames([k * len(pool) // count for k in range(count)])
     for profile in PROFILES if recipe.profile == "any" else (recipe.profile,):
-        if profile != "any":
-            cases += scene_cases(scenes, SensorMix(profile)(scenes, generator), profile)
+        for group, batch in scenes.items() if profile != "any" else ():
+            cases += scene_cases(group, batch, SensorMix(profile)(batch, generator), profile)
     return cases

@@ -1,4 +1,4 @@
-"""Procedural scenes for training: drawn from a pool on a CPU, rendered afresh on a GPU."""
+"""Scenes for training: drawn from pools on a CPU, procedural ones rendered afresh on a GPU."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from rich.progress import Progress
 from torch import Generator
 
 from . import scenes
+from .pool import ScenePool
 from .scene_batch import SceneBatch
-from .scenes import KINDS, ScenePool, render_scenes
+from .scenes import KINDS, render_pool, render_scenes
 
 _USES = 4  # of each scene that is rendered on a GPU, where a step takes less time than its scenes
 _AT_ONCE = 256
@@ -46,7 +47,7 @@ def rendered_pool(cache: Path, count: int, height: int, width: int, seed: int) -
     console.print(f"rendering {count} scenes into {directory}, this once")
     with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("scenes", total=count)
-        return ScenePool.create(
+        return render_pool(
             directory, count, height, width, seed, progress=lambda done: bar.update(task, completed=done)
         )
 
@@ -68,8 +69,8 @@ class RenderedScenes:
 
 
 def _renderer_hash() -> str:
-    """Of the renderer's code: scenes of another one are not taken from the cache."""
+    """Of the code of the renderer and of pools: scenes of another one are not taken from the cache."""
     digest = hashlib.sha256()
-    for path in sorted(Path(scenes.__file__).parent.glob("*.py")):
+    for path in (*sorted(Path(scenes.__file__).parent.glob("*.py")), Path(__file__).with_name("pool.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:8]

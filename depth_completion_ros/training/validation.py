@@ -107,12 +107,12 @@ def folder_cases(frames: SampleSet, count: int, protocols: Iterable[str] = PROTO
     return [_case(frames.name, protocol, trial) for protocol, trial in trials]
 
 
-def scene_cases(scenes: SceneBatch, depth: Tensor, sensor: str) -> list[Case]:
-    """Procedural scenes and their depth as a sensor gives it: scored wherever it can be known (``knowable``)."""
+def scene_cases(group: str, scenes: SceneBatch, depth: Tensor, sensor: str) -> list[Case]:
+    """Rendered scenes and their depth as a sensor gives it: scored wherever it can be known (``knowable``)."""
     images = (scenes.image * 255).round().byte().permute(0, 2, 3, 1).numpy()
     truths = torch.where(knowable(scenes.depth, depth), scenes.depth, torch.nan)[:, 0].numpy()
     views = zip(images, depth[:, 0].numpy(), truths, strict=True)
-    return [Case("procedural", sensor, image, measured, truth) for image, measured, truth in views]
+    return [Case(group, sensor, image, measured, truth) for image, measured, truth in views]
 
 
 def _case(group: str, protocol: str, trial: Trial) -> Case:

@@ -79,7 +79,7 @@ class Study:
     def _run_method(self, recipe: Recipe, missing: Sequence[tuple[Variant, int]]) -> None:
         splits = read_splits()
         sources, _ = open_sources(recipe, splits, self.data, self.pools, self.cache, self.device)
-        cases = validation_cases(recipe, splits, self.data, self.validation_frames)
+        cases = validation_cases(recipe, splits, self.data, (), self.validation_frames)
         untrained = variants(recipe.network)[0].build().to(self.device).eval()
         validation = Validation(cases, untrained, self.device)
         for variant, seed in missing:

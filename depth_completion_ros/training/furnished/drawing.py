@@ -1,0 +1,131 @@
+"""What the renderer's passes share: an OpenGL context, programs, targets, and scenes as buffers that can be drawn."""
+
+from __future__ import annotations
+
+import math
+
+import moderngl
+import numpy as np
+
+from ...errors import ConfigurationError
+from . import shaders
+from .scene import VERTEX, Scene
+
+Lens = tuple[float, float, float, float]  # fx, fy, cx, cy in units of half the width and half the height
+SURFACE = "3f4 3f4 2f4 1i4", "position", "normal", "uv", "material"  # VERTEX for the shaders
+_POSITION = "3f4 24x1", "position"
+_LARGE = 1.3  # radius of parts that are drawn last, because most of them is hidden [m]
+_PRINCIPAL = 1.1  # the principal point may be off the middle by a tenth of the picture
+
+
+def open_context() -> moderngl.Context:
+    """An OpenGL 3.3 context without a window. Raises ConfigurationError where there is none."""
+    try:
+        context = moderngl.create_context(require=330, standalone=True, backend="egl")  # type: ignore[arg-type]
+    except Exception as error:  # moderngl raises plain exceptions
+        raise ConfigurationError(
+            f"furnished scenes need OpenGL 3.3 through EGL ({error}): sudo apt install libegl1 libegl-mesa0 "
+            "libgl1-mesa-dri (Debian, Ubuntu), or the EGL library of your GPU's driver"
+        ) from error
+    context.enable(moderngl.DEPTH_TEST)
+    context.enable_direct(0x3000)  # GL_CLIP_DISTANCE0
+    return context
+
+
+class Program:
+    """A GLSL program whose uniforms can be set whether the compiler has kept them or not."""
+
+    def __init__(self, context: moderngl.Context, vertex: str, fragment: str) -> None:
+        self.program = context.program(vertex, fragment)
+
+    def set(self, **uniforms: object) -> None:
+        """Matrices as arrays (rows first), vectors as arrays or tuples, numbers, or textures as (texture, unit)."""
+        for name, value in uniforms.items():
+            if isinstance(value, tuple) and len(value) == 2 and hasattr(value[0], "use"):
+                texture, value = value
+                texture.use(value)
+            if name not in self.program:
+                continue
+            uniform = self.program[name]
+            assert isinstance(uniform, moderngl.Uniform)
+            if isinstance(value, np.ndarray):
+                square = value.ndim == 2 and value.shape[0] == value.shape[1]  # OpenGL takes columns first
+                uniform.write(np.ascontiguousarray(value.T if square else value, np.float32).tobytes())
+            else:
+                uniform.value = value
+
+    def screen(self, context: moderngl.Context) -> moderngl.VertexArray:
+        """A triangle that covers the target."""
+        corners = context.buffer(np.array([-1, -1, 3, -1, -1, 3], np.float32).tobytes())
+        return context.vertex_array(self.program, [(corners, "2f", "corner")])
+
+
+class Layers:
+    """The textures that surfaces are drawn into: direct light, ambient light, and data (see the shaders)."""
+
+    def __init__(
+        self, context: moderngl.Context, size: tuple[int, int], depth: moderngl.Renderbuffer | None = None
+    ) -> None:
+        self.direct = context.texture(size, 4, dtype="f2")
+        self.diffuse = context.texture(size, 4, dtype="f2")
+        self.data = context.texture(size, 4, dtype="f4")
+        textures = [self.direct, self.diffuse, self.data]
+        for texture in textures:
+            texture.filter = (moderngl.NEAREST, moderngl.NEAREST)
+        self.depth = depth or context.depth_renderbuffer(size)
+        self.target = context.framebuffer(textures, self.depth)
+        self.colours = context.framebuffer(textures)
+
+
+class DrawnScene:
+    """A scene on the graphics device."""
+
+    def __init__(self, context: moderngl.Context, scene: Scene, surface: Program, shadow: Program) -> None:
+        starts = np.cumsum([0, *(len(part.vertices) for part in scene.parts)])
+        triangles = [part.triangles + start for part, start in zip(scene.parts, starts, strict=False)]
+        counts = [t.size for t in triangles]
+        self._ranges = list(zip(np.cumsum([0, *counts]).tolist(), counts, strict=False))
+        self._glass = np.array([part.glass for part in scene.parts])
+        used = [part.vertices["position"][part.triangles.ravel()] for part in scene.parts]
+        corners = np.array([(p.min(0), p.max(0)) for p in used])
+        self._centres = corners.mean(1)
+        self._radii = np.linalg.norm(corners[:, 1] - corners[:, 0], axis=1) / 2
+        assert VERTEX.itemsize == 36  # SURFACE and _POSITION say so, too
+        vertices = context.buffer(np.concatenate([part.vertices for part in scene.parts]).tobytes())
+        index = context.buffer(np.concatenate(triangles).astype(np.int32).tobytes())
+        self._surface = context.vertex_array(surface.program, [(vertices, *SURFACE)], index)
+        self._shadow = context.vertex_array(shadow.program, [(vertices, *_POSITION)], index)
+        table = np.array(scene.materials, np.float32)
+        self.materials = context.texture((shaders.MATERIAL_TEXELS, len(table)), 4, table.tobytes(), dtype="f4")
+        self.materials.filter = (moderngl.NEAREST, moderngl.NEAREST)
+        self._owned: list[moderngl.Buffer | moderngl.VertexArray | moderngl.Texture] = [vertices, index]
+        self._owned += [self._surface, self._shadow, self.materials]
+
+    def release(self) -> None:
+        """Free what it holds on the device."""
+        for thing in self._owned:
+            thing.release()
+
+    def draw_surfaces(self, view: np.ndarray, lens: Lens, glass: bool) -> None:
+        """Draw all parts of glass or all others that may be in view. view: (4, 4) into the optical frame."""
+        for part in self.visible(view, lens, glass):
+            first, count = self._ranges[part]
+            self._surface.render(moderngl.TRIANGLES, vertices=count, first=first)
+
+    def draw_shadows(self, view: np.ndarray | None = None, lens: Lens = (1.0, 1.0, 0.0, 0.0)) -> None:
+        """Draw the depth of all parts that are not glass; with a view, of those that may be in it."""
+        solid = np.flatnonzero(~self._glass) if view is None else self.visible(view, lens, glass=False)
+        for part in solid:
+            first, count = self._ranges[part]
+            self._shadow.render(moderngl.TRIANGLES, vertices=count, first=first)
+
+    def visible(self, view: np.ndarray, lens: Lens, glass: bool) -> np.ndarray:
+        """Indices of the parts that may be in view, the nearest first."""
+        centre = self._centres @ view[:3, :3].T + view[:3, 3]
+        radius = self._radii
+        inside = (centre[:, 2] > -radius) & (self._glass == glass)
+        for axis in (0, 1):
+            scale = lens[axis] / _PRINCIPAL
+            inside &= (np.abs(centre[:, axis]) * scale - centre[:, 2]) < radius * math.hypot(scale, 1)
+        found = np.flatnonzero(inside)
+        return found[np.argsort(np.linalg.norm(centre[found], axis=1) + 100.0 * (radius[found] > _LARGE))]

@@ -1,0 +1,121 @@
+"""A room: its scene, what stands where, and the state that it has while it is made."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .builder import Builder
+from .library import Library, Model
+from .scene import Scene
+from .stock import Stock
+
+UP = np.array([0.0, 0.0, 1.0])
+# Walls 0 to 3 stand at y = 0, x = width, y = length and x = 0.
+OUTWARD = ((0.0, -1.0), (1.0, 0.0), (0.0, 1.0), (-1.0, 0.0))
+AGAINST_WALL = (math.pi, -math.pi / 2, 0.0, math.pi / 2)  # yaw of furniture with its back to each wall
+TRIANGLES = 110_000  # of the furniture of a room, about
+
+
+@dataclass(frozen=True)
+class Occupied:
+    """A rectangle of the floor plan that is taken: centre, size, and height of what stands there [m]."""
+
+    x: float
+    y: float
+    wide: float
+    deep: float
+    high: float
+
+
+@dataclass
+class Room:
+    """size: width, length, height [m], from the origin. tops: (3,) places with things to look at closely [m]."""
+
+    scene: Scene
+    kind: str
+    size: tuple[float, float, float]
+    taken: list[Occupied] = field(default_factory=list)
+    tops: list[np.ndarray] = field(default_factory=list)
+
+    def free(self, point: np.ndarray, gap: float = 0.15) -> bool:
+        """Whether a camera may be at a point: inside the room and outside the furniture."""
+        if not all(0.12 < p < s - 0.12 for p, s in zip(point, self.size, strict=True)):
+            return False
+        x, y, z = point
+        return all(
+            abs(x - t.x) > t.wide / 2 + gap or abs(y - t.y) > t.deep / 2 + gap or z > t.high + 0.12 for t in self.taken
+        )
+
+    def fits(self, x: float, y: float, wide: float, deep: float) -> bool:
+        """Whether a rectangle of the floor plan is free."""
+        width, length, _ = self.size
+        if x - wide / 2 < 0 or x + wide / 2 > width or y - deep / 2 < 0 or y + deep / 2 > length:
+            return False
+        return all(
+            abs(x - t.x) > (wide + t.wide) / 2 * 0.97 or abs(y - t.y) > (deep + t.deep) / 2 * 0.97 for t in self.taken
+        )
+
+    def at_wall(self, wall: int, along: float, wide: float, deep: float, gap: float) -> tuple[float, float]:
+        """The centre of something of this size with its back to a wall. along: 0..1 of where it fits."""
+        width, length, _ = self.size
+        span = (length if wall % 2 else width) - wide
+        s = wide / 2 + along * max(span, 0.0)
+        return ((s, deep / 2 + gap), (width - deep / 2 - gap, s), (s, length - deep / 2 - gap), (deep / 2 + gap, s))[
+            wall
+        ]
+
+
+@dataclass
+class Opening:
+    """Where light comes in: a position (3,) before a window or behind a door [m], and its power."""
+
+    position: np.ndarray
+    power: float
+
+
+class Work:
+    """A room while it is made.
+
+    Attributes:
+        rng: Makes every choice.
+        stock: What it is furnished with.
+        build: Adds materials and shapes to its scene.
+        room: The room.
+        frame: Material of frames and skirtings.
+        openings: Windows and doorways.
+        triangles: Number of triangles of the furniture so far.
+    """
+
+    def __init__(self, library: Library, stock: Stock, rng: np.random.Generator, kind: str) -> None:
+        self.rng, self.stock = rng, stock
+        self.build = Builder(library, rng, float(rng.choice([0.0, 0.3, 1.0], p=[0.82, 0.1, 0.08])))
+        self.room = Room(self.build.scene, kind, _size(kind, rng))
+        self.frame = self.build.surface("wood", "plain")
+        self.openings: list[Opening] = []
+        self.triangles = 0
+
+    def pick(self, models: list[Model]) -> Model:
+        """One of several models."""
+        return models[self.rng.integers(len(models))]
+
+    def place(
+        self, model: Model, at: ArrayLike, yaw: float, scale: ArrayLike = 1.0, rows: np.ndarray | None = None
+    ) -> None:
+        """Place a model and count its triangles."""
+        self.build.place(model, at, yaw, scale, rows)
+        self.triangles += len(model.triangles)
+
+
+def _size(kind: str, rng: np.random.Generator) -> tuple[float, float, float]:
+    height = float(rng.uniform(2.2, 3.1))
+    if kind == "corridor":
+        return float(rng.uniform(1.2, 2.4)), float(rng.uniform(5, 14)), height
+    if kind == "hall":
+        return float(rng.uniform(6, 14)), float(rng.uniform(6, 16)), float(rng.uniform(2.7, 6))
+    if kind == "bathroom":
+        return float(rng.uniform(1.8, 3.5)), float(rng.uniform(1.8, 3.5)), height
+    return float(rng.uniform(2.6, 5.5)), float(rng.uniform(2.8, 6.5)), height
