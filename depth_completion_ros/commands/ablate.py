@@ -15,11 +15,27 @@ _STEPS = 600
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``depth-completion ablate``."""
     add = parser.add_argument
-    add("method", nargs="*", metavar="METHOD", help=f"method whose parts are varied (default: all of {', '.join(METHODS)})")
+    add(
+        "method",
+        nargs="*",
+        metavar="METHOD",
+        help=f"method whose parts are varied (default: all of {', '.join(METHODS)})",
+    )
     configure_shared(parser)
     add("--steps", type=int, default=_STEPS, help=f"number of training steps of each variant (default: {_STEPS})")
-    add("--seeds", default="0,1", metavar="N,N", help="random seeds; each variant is trained once with each seed (default: 0,1)")
-    add("--out", type=Path, default=Path("ablate_out"), metavar="DIR", help="folder for the results (default: ablate_out)")
+    add(
+        "--seeds",
+        default="0,1",
+        metavar="N,N",
+        help="random seeds; each variant is trained once with each seed (default: 0,1)",
+    )
+    add(
+        "--out",
+        type=Path,
+        default=Path("ablate_out"),
+        metavar="DIR",
+        help="folder for the results (default: ablate_out)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -33,7 +33,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=":",
         help="ranges of frames, counted from 0; A is included, B is not (default: all)",
     )
-    parser.add_argument("--close-gaps", action="store_true", help="shorten gaps where frames are left out to one frame period")
+    parser.add_argument(
+        "--close-gaps", action="store_true", help="shorten gaps where frames are left out to one frame period"
+    )
     parser.add_argument("--width", type=int, metavar="W", help="width to scale RGB to [pixels] (default: no scaling)")
 
 

@@ -24,9 +24,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--depth", type=Path, required=True, help="depth file of the same view, or folder of depth files")
     unit = "length of one unit of the depth values [m] (default: 0.001 for integers, 1 for floats)"
     add("--depth-unit", "--depth-scale", type=float, metavar="M", help=unit)
-    minimum = "smallest depth of the sensor [m]; this depth and anything nearer count as missing (default: from the profile)"
+    minimum = (
+        "smallest depth of the sensor [m]; this depth and anything nearer count as missing (default: from the profile)"
+    )
     add("--min-range", type=float, metavar="M", help=minimum)
-    maximum = "largest depth of the sensor [m]; this depth and anything farther count as missing (default: from the profile)"
+    maximum = (
+        "largest depth of the sensor [m]; this depth and anything farther count as missing (default: from the profile)"
+    )
     add("--max-range", type=float, metavar="M", help=maximum)
     intrinsics = "intrinsics fx,fy,cx,cy of the colour image [pixels]; with them, point clouds (PLY) are written too"
     add("--intrinsics", type=_intrinsics, help=intrinsics)

@@ -22,12 +22,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("recipe", help="name of a recipe in config/training, such as lite, or path of a YAML file")
     configure_shared(parser)
     budget = parser.add_mutually_exclusive_group()
-    budget.add_argument("--minutes", type=float, default=_MINUTES, help=f"duration of the training [min] (default: {_MINUTES:g})")
+    budget.add_argument(
+        "--minutes", type=float, default=_MINUTES, help=f"duration of the training [min] (default: {_MINUTES:g})"
+    )
     budget.add_argument("--steps", type=int, help="number of training steps, instead of a duration")
     add("--out", type=Path, metavar="DIR", help="folder for weights, model card and logs (default: train_out/RECIPE)")
     beginning = parser.add_mutually_exclusive_group()
-    beginning.add_argument("--start", type=Path, metavar="FILE", help="weights file to start from (default: random weights)")
-    beginning.add_argument("--resume", action="store_true", help="continue the training in --out after its last checkpoint")
+    beginning.add_argument(
+        "--start", type=Path, metavar="FILE", help="weights file to start from (default: random weights)"
+    )
+    beginning.add_argument(
+        "--resume", action="store_true", help="continue the training in --out after its last checkpoint"
+    )
     add(
         "--dry-run",
         action="store_true",
@@ -41,7 +47,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="train on the same N samples only, to check that the network can learn them; 0 = off (default: 0)",
     )
-    add("--validate-every", type=float, default=10.0, metavar="MINUTES", help="time between validations [min] (default: 10)")
+    add(
+        "--validate-every",
+        type=float,
+        default=10.0,
+        metavar="MINUTES",
+        help="time between validations [min] (default: 10)",
+    )
 
 
 def configure_shared(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +85,12 @@ def configure_shared(parser: argparse.ArgumentParser) -> None:
     add("--device", choices=("cpu", "cuda"), help="device to train on (default: cuda if there is a GPU, else cpu)")
     add("--threads", type=int, default=0, help="number of CPU threads; 0 = library default (default: 0)")
     add("--validation-frames", type=int, default=4, help="number of validation frames of each set (default: 4)")
-    add("--cache", type=Path, metavar="DIR", help="folder for decoded frames and rendered scenes (default: a folder in ~/.cache)")
+    add(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="folder for decoded frames and rendered scenes (default: a folder in ~/.cache)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
