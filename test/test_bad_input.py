@@ -178,7 +178,7 @@ def test_messages_without_stamps_are_paired_as_they_arrive(graph):
     assert ros.problems()["zero_stamp"] >= 2
 
 
-def test_messages_that_newer_ones_replaced_before_they_were_taken_are_counted(graph, capfd):
+def test_messages_replaced_by_newer_ones_are_counted_as_overrun(graph, capfd):
     """Seven images while the node does nothing: its queue holds two."""
     ros = graph()
     ros.completed_pair()

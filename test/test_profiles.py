@@ -60,7 +60,7 @@ def test_an_unknown_profile_is_rejected_with_the_choices():
         load_profile("sonar")
 
 
-def test_the_engine_is_that_of_the_profile_unless_one_or_a_model_is_reported():
+def test_the_engine_is_that_of_the_profile_unless_an_engine_or_a_model_is_given():
     """The shipped network serves where it was found to be better and fast enough, in Python as in the node."""
     assert load_profile("kinect").engine == load_profile("lidar").engine == "auto"
     assert DepthCompleter("tof").engine.model == "guided"
