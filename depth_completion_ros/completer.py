@@ -156,9 +156,9 @@ def _why_empty(depth: np.ndarray, profile: Profile) -> str:
 
 
 def confidence_of(depth: np.ndarray, sigma: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-    """Confidence: P(|error| < max(5 cm, 2 % of depth)) for a Laplace error with standard deviation sigma.
+    """The probability that the error of depth is below max(5 cm, 2 % of depth), if it has a Laplace distribution.
 
-    A Laplace variable of scale b has P(|x| < t) = 1 - exp(-t/b) and standard deviation b·√2.
+    A Laplace variable x of scale b has ``P(|x| < t) = 1 - exp(-t/b)`` and the standard deviation b·√2.
 
     Args:
         depth: Depth [m], float32.

@@ -65,7 +65,7 @@ def test_variants_begin_with_the_weights_of_their_method(method):
 
 
 @pytest.mark.parametrize(("name", "count"), [(METHOD, 2), ("1 pair", 1), ("3 pairs", 3)])
-def test_numbers_of_pairs_are_as_named_and_every_second_one_shifts(name, count):
+def test_variants_have_the_named_number_of_pairs_and_every_second_one_is_shifted(name, count):
     pairs = built("s2ml", name).core.pairs
     assert [pair.spatial.attention.shift > 0 for pair in pairs] == [i % 2 == 1 for i in range(count)]
 
@@ -78,7 +78,7 @@ def spectra(kind):
         return [polar(*rfft2(x)) for x in (depth, fusion(depth, image))]
 
 
-def test_amplitude_and_phase_are_kept_where_they_are_said_to_be():
+def test_variants_keep_the_amplitude_or_the_phase_that_they_name():
     kept = {}
     for kind in (SpectralFusion, AmplitudeFusion, PhaseFusion):
         (amplitude, cos, _), (new_amplitude, new_cos, _) = spectra(kind)
@@ -194,7 +194,7 @@ def test_these_normalisations_start_without_propagation(kind):
     assert torch.equal(kind(2)(initial, guidance, confidence, nothing, nothing), initial)
 
 
-def test_without_confidence_it_is_one_everywhere():
+def test_variant_without_confidence_uses_a_confidence_of_one():
     core = built("nlspn", "no confidence").core
     x = torch.randn(1, 64, 4, 6)
     assert torch.equal(core.confidence_head(torch.cat([core.confidence(x), x], dim=1)), torch.ones(1, 1, 4, 6))
@@ -228,7 +228,7 @@ def test_table_compares_seed_by_seed():
     )
 
 
-def test_command_writes_the_table_and_goes_on_where_it_was_cut_off(tmp_path, capsys):
+def test_interrupted_command_continues_and_writes_the_table(tmp_path, capsys):
     splits = read_splits()
     for name in (*splits.train, *splits.validation):
         write_ramp(tmp_path / "data" / name)

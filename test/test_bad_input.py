@@ -262,7 +262,7 @@ def test_another_problem_of_the_same_cause_is_logged_at_once(graph, capfd):
     assert "more times" not in said
 
 
-def test_messages_that_newer_ones_replaced_before_they_were_taken_are_counted(graph, capfd):
+def test_messages_replaced_by_newer_ones_are_counted_as_overrun(graph, capfd):
     """Seven images while the node does nothing: its queue holds two."""
     ros = graph()
     ros.completed_pair()

@@ -561,7 +561,7 @@ def test_images_without_stamps_are_paired_by_order_and_reported(kinect_set, role
     assert all((names[role] in line) == (role in roles) for role in names)
 
 
-def test_images_without_stamps_of_which_some_are_missing_are_paired_by_when_they_were_recorded(kinect_set):
+def test_images_without_stamps_are_paired_by_time_of_recording_if_their_numbers_differ(kinect_set):
     depth = f"{DEPTH_TOPIC}/compressedDepth"
     unstamped(make(kinect_set), kinect_set.parent / "zero", {depth}, leave_out={(depth, 1)})
     lines: list[str] = []
@@ -604,7 +604,7 @@ def test_a_big_endian_stamp_is_read_and_replaced():
 
 
 @pytest.mark.parametrize("raw", [False, True])
-def test_a_loop_moves_every_stamp_on(kinect_set, raw):
+def test_stamps_increase_when_a_recording_is_repeated(kinect_set, raw):
     recording = Recording(make(kinect_set), raw=raw)
     once = list(recording.messages(loop=False))
     endless = recording.messages(loop=True)
@@ -619,7 +619,7 @@ def test_a_loop_moves_every_stamp_on(kinect_set, raw):
     assert recording.duration_ns == pytest.approx(period, abs=MS)
 
 
-def test_one_single_frame_can_be_looped(kinect_set):
+def test_a_recording_with_one_frame_can_be_repeated(kinect_set):
     recording = Recording(make(kinect_set, "--frames", "0:1"))
     assert recording.duration_ns > 30 * MS
 

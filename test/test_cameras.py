@@ -69,7 +69,7 @@ def test_the_name_of_a_camera_finds_its_topics(name, camera_name, rgb, frame):
     assert chosen.frame == frame
 
 
-def test_given_topics_override_those_of_the_camera_and_these_the_own_names():
+def test_topics_come_from_the_arguments_then_the_camera_then_the_node():
     assert resolved_topics({}, None) == TOPICS and remappings(TOPICS) == []
     topics = resolved_topics({"depth_topic": "/filtered/depth/image", "rgb_topic": ""}, camera("realsense"))
     assert topics["rgb_topic"] == "/camera/camera/color/image_raw"

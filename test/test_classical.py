@@ -146,7 +146,7 @@ def test_guided_beats_nearest_and_linear_where_colour_shows_the_edges(hidden):
     assert error["guided"] < 0.7 * min(error["nearest"], error["linear"])
 
 
-def test_guided_confidence_foretells_its_hits():
+def test_confidence_of_guided_predicts_the_share_of_small_errors():
     rgb, depth = scene(120, 160)
     completer = DepthCompleter(PROFILE, "classical")
     shown = thinned(depth, 0.02)
@@ -224,7 +224,7 @@ def test_ip_basic_follows_the_paper_step_by_step():
     assert np.isfinite(dense).all()
 
 
-def test_measured_completes_nothing_and_trusts_nothing_it_has_not_measured():
+def test_model_measured_has_no_confidence_where_nothing_is_measured():
     rgb, depth = scene()
     shown = thinned(depth, 0.5)
     result = DepthCompleter(PROFILE, "classical", "measured").complete(RgbdFrame(rgb, shown))

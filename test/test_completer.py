@@ -106,7 +106,7 @@ def test_the_engine_gets_multiples_and_the_padding_is_cut_off_again(multiple, sh
     assert completed.depth.shape == shape
 
 
-def test_padding_moves_nothing():
+def test_padding_does_not_change_the_result():
     plain, padded = (completer(Ramp(multiple)).complete(random_frame()) for multiple in (1, 32))
     for name, array in copies(plain).items():
         np.testing.assert_array_equal(getattr(padded, name), array)

@@ -13,7 +13,7 @@ from depth_completion_ros.networks.completion_network import INPUT_CHANNELS, Com
 torch.set_num_threads(1)
 
 
-def test_pooling_means_only_what_is_measured():
+def test_pooling_averages_measured_pixels_only():
     value = torch.tensor([[1.0, 0.0, 0.0, 0.0], [3.0, 0.0, 0.0, 0.0]])[None, None]
     measured = torch.tensor([[1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]])[None, None]
     mean, reached = pool_measured(value, measured, 2)
@@ -54,7 +54,7 @@ def test_runaway_core_still_gives_finite_positive_depth():
     assert torch.isfinite(depth).all() and torch.isfinite(sigma).all() and (sigma > 0).all()
 
 
-def test_head_starts_at_no_correction_and_keeps_its_outputs_apart():
+def test_head_starts_without_correction_and_its_outputs_are_independent():
     """A wrong channel order of the pixel shuffle would zero a part of the gate or of log_b instead of Δ."""
     head = Head(5, factor=2)
     x = torch.randn(1, 5, 8, 8)

@@ -503,7 +503,7 @@ def distorted(model="plumb_bob", d=(-0.3, 0.1, 0.001, 0.002, 0.0), r=(1, 0, 0, 0
         ("equidistant", (-0.02, 0.004, 0.001, -0.0002)),
     ],
 )
-def test_a_raw_image_is_seen_by_k_through_the_distortion(model, coefficients):
+def test_a_raw_image_uses_k_and_the_distortion(model, coefficients):
     raw = intrinsics_of(distorted(model, coefficients), (640, 480), raw=True)
     assert numbers_of(raw) == (500.0, 510.0, 320.5, 240.5, 640, 480)
     assert raw.distortion.coefficients == coefficients

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from depth_completion_ros.cli import COMMANDS, command_module
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(
     path
-    for pattern in ("*.md", "docs/*.md", "models/*.md", "samples/**/*.md", "bench/**/*.md")
+    for pattern in ("*.md", "docs/*.md", "models/*.md", "samples/**/*.md", "examples/*.md", "bench/**/*.md")
     for path in ROOT.glob(pattern)
 )
 CODE_BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
@@ -54,8 +56,19 @@ def test_links_between_pages_resolve(page):
 
 def test_every_page_is_in_the_index():
     index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
-    pages = {path.name for path in (ROOT / "docs").glob("*.md")} - {"index.md"}
+    pages = {path.name for suffix in ("md", "rst") for path in (ROOT / "docs").glob(f"*.{suffix}")} - {"index.md"}
     assert {name for name in pages if f"]({name})" not in index} == set()
+
+
+def test_sphinx_builds_all_pages_without_warnings(tmp_path):
+    pytest.importorskip("sphinx", reason="needs Sphinx: pip install -e '.[docs]'")
+    pytest.importorskip("myst_parser", reason="needs myst-parser: pip install -e '.[docs]'")
+    build = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-d", tmp_path / "doctrees"]
+    done = subprocess.run([*build, ROOT / "docs", tmp_path / "html"], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert 'id="depth_completion_ros.DepthCompleter.complete"' in (tmp_path / "html" / "api.html").read_text()
+    index = (tmp_path / "html" / "index.html").read_text(encoding="utf-8")
+    assert {page.stem for page in (ROOT / "docs").glob("*.md") if f'href="{page.stem}.html' not in index} <= {"index"}
 
 
 @pytest.mark.parametrize("line", commands())

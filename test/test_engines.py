@@ -129,7 +129,7 @@ def test_torch_engine_on_a_gpu_replays_its_graph(name, tmp_path):
     engine.close()
 
 
-def test_logarithms_are_replaced_by_equal_ones():
+def test_replaced_logarithms_give_the_same_values():
     from openvino import opset13 as ops
 
     x = ops.parameter([1, 1000], np.float32)
@@ -265,7 +265,7 @@ def test_missing_and_foreign_weights_are_rejected(tmp_path):
         load_weights(tmp_path / "weights.pt")
 
 
-def test_file_says_what_it_holds_without_onnx():
+def test_metadata_of_a_network_file_is_read_without_onnx():
     """The robot needs neither onnx nor protobuf to read what a file says of itself."""
     path = network_file("nlspn", "fp16", profile="tof")
     file = read_model_file(path)
@@ -303,7 +303,7 @@ def test_files_are_found_by_name_size_and_precision(models):
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp16"])
-def test_the_files_that_are_shipped_hold_the_weights_that_are_shipped(precision, tmp_path, monkeypatch):
+def test_shipped_network_files_contain_the_shipped_weights(precision, tmp_path, monkeypatch):
     """For CPUs and for GPUs, and for images of any size."""
     monkeypatch.setenv("DEPTH_COMPLETION_MODELS", str(tmp_path))
     shipped = find_model_file(DEFAULT_NETWORK, precision)

@@ -78,7 +78,7 @@ def test_sparse_depth_has_no_holes_to_imitate_and_is_no_dense_sensor(protocol):
     assert make_trial(protocol, set_of(sample(np.full((24, 32), 3, np.float32)), sample(other)), 0) is not None
 
 
-def test_raw_shows_the_sensors_depth_and_scores_against_ground_truth_where_there_is_one():
+def test_raw_uses_the_depth_of_the_sensor_and_scores_against_ground_truth_if_there_is_one():
     exact, noisy = np.full((24, 32), 2, np.float32), np.full((24, 32), 2.01, np.float32)
     holed = noisy.copy()
     holed[5:9] = NAN
@@ -95,7 +95,7 @@ def test_lidar_rings_keeps_every_fourth_ring():
     np.testing.assert_array_equal(np.isfinite(trial.truth), ~np.isin(rings, np.arange(1, 65, 4)))
 
 
-def test_without_rings_every_fourth_band_of_elevation_stands_for_them_with_a_lidar_only():
+def test_lidar_without_rings_uses_every_fourth_band_of_elevation():
     intrinsics = Intrinsics(fx=700, fy=710, cx=300, cy=60, width=600, height=200)
     frame = RgbdFrame(np.zeros((200, 600, 3), np.uint8), np.full((200, 600), 9, np.float32), intrinsics)
     lidar = load_profile("lidar")

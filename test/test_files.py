@@ -104,7 +104,7 @@ def test_zero_negative_and_infinite_depth(tmp_path):
     np.testing.assert_array_equal(read_depth(tmp_path / "a.npy"), np.float32([[np.nan, np.nan, np.nan, np.inf, 2.5]]))
 
 
-def test_an_exif_rotation_does_not_part_colour_from_depth(tmp_path):
+def test_an_exif_rotation_is_ignored_so_that_colour_matches_depth(tmp_path):
     image = np.zeros((40, 60, 3), np.uint8)
     jpeg = cv2.imencode(".jpg", image)[1].tobytes()
     orientation_6 = bytes.fromhex("ffe1002245786966000049492a00080000000100120103000100000006000000") + b"\0\0\0\0"

@@ -147,7 +147,7 @@ def folder_error(*words: str) -> Iterator[None]:
         assert word in str(caught.value)
 
 
-def test_a_lidar_without_stamps_turns_at_10_hz(tmp_path):
+def test_frames_of_a_lidar_without_stamps_are_100_ms_apart(tmp_path):
     write_set(tmp_path)
     edit_meta(tmp_path, lambda meta: [entry.pop("t_rgb") and entry.pop("t_depth") for entry in meta["frames"]])
     frames = read_folder(tmp_path)

@@ -187,7 +187,7 @@ def test_another_shape_cannot_be_the_same_field_of_view(depth, rgb):
     assert f"{rgb[1]}x{rgb[0]}" in str(caught.value)
 
 
-def test_modes_that_a_sensor_rounds_are_the_same_field_of_view():
+def test_rounded_image_sizes_count_as_the_same_field_of_view():
     found = depth_on_rgb_grid(frame_of(np.ones((480, 848), np.float32), 720, 1280))
     assert np.isfinite(found).sum() == 480 * 848
 

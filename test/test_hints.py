@@ -73,7 +73,7 @@ def comes_to_say(ros: RosGraph, words: str) -> bool:
 # Where messages come instead
 
 
-def test_nobody_publishes(graph):
+def test_a_topic_without_publishers_is_reported(graph):
     ros = graph()
     assert comes_to_say(ros, "no rgb on /rgb/image_rect_color: nobody publishes it")
 

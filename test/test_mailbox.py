@@ -26,7 +26,7 @@ def joined(*threads):
     return not any(thread.is_alive() for thread in threads)
 
 
-def test_the_newest_wins():
+def test_the_newest_item_replaces_the_one_that_waits():
     mailbox = Mailbox()
     assert mailbox.put("a") is False
     assert mailbox.put("b") is True

@@ -130,7 +130,7 @@ def test_mixed_precision_trains_and_stays_close(name):
 
 @pytest.mark.parametrize("name", names())
 @pytest.mark.parametrize("shape", [(32, 32), (96, 64), (32, 160)])
-def test_any_multiple_of_32_fits(name, shape):
+def test_images_of_any_multiple_of_32_are_accepted(name, shape):
     with torch.no_grad():
         completed, _ = stirred(name)(*frame(1, *shape))
     assert completed.shape[-2:] == shape
@@ -174,7 +174,7 @@ def test_nothing_measured_still_gives_finite_depth(name):
 
 
 @pytest.mark.parametrize("name", BEHIND_FILLED_HOLES)
-def test_everything_measured_is_kept_by_an_untrained_network(name):
+def test_untrained_network_keeps_all_measured_pixels(name):
     image, _, scale = frame()
     depth = 1 + torch.rand(1, 1, HEIGHT, WIDTH)
     torch.manual_seed(0)
@@ -197,7 +197,7 @@ def test_frames_of_a_batch_do_not_touch_each_other(name):
 
 
 @pytest.mark.parametrize("name", names())
-def test_input_that_the_method_names_changes_the_answer(name):
+def test_every_input_that_the_method_names_changes_the_result(name):
     """Guards against a core that ignores its inputs, and against a table that lies about them."""
     network = stirred(name)
     image, depth, scale = frame()

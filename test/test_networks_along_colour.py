@@ -13,7 +13,7 @@ from depth_completion_ros.networks.along_colour import doubled, finer, finest  #
 torch.set_num_threads(1)
 
 
-def test_without_colour_doubling_is_a_bilinear_resize_that_all_cells_agree_with():
+def test_doubling_a_grey_image_is_a_bilinear_resize():
     x, guide = torch.randn(2, 1, 5, 7), torch.zeros(2, 3, 10, 14)
     expected = torch.nn.functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
     dense, agreement = doubled(x, guide[..., ::2, ::2], guide)
@@ -47,7 +47,7 @@ def test_doubling_keeps_an_edge_where_colour_has_one():
     assert blurred[3] > 1.1 and blurred[6] < 1.9
 
 
-def test_where_all_cells_around_lie_across_an_edge_those_of_the_same_colour_further_away_say_more():
+def test_farther_cells_of_the_same_colour_have_more_weight_than_near_cells_across_an_edge():
     """A thing whose foot is two pixels wide, half of two cells; above it fills both."""
     guide = torch.zeros(1, 3, 10, 16)
     guide[:, :, :4, 4:8], guide[:, :, 4:, 5:7] = 0.5, 0.5
@@ -106,7 +106,7 @@ def test_finest_step_equals_a_loop_over_the_nine_pixels_around_each():
     torch.testing.assert_close(finest(coarse, coarse_guide, guide, value, known), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_what_is_spread_starts_from_the_coarse_values():
+def test_spreading_starts_from_the_coarse_values():
     """On a slope that the coarse grid knows, one measurement beside it moves all by as much."""
     slope = torch.linspace(1, 2, 8).expand(1, 1, 8, 8)
     guide, known = torch.zeros(1, 3, 16, 16), torch.zeros(1, 1, 16, 16)

@@ -48,7 +48,7 @@ def behind_planes(name: str = "nlspn") -> CompletionNetwork:
 
 
 @pytest.mark.parametrize(("share", "logit"), [(0, -50.0), (0.2689, None), (1, 50.0)])
-def test_without_a_correction_it_chooses_between_the_base_and_the_filled_holes(share, logit):
+def test_without_a_correction_the_network_chooses_between_the_base_and_the_filled_holes(share, logit):
     """None, as it is before any training. The uncertainty is the base's, and training compares with its answer."""
     network = CompletionNetwork(Still(), "still", "small", base=stirred("planes")).eval()
     if logit is not None:
@@ -136,7 +136,7 @@ def test_the_list_of_networks_names_the_base(tmp_path, monkeypatch, capsys):
     assert [line.split()[0] for line in lines if "min after planes-small)" in line] == ["nlspn"]
 
 
-def test_exported_file_holds_both(tmp_path):
+def test_exported_file_contains_both_networks(tmp_path):
     pytest.importorskip("onnxscript", reason="the export needs onnxscript")
     onnxruntime = pytest.importorskip("onnxruntime", reason="the comparison needs ONNX Runtime")
     from depth_completion_ros.networks.export import export_onnx
@@ -151,7 +151,7 @@ def test_exported_file_holds_both(tmp_path):
         np.testing.assert_allclose(answer, truth, rtol=1e-3, atol=1e-3)
 
 
-def test_int8_is_for_both_but_for_what_the_base_keeps_precise(tmp_path):
+def test_int8_applies_to_both_networks_except_precise_parts_of_the_base(tmp_path):
     onnx = pytest.importorskip("onnx", reason="the export needs onnx")
     pytest.importorskip("nncf", reason="int8 needs NNCF")
     from depth_completion_ros.networks.export import export_onnx

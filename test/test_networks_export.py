@@ -51,7 +51,7 @@ def test_graph_holds_only_operators_that_every_engine_runs(exported):
     assert {entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")} == {20}
 
 
-def test_file_says_what_it_holds(exported):
+def test_metadata_of_a_network_file_is_read(exported):
     network, path, _, _ = exported
     model = onnx.load(path)
     held = {entry.key: entry.value for entry in model.metadata_props}
@@ -69,7 +69,7 @@ def test_file_says_what_it_holds(exported):
     assert [dimension.dim_value for dimension in shape.dim] == [1, 1, 64, 96]
 
 
-def test_of_planes_only_the_convolutions_that_read_fine_relief_stay_out_of_int8():
+def test_int8_leaves_out_only_the_convolutions_of_planes_that_read_fine_relief():
     """In int8 they would hide what is finer than a step of their inputs' range."""
     pytest.importorskip("nncf", reason="int8 needs NNCF")
     graph = onnx.load(network_file("planes", "int8")).graph
@@ -92,7 +92,7 @@ def test_int8_is_calibrated_and_measured_with_dense_and_sparse_depth():
         assert shares[8] > 0.05 and shares[11] < 0.13 and shares[12] > 0.3
 
 
-def test_weights_hash_tells_weights_apart():
+def test_different_weights_have_different_hashes():
     torch.manual_seed(0)
     first, second = create("lite"), create("lite")
     assert weights_hash(first) != weights_hash(second)

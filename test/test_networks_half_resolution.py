@@ -35,7 +35,7 @@ def completed(core, depth, image=None):
         return HalfResolutionNetwork(core, "still", "small").eval()(image, depth, torch.full((1, 1, 1, 1), 2.0))[0]
 
 
-def test_the_core_sees_the_mean_of_what_is_measured_in_each_two_by_two_pixels():
+def test_the_core_gets_the_mean_of_the_measured_pixels_in_each_2x2_block():
     seen = []
 
     class Watching(Still):
@@ -55,7 +55,7 @@ def test_the_core_sees_the_mean_of_what_is_measured_in_each_two_by_two_pixels():
     assert not seen[0].measured[..., :4, :].any() and seen[0].measured[..., 4:, :].all()
 
 
-def test_measured_pixels_come_back_as_they_are_where_the_core_keeps_them():
+def test_measured_pixels_are_unchanged_where_the_core_keeps_them():
     generator = torch.Generator().manual_seed(0)
     depth = 1 + torch.rand(1, 1, 64, 96, generator=generator)
     depth *= torch.rand(depth.shape, generator=generator) < 0.4
@@ -64,7 +64,7 @@ def test_measured_pixels_come_back_as_they_are_where_the_core_keeps_them():
     assert result.min() > 0.9 and result.max() < 2.2  # beside them little beyond what was measured
 
 
-def test_the_last_step_brings_detail_of_measurements_to_the_pixels_beside_them():
+def test_the_last_step_corrects_pixels_next_to_measurements():
     """Measurements alternate from row to row, finer than the core can see; between them two columns are missing."""
     rows = torch.where(torch.arange(64).view(-1, 1) % 2 == 0, 2.0, 2.1).expand(1, 1, 64, 64)
     shown = rows * (torch.arange(64) % 4 < 2)
@@ -117,7 +117,7 @@ def test_the_refinement_of_lite_hardly_changes_depth_before_training():
     torch.testing.assert_close(doubt, log_b)
 
 
-def test_the_answer_is_positive_beside_measurements_that_the_core_misses_by_far():
+def test_result_is_positive_near_measurements_with_a_large_error_of_the_core():
     """Measurements far nearer than the core's answer must not draw its nearer answers below zero."""
 
     class Rough(Still):

@@ -30,7 +30,7 @@ def test_measured_pixels_and_their_range_are_kept(fill, coloured):
     assert distance.shape == (2, 1, 8, 12) and (distance > 0).all()
 
 
-def test_one_measured_corner_fills_the_whole_of_vga(fill):
+def test_one_measured_corner_fills_a_whole_vga_image(fill):
     measured = torch.zeros(1, 1, 480, 640)
     measured[..., 0, 0] = 1
     filled, distance = fill(measured * 0.7, measured)
@@ -50,7 +50,7 @@ def test_distance_grows_with_that_to_the_measurements_to_a_limit(fill):
     assert (row[:20].diff() > 0).all() and row.max() == row[-1] == pytest.approx(4, abs=0.01)
 
 
-def test_a_slanted_plane_is_continued_through_a_hole_and_beyond_the_border_of_what_is_measured(fill):
+def test_a_slanted_plane_continues_through_a_hole_and_beyond_the_measured_area(fill):
     """What means of neighbours cannot do. Within 2 % of its span."""
     y, x = torch.meshgrid(torch.arange(128.0), torch.arange(192.0), indexing="ij")
     plane = (0.004 * x - 0.002 * y).view(1, 1, 128, 192)

@@ -133,7 +133,7 @@ def test_fusion_goes_both_ways():
     assert not torch.allclose(new_depth, other_depth) and not torch.allclose(new_colour, other_colour)
 
 
-def test_gated_deconvolution_doubles_the_size_and_a_shut_gate_lets_nothing_through():
+def test_gated_deconvolution_doubles_the_size_and_a_closed_gate_gives_zero():
     layer, x = GatedDeconvolution(3, 2), torch.randn(1, 3, 4, 6)
     assert layer(x).shape == (1, 2, 8, 12)
     with torch.no_grad():

@@ -22,7 +22,7 @@ def a_grey_wall(left, right):
     return _Level(value, measured, torch.zeros(1, 3, 16, 24), torch.zeros(1, 1, 16, 24))
 
 
-def test_an_edge_that_features_tell_parts_what_no_colour_does():
+def test_an_edge_predicted_from_features_separates_cells_of_equal_colour():
     fit, features = Fit(1), torch.zeros(1, 1, 16, 24)
     features[..., 16] = 1  # between columns 15 and 16
     smooth, _ = fit(features, a_grey_wall(-0.2, 0.2))
@@ -34,7 +34,7 @@ def test_an_edge_that_features_tell_parts_what_no_colour_does():
     assert parted[..., 16].mean() > 0.15
 
 
-def test_measurements_that_features_do_not_trust_have_no_say():
+def test_measurements_that_features_distrust_have_no_weight():
     fit, features = Fit(1), torch.zeros(1, 1, 16, 24)
     features[..., -1] = 1
     with torch.no_grad():

@@ -94,7 +94,7 @@ def test_spectral_fusion_that_changes_nothing_returns_the_depth_features():
         torch.testing.assert_close(fusion(depth, image), depth, rtol=1e-3, atol=1e-3)
 
 
-def test_windows_come_apart_and_together_again():
+def test_splitting_into_windows_is_reversible():
     x = torch.randn(2, 16, 24, 5)
     windows = partition(x)
     assert windows.shape == (2, 6, 64, 5)

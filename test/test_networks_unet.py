@@ -65,7 +65,7 @@ def test_depth_of_any_lower_resolution_is_completed_to_the_images(factor):
     assert completed.shape == depth.shape and torch.isfinite(completed).all() and (completed > 0).all()
 
 
-def test_another_source_of_relative_depth_changes_the_answer():
+def test_another_source_of_relative_depth_changes_the_result():
     class Brightness(torch.nn.Module):
         def forward(self, image):
             return image.mean(dim=1, keepdim=True)

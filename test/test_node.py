@@ -233,7 +233,7 @@ def test_the_classical_engine_takes_over_from_one_that_throws(graph):
     assert ros.problems() == {"engine": 1} and ros.drops() == {}
 
 
-def test_message_filters_pairs_too(graph):
+def test_pairs_are_completed_with_message_filters(graph):
     pytest.importorskip("message_filters", reason="message_filters comes with ROS; there is no wheel of it")
     ros = graph({"sync.method": "message_filters"})
     for _ in range(3):
@@ -247,7 +247,7 @@ def test_message_filters_pairs_too(graph):
     assert ros.node.statistics.counts()["pairs"] == 4
 
 
-def test_the_log_says_what_is_done_once_and_at_each_change(graph, capfd):
+def test_the_log_has_one_line_at_the_start_and_at_each_change(graph, capfd):
     ros = graph(namespace="/front")
     ros.listen(Image, "/front/depth_completion/depth")
     log = capfd.readouterr().err
@@ -328,7 +328,7 @@ def test_a_failed_transition_is_logged_and_can_be_repeated(graph, capfd):
     ros.completed_pair()
 
 
-def test_two_nodes_are_told_apart_on_diagnostics(graph):
+def test_two_nodes_have_different_names_on_diagnostics(graph):
     names = set()
     for namespace in ("/front", "/rear"):
         status, values = graph(namespace=namespace).diagnostics()

@@ -91,17 +91,26 @@ def test_setup_cfg_and_package_xml_say_the_same(setup_cfg, package_xml):
     metadata = setup_cfg["metadata"]
     maintainer = package_xml.find("maintainer")
     assert metadata["name"] == package_xml.findtext("name") == PACKAGE
-    assert metadata["version"] == package_xml.findtext("version")
     assert metadata["license"] == package_xml.findtext("license") == "Apache-2.0"
     assert metadata["maintainer_email"] == maintainer.get("email")
     assert metadata["maintainer"] == maintainer.text
+    assert metadata["url"] == package_xml.findtext("url")
 
 
-def test_the_citation_has_the_version_of_the_package(setup_cfg):
+def test_the_version_is_the_same_everywhere(setup_cfg, package_xml):
+    """Including the newest section of the changelog, apart from Forthcoming."""
+    version = setup_cfg["metadata"]["version"]
+    assert package_xml.findtext("version") == version
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"] == version
+    assert re.findall(r'^release = "(.*)"$', (ROOT / "docs" / "conf.py").read_text(), re.MULTILINE) == [version]
+    sections = re.findall(r"^(\d+\.\d+\.\d+) \(.*\)\n-+$", (ROOT / "CHANGELOG.rst").read_text(), re.MULTILINE)
+    assert sections[:1] == [version]
+
+
+def test_the_citation_agrees_with_the_package(setup_cfg):
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     metadata = setup_cfg["metadata"]
-    assert citation["version"] == metadata["version"]
-    assert (citation["license"], citation["repository-code"]) == (metadata["license"], metadata["url"])
+    assert (citation["license"], citation["url"]) == (metadata["license"], metadata["url"])
 
 
 def test_no_dependency_is_a_key_that_rosdep_installs_with_pip(package_xml):

@@ -271,7 +271,7 @@ def test_an_empty_list_does_not_end_the_node(started, name, problems):
 
 @pytest.mark.ros
 @pytest.mark.parametrize("extrinsic", [[], POSE])
-def test_what_ros2_param_dump_writes_can_be_given_back(started, tmp_path, extrinsic):
+def test_output_of_ros2_param_dump_is_accepted_as_a_parameter_file(started, tmp_path, extrinsic):
     first = started("-p", "sync.slop:=0.03", *(["-p", f"extrinsic:={extrinsic}"] if extrinsic else []))
     first.trigger_configure()  # declares the QoS of the outputs
     path = tmp_path / "dump.yaml"

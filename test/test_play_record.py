@@ -138,7 +138,7 @@ def test_stamps_and_clock_keep_increasing_in_a_loop(start, bag, tmp_path):
     assert clock[0] <= stamps[0] and clock[-1] >= stamps[-1]
 
 
-def test_without_clock_there_is_none(start, bag, tmp_path):
+def test_no_clock_is_published_with_no_clock(start, bag, tmp_path):
     recorder = start("record", "rgb/camera_info", "clock", "--out", tmp_path / "out")
     finish(start("play", bag, "--no-clock", "--wait", "30"))
     finish(recorder, signal.SIGINT)
@@ -188,7 +188,7 @@ def test_seconds_end_a_recording(start, bag, tmp_path):
         (["record", "/a", "--out", "new", "--seconds", "0"], "--seconds 0.0 must be above zero"),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_line(start, arguments, words):
+def test_impossible_arguments_are_reported_in_one_line(start, arguments, words):
     process = start(*arguments)
     _, errors = process.communicate(timeout=40)
     assert process.returncode == 1

@@ -23,7 +23,7 @@ def lightness(colours: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(colours[None].astype(np.float32) / 255, cv2.COLOR_RGB2Lab)[0, :, 0]
 
 
-def test_missing_depth_is_grey_and_no_depth_is():
+def test_missing_depth_is_grey_and_measured_depth_is_not():
     depth = np.float32([[np.nan, 0, -1, np.inf, 1, 2, 4]])
     picture = colour_depth(depth, (1, 4))
     np.testing.assert_array_equal(picture[0, :4], np.tile(MISSING, (4, 1)))
@@ -80,7 +80,7 @@ def test_the_range_of_an_animation_moves_slowly_towards_the_scene():
 
 
 @pytest.mark.parametrize("raw_shape", [(48, 64), (12, 16), (480, 640)])
-def test_the_panel_holds_all_four_pictures(raw_shape):
+def test_the_panel_contains_all_four_pictures(raw_shape):
     rgb = np.full((48, 64, 3), (10, 200, 30), np.uint8)
     raw = np.full(raw_shape, np.nan, np.float32)
     raw[:, : raw_shape[1] // 2] = 1.0
@@ -96,7 +96,7 @@ def test_the_panel_holds_all_four_pictures(raw_shape):
     np.testing.assert_array_equal(quarters[3], colour_confidence(np.float32([[0.5]]))[0, 0])
 
 
-def test_what_it_takes_no_network_to_complete_stands_beside_the_raw_depth():
+def test_the_panel_shows_classical_completion_if_it_is_given():
     depth = np.full((48, 64), 2.0, np.float32)
     rgb, limits = np.zeros((48, 64, 3), np.uint8), (1.0, 4.0)
     picture = panel(rgb, depth, 2 * depth, depth, limits, width=960, classical=depth / 2)

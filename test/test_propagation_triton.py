@@ -19,7 +19,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 @pytest.mark.parametrize("height, width, block", [(12, 20, 64), (7, 9, 16)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_the_kernels_answer_as_the_operators_do(height, width, block, dtype):
+def test_kernels_give_the_results_of_the_operators(height, width, block, dtype):
     """Offsets that reach far beyond the border, a batch of two, sizes that fill no block, channels last."""
     generator = torch.Generator(DEVICE).manual_seed(0)
 

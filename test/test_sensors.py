@@ -93,7 +93,7 @@ def test_materials_are_holes_as_often_as_stated(sensor, material, low, high):
 
 @pytest.mark.parametrize("sensor", [kinect, tof, lidar, stereo])
 @pytest.mark.parametrize("material", [Material.GLASS, Material.MIRROR])
-def test_glass_and_mirrors_show_themselves_or_what_is_behind_in_the_stated_shares(sensor, material):
+def test_glass_and_mirrors_are_measured_or_seen_through_with_the_stated_probabilities(sensor, material):
     response = Response(NEVER, NEVER, NEVER, NEVER, through=(0.7, 0.7))
     # A wide view, so that no second viewpoint is hidden from what lies behind.
     scene = of_material(wall(1.0, number=60, focal=30.0), material, behind=1.5)
@@ -117,7 +117,7 @@ def test_the_mix_draws_all_its_sensors_and_hides_by_real_masks():
     assert 6 <= stood_in.sum() <= 28  # a quarter of 64
 
 
-def test_the_mix_gives_exact_points_where_a_sensor_sees_nothing():
+def test_the_mix_gives_exact_points_if_a_sensor_measures_nothing():
     """A Kinect before a wall 50 m away."""
     scene = wall(50.0, number=4)
     depth = sensors.SensorMix("kinect")(scene, generator())

@@ -63,7 +63,7 @@ def test_kinect_shadow_of_a_thin_pole_is_no_wider_than_the_pole():
     assert len(columns) <= 5 and abs(columns.float().mean() - (81 - shift)) < 2
 
 
-def test_kinect_loses_half_at_the_grazing_angle_and_all_well_beyond():
+def test_kinect_loses_half_of_the_pixels_at_the_grazing_angle_and_all_far_beyond_it():
     sensor = kinect(grazing=(70.0, 70.0))
     share = [
         (sensor(wall(1.0, number=40, angle=angle), generator()) == 0).float().mean() for angle in (60.0, 70.0, 76.0)
@@ -88,7 +88,7 @@ def test_kinect_edges_are_ragged_by_about_the_lateral_noise():
     assert edge.mean() == pytest.approx(24, abs=0.2) and 0.5 < edge.std() < 1.1
 
 
-def test_kinect_window_takes_what_is_thinly_surrounded():
+def test_kinect_removes_pixels_with_few_measured_neighbours():
     """83 % of 5x5 pixels: along a straight border of sky two rows go."""
     depth = torch.full((1, 1, 40, 40), 2.0)
     depth[..., :20, :] = 0
@@ -165,7 +165,7 @@ def test_passive_stereo_needs_texture_and_a_projector_replaces_it():
     assert not (stereo(texture=(0.01, 0.01), projected=(0.05, 0.05))(wall(8.0), generator()) > 0)[..., 8:].all()
 
 
-def test_stereo_does_not_see_what_its_second_camera_does_not():
+def test_stereo_has_holes_where_only_one_camera_sees():
     hole = stereo()(box(1.0, 3.0, focal=300.0), generator())[0, 0, 48] == 0
     width = 300 * 0.05 * (1 - 1 / 3)
     columns = hole[8:].nonzero().flatten() + 8

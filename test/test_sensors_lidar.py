@@ -15,7 +15,7 @@ from depth_completion_ros.training import sensors  # noqa: E402
 torch.set_num_threads(1)
 
 
-def test_lidar_without_offset_and_noise_measures_the_truth():
+def test_lidar_without_offset_and_noise_measures_exact_depth():
     scene = box(2.0, 6.0, size=128)
     depth = lidar()(scene, generator())
     hit = depth > 0

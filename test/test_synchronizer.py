@@ -111,7 +111,7 @@ def test_steady_streams_pair_every_message_at_once_at_any_phase(phase_ms, jitter
 
 @pytest.mark.parametrize("lagging", ["rgb", "depth"])
 @pytest.mark.parametrize("lag_ms", [0, 5, 10, 20])
-def test_equal_stamps_are_paired_with_each_other_though_others_lie_within_the_slop(lagging, lag_ms):
+def test_equal_stamps_are_paired_even_if_others_are_within_the_slop(lagging, lag_ms):
     """Depth at three times the rate: two of three lie 11 ms beside an image, one of them before the equal one."""
     rng = random.Random(0)
     schedule = stream(rng, "rgb", 60, lag=lag_ms * MS if lagging == "rgb" else 0)
@@ -264,7 +264,7 @@ def test_a_message_that_is_sent_twice_is_used_once():
     assert played.dropped == {"duplicate_stamp": 60}
 
 
-def test_what_is_older_than_the_last_pair_comes_too_late():
+def test_messages_older_than_the_last_pair_are_dropped_as_late():
     synchronizer = Synchronizer(SLOP, 10)
     assert synchronizer.add("rgb", START + PERIOD, "b") == []
     assert len(synchronizer.add("depth", START + PERIOD, "b")) == 1
@@ -315,7 +315,7 @@ def steady(count=60, period=PERIOD, phase=0):
 
 
 @pytest.mark.parametrize("late", ["rgb", "depth"])
-def test_stamps_that_would_pair_are_laid_to_the_queue_and_it_helps(late):
+def test_delay_beyond_the_queue_is_reported_with_a_queue_size_that_works(late):
     """Half a second late: the queue is too short, and one of the length that is named pairs every message."""
     streams = {name: stream(random.Random(0), name, 60, lag=S // 2 if name == late else 0) for name in ("rgb", "depth")}
     schedule = sorted(streams["rgb"] + streams["depth"])
@@ -337,7 +337,7 @@ def test_a_delay_shorter_than_the_queue_is_not_blamed_on_the_queue(queue_size, p
     assert "(lost, overrun)" in why and "queue_size" not in why and "clock" not in why
 
 
-def test_streams_between_each_other_are_said_to_be_so_and_the_slop_named_helps():
+def test_stamps_between_each_other_are_reported_with_a_slop_that_works():
     rgb, depth = steady(period=100 * MS), steady(period=100 * MS, phase=45 * MS)
     why = why_unpaired(rgb, depth, SLOP, 0)
     assert "nearest stamps are 0.045 s apart, but sync.slop is 0.02 s" in why
@@ -373,7 +373,7 @@ def message_filters():
 
 
 @pytest.mark.ros
-def test_message_filters_takes_a_changed_slop(message_filters):
+def test_changed_slop_applies_with_message_filters(message_filters):
     synchronizer = message_filters(20 * MS, 10)
     assert synchronizer.add("rgb", 1000 * MS, "a") == [] and synchronizer.add("depth", 1030 * MS, "b") == []
     synchronizer.slop_ns = 40 * MS
@@ -382,7 +382,7 @@ def test_message_filters_takes_a_changed_slop(message_filters):
 
 
 @pytest.mark.ros
-def test_what_message_filters_lets_go_is_counted(message_filters):
+def test_drops_of_message_filters_are_counted(message_filters):
     """Every message is paired, held, or dropped under a cause."""
     synchronizer = message_filters(20 * MS, 5)
     pairs = []

@@ -108,7 +108,7 @@ def test_propagation_samples_at_float32_coordinates():
     assert {layer.get_input(1).dtype for layer in samplers} == {trt.float32}
 
 
-def test_full_precision_builds_and_holds_no_half_precision():
+def test_full_precision_builds_and_contains_no_half_precision():
     file = network("lite", "fp32")
     graph, *_ = definition(file)
     assert trt.float16 not in {
@@ -128,7 +128,7 @@ def test_network_for_any_size_builds_with_a_profile_of_sizes():
 
 
 @pytest.mark.skipif(not hasattr(trt, "ComputeCapability"), reason="TensorRT builds for the GPU it runs on only")
-def test_what_a_gpu_lacks_is_said_before_anything_runs_there():
+def test_unsupported_gpus_are_reported_before_building():
     """TensorRT-RTX has no float32 matrix products for Turing, and the networks' prefill needs them."""
     with pytest.raises(ConfigurationError, match=r"Turing.*not supported"):
         build_engine(trt, network("lite", "fp32"), "Turing")

@@ -150,7 +150,7 @@ def test_average_is_exponential():
     assert not learner.ema.training and not next(learner.ema.parameters()).requires_grad
 
 
-def test_one_overflow_does_not_cost_the_weights():
+def test_weights_survive_one_overflow():
     def source(count, choices, noise):
         return dataclasses.replace(bowls(count, choices, noise), target=torch.full((count, 1, 32, 32), torch.inf))
 
@@ -159,7 +159,7 @@ def test_one_overflow_does_not_cost_the_weights():
     assert all(value.isfinite().all() for value in learner.network.state_dict().values())
 
 
-def test_learning_rate_rises_stays_and_falls_to_nothing_at_the_end():
+def test_learning_rate_rises_stays_constant_and_falls_to_zero():
     rates = [schedule(i / 1000, 0.1, 0.2) for i in range(1001)]
     assert rates[0] < 0.01 and rates[50] == pytest.approx(0.5) and rates[-1] < 0.01
     assert rates[:101] == sorted(rates[:101]) and rates[800:] == sorted(rates[800:], reverse=True)
@@ -254,7 +254,7 @@ def test_settings_can_be_changed_from_the_command_line():
             read_recipe("lite", [change])
 
 
-def test_no_validation_set_trains():
+def test_no_validation_set_is_used_for_training():
     splits = read_splits()
     assert not set(splits.train) & set(splits.validation)
     assert splits.train_scenes_seed != splits.validation_scenes_seed
@@ -379,7 +379,7 @@ def test_resumed_training_equals_uninterrupted(data, tmp_path):
     assert same(*states)
 
 
-def test_dry_run_takes_two_steps_with_scenes_rendered_on_the_way(data, tmp_path, monkeypatch):
+def test_dry_run_takes_two_steps_and_renders_scenes_meanwhile(data, tmp_path, monkeypatch):
     """The code that runs on a GPU, on a CPU, with few scenes."""
     monkeypatch.setattr(synthetic, "_AT_ONCE", 4)
     monkeypatch.setattr(synthetic, "rendered_pool", None)

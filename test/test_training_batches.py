@@ -179,7 +179,7 @@ def test_rows_are_lines_across_the_image():
     assert down > 5 * along
 
 
-def test_batch_holds_what_the_contract_asks_and_the_truth(frames):
+def test_batch_has_the_inputs_of_the_contract_and_the_truth(frames):
     recipe = dataclasses.replace(read_recipe("lite"), batch=16, crop=64, image_dropout=0.4)
     batches = Batches(recipe, {"real": real_source(frames, recipe)}, CPU)
     batch = batches[0]
@@ -216,7 +216,7 @@ def test_weight_falls_with_the_distance_to_the_next_measurement():
     assert row[13] == row[32] == pytest.approx(1 / 3) and row[33] == pytest.approx(0.05)
 
 
-def test_synthetic_target_is_the_true_depth_as_far_as_it_can_be_known():
+def test_synthetic_target_is_the_true_depth_up_to_the_reach_of_the_sensor():
     """A sensor that sees up to 2 m of a floor that reaches to 10 m: a little of its continuation can be asked for."""
     recipe = dataclasses.replace(read_recipe("lite"), crop=32)
     floor = torch.linspace(1, 10, 32).view(1, 1, 32, 1).expand(3, 1, 32, 32).clone()
@@ -233,7 +233,7 @@ def test_synthetic_target_is_the_true_depth_as_far_as_it_can_be_known():
 
 
 @pytest.mark.parametrize("name", [HOLES, *PATTERNS])
-def test_clean_scenes_show_true_depth_but_of_glass(name):
+def test_clean_scenes_have_exact_depth_except_on_glass(name):
     """Of every pattern: what is shown is exact, but for a grid whose samples are means of their blocks."""
     recipe = dataclasses.replace(read_recipe("unet"), crop=64, hiding={name: 1.0})
     depth = torch.linspace(1.0, 1.1, 64).expand(6, 1, 64, 64)

@@ -34,7 +34,7 @@ def test_unit_of_depth_does_not_matter(name):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_unknown_has_no_say(name):
+def test_unknown_pixels_have_no_weight(name):
     """Neither in the value nor in the gradient, whatever stands there."""
     if name == "total_variation":
         pytest.skip("it looks at the prediction alone")
@@ -60,7 +60,7 @@ def test_unknown_ground_truth_gives_no_error(name):
 
 
 @pytest.mark.parametrize("name", sorted({*NAMES} - {*LOG_B_ALONE, "laplace_nll", "total_variation"}))
-def test_truth_is_the_minimum(name):
+def test_losses_are_smallest_at_the_truth(name):
     c = comparison()
     at_truth = float(LOSSES[name](c._replace(depth=c.target)))
     assert at_truth == pytest.approx(0, abs=0.02) and float(LOSSES[name](c)) > 2 * at_truth
@@ -173,7 +173,7 @@ def test_total_variation_of_a_step():
     assert float(LOSSES["total_variation"](c._replace(depth=step))) == pytest.approx(1 / 47, rel=1e-4)
 
 
-def test_adversary_learns_to_tell_and_rewards_the_truth():
+def test_discriminator_learns_to_distinguish_and_prefers_the_truth():
     """Noise against planes: after some steps the truth has the lower generator loss, whose gradient reaches depth."""
     torch.manual_seed(0)
     adversary = Adversary(1e-3, torch.device("cpu"))

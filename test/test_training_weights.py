@@ -81,7 +81,7 @@ def test_weights_of_another_contract_are_rejected(tmp_path):
         load_weights(tmp_path / "w.safetensors")
 
 
-def test_metadata_is_the_file_formats_own(tmp_path):
+def test_metadata_is_readable_as_standard_safetensors_metadata(tmp_path):
     """The header is read without the library; it must be what the library wrote."""
     save_weights(WeightedNetwork(stirred("lite"), "kinect"), tmp_path / "w.safetensors", {"note": "ä"})
     from safetensors import safe_open
@@ -92,7 +92,7 @@ def test_metadata_is_the_file_formats_own(tmp_path):
         )
 
 
-def test_weights_of_a_sensor_go_before_those_of_all_and_are_listed(tmp_path, monkeypatch, capsys):
+def test_weights_for_one_sensor_are_preferred_and_listed(tmp_path, monkeypatch, capsys):
     (tmp_path / "models").mkdir()
     monkeypatch.setattr(model_file, "share_directory", lambda: tmp_path)
     monkeypatch.setenv(model_file.DIRECTORY_VARIABLE, str(tmp_path / "none"))

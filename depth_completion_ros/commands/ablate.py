@@ -1,4 +1,4 @@
-"""``depth-completion ablate``: trains methods with parts changed, at equal budgets, into one table."""
+"""``depth-completion ablate``: train variants of a method at equal budgets and compare them in a table."""
 
 from __future__ import annotations
 
@@ -15,15 +15,31 @@ _STEPS = 600
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``depth-completion ablate``."""
     add = parser.add_argument
-    add("method", nargs="*", metavar="METHOD", help=f"default {' '.join(METHODS)}")
+    add(
+        "method",
+        nargs="*",
+        metavar="METHOD",
+        help=f"method whose parts are varied (default: all of {', '.join(METHODS)})",
+    )
     configure_shared(parser)
-    add("--steps", type=int, default=_STEPS, help=f"to train each variant for (default {_STEPS})")
-    add("--seeds", default="0,1", metavar="N,N", help="to train each variant from (default 0,1)")
-    add("--out", type=Path, default=Path("ablate_out"), metavar="DIR", help="to write to (default ablate_out)")
+    add("--steps", type=int, default=_STEPS, help=f"number of training steps of each variant (default: {_STEPS})")
+    add(
+        "--seeds",
+        default="0,1",
+        metavar="N,N",
+        help="random seeds; each variant is trained once with each seed (default: 0,1)",
+    )
+    add(
+        "--out",
+        type=Path,
+        default=Path("ablate_out"),
+        metavar="DIR",
+        help="folder for the results (default: ablate_out)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train what --out lacks, and write and print the table. Raises ConfigurationError for faulty arguments."""
+    """Train the variants that are missing in --out, and write and print the table. Raises ConfigurationError."""
     device = open_device(args)
     from ..training.ablations.results import read_results, table
     from ..training.ablations.study import Study

@@ -31,9 +31,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--frames",
         metavar="A:B[,C:D…]",
         default=":",
-        help="ranges of frames to use, counted from 0, without frame B (default: all)",
+        help="ranges of frames, counted from 0; A is included, B is not (default: all)",
     )
-    parser.add_argument("--close-gaps", action="store_true", help="shorten gaps from left-out frames to one period")
+    parser.add_argument(
+        "--close-gaps", action="store_true", help="shorten gaps where frames are left out to one frame period"
+    )
     parser.add_argument("--width", type=int, metavar="W", help="width to scale RGB to [pixels] (default: no scaling)")
 
 

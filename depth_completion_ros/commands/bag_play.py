@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.5,
         metavar="S",
-        help="further wait for other subscribers after the first one [s] (default: 0.5)",
+        help="additional wait after the first subscriber, for others to connect [s] (default: 0.5)",
     )
     parser.add_argument(
         "--log",

@@ -24,11 +24,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--depth", type=Path, required=True, help="depth file of the same view, or folder of depth files")
     unit = "length of one unit of the depth values [m] (default: 0.001 for integers, 1 for floats)"
     add("--depth-unit", "--depth-scale", type=float, metavar="M", help=unit)
-    minimum = "smallest measured depth [m]; up to it, pixels count as missing (default: that of the profile)"
+    minimum = (
+        "smallest depth of the sensor [m]; this depth and anything nearer count as missing (default: from the profile)"
+    )
     add("--min-range", type=float, metavar="M", help=minimum)
-    maximum = "largest measured depth [m]; from it on, pixels count as missing (default: that of the profile)"
+    maximum = (
+        "largest depth of the sensor [m]; this depth and anything farther count as missing (default: from the profile)"
+    )
     add("--max-range", type=float, metavar="M", help=maximum)
-    intrinsics = "fx,fy,cx,cy of the colour image [pixels]; if given, point clouds (PLY) are written too"
+    intrinsics = "intrinsics fx,fy,cx,cy of the colour image [pixels]; with them, point clouds (PLY) are written too"
     add("--intrinsics", type=_intrinsics, help=intrinsics)
     add("--profile", default="kinect", help="sensor profile: kinect, tof or lidar (default: kinect)")
     engine = "engine that runs the model (default: auto = the best one on this machine)"

@@ -40,9 +40,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--profile", help="sensor profile (default: determined from the name of each set)")
     unit = "for bags: length of one unit of the depth values [m] (default: by encoding)"
     add("--depth-unit", type=float, metavar="M", help=unit)
-    minimum = "smallest measured depth [m]; up to it, pixels count as missing (default: that of the profile)"
+    minimum = (
+        "smallest depth of the sensor [m]; this depth and anything nearer count as missing (default: from the profile)"
+    )
     add("--min-range", type=float, metavar="M", help=minimum)
-    maximum = "largest measured depth [m]; from it on, pixels count as missing (default: that of the profile)"
+    maximum = (
+        "largest depth of the sensor [m]; this depth and anything farther count as missing (default: from the profile)"
+    )
     add("--max-range", type=float, metavar="M", help=maximum)
     add("--frames", type=int, default=10, help="number of frames of each set, evenly spaced (default: 10)")
     add("--seed", type=int, default=0, help="random seed of the protocols (default: 0)")

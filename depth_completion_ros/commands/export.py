@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``depth-completion export``."""
     add = parser.add_argument
     add("model", choices=names(), help="name of the network")
-    size = "image size HEIGHTxWIDTH, rounded up to multiples of 32, if the network is for one size (default: any size)"
+    size = "make a file for this image size only, HEIGHTxWIDTH, rounded up to multiples of 32 (default: any size)"
     add("--size", help=size)
     add("--precision", default="fp32", choices=PRECISIONS, help="precision of the network file (default: fp32)")
     network_size = "size of the network: full = as in the paper, or small (default: small)"

@@ -15,7 +15,7 @@ from ..profiles import profile_file, profile_names
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--profile", choices=profile_names(), help="sensor profile (default: the camera's, else kinect)"
+        "--profile", choices=profile_names(), help="sensor profile (default: that of the camera, or kinect)"
     )
     parser.add_argument("--camera", choices=camera_names(), help="camera driver to subscribe to (default: none)")
     parser.add_argument(

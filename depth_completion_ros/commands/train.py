@@ -1,4 +1,4 @@
-"""``depth-completion train``: trains a network by a recipe, in a folder of its own, and can go on after any kill."""
+"""``depth-completion train``: train a network with a recipe. An interrupted training can be resumed."""
 
 from __future__ import annotations
 
@@ -19,27 +19,40 @@ _MINUTES = 60.0
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``depth-completion train``."""
     add = parser.add_argument
-    add("recipe", help="a name in config/training, such as lite, or a YAML file")
+    add("recipe", help="name of a recipe in config/training, such as lite, or path of a YAML file")
     configure_shared(parser)
     budget = parser.add_mutually_exclusive_group()
-    budget.add_argument("--minutes", type=float, default=_MINUTES, help=f"to train for (default {_MINUTES:g})")
-    budget.add_argument("--steps", type=int, help="to train for, rather than minutes")
-    add("--out", type=Path, metavar="DIR", help="to write to (default train_out/RECIPE)")
+    budget.add_argument(
+        "--minutes", type=float, default=_MINUTES, help=f"duration of the training [min] (default: {_MINUTES:g})"
+    )
+    budget.add_argument("--steps", type=int, help="number of training steps, instead of a duration")
+    add("--out", type=Path, metavar="DIR", help="folder for weights, model card and logs (default: train_out/RECIPE)")
     beginning = parser.add_mutually_exclusive_group()
-    beginning.add_argument("--start", type=Path, metavar="FILE", help="weights to begin with (default random ones)")
-    beginning.add_argument("--resume", action="store_true", help="go on with the training in --out")
+    beginning.add_argument(
+        "--start", type=Path, metavar="FILE", help="weights file to start from (default: random weights)"
+    )
+    beginning.add_argument(
+        "--resume", action="store_true", help="continue the training in --out after its last checkpoint"
+    )
     add(
         "--dry-run",
         action="store_true",
-        help="take two steps as on a GPU, with scenes rendered as they are needed, to see that everything works",
+        help="test run: take two steps, and render scenes during the training, as on a GPU",
     )
-    add("--workers", type=int, default=0, help="processes that make batches beside the training (default 0)")
+    add("--workers", type=int, default=0, help="number of extra processes that prepare batches (default: 0)")
     add(
         "--overfit",
         type=int,
         default=0,
         metavar="N",
-        help="number of samples to train on again and again, to see whether a network can learn them (default 0: off)",
+        help="train on the same N samples only, to check that the network can learn them; 0 = off (default: 0)",
+    )
+    add(
+        "--validate-every",
+        type=float,
+        default=10.0,
+        metavar="MINUTES",
+        help="time between validations [min] (default: 10)",
     )
     add(
         "--validation-scenes",
@@ -49,14 +62,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="pool of rendered scenes to validate on, besides procedural scenes; repeatable",
     )
-    add("--validate-every", type=float, default=10.0, metavar="MINUTES", help="default 10")
 
 
 def configure_shared(parser: argparse.ArgumentParser) -> None:
     """Arguments of all commands that train."""
     add = parser.add_argument
     add(
-        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting instead of the recipe's; repeatable"
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="setting that overrides that of the recipe; can be repeated",
     )
     add(
         "--data",
@@ -64,7 +80,7 @@ def configure_shared(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="DIR",
-        help="folder of recorded sets that config/training/splits.yaml names; repeatable",
+        help="folder with recorded sets that are listed in config/training/splits.yaml; can be repeated",
     )
     add(
         "--scenes",
@@ -72,16 +88,21 @@ def configure_shared(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="DIR",
-        help="pool of rendered scenes; repeatable (default: a pool of procedural scenes, rendered once into --cache)",
+        help="folder of rendered scenes; can be repeated (default: scenes are rendered once and kept in --cache)",
     )
-    add("--device", choices=("cpu", "cuda"), help="default cuda where there is one")
-    add("--threads", type=int, default=0, help="CPU threads (default as PyTorch likes)")
-    add("--validation-frames", type=int, default=4, help="of each set (default 4)")
-    add("--cache", type=Path, metavar="DIR", help="for decoded frames and rendered scenes (default in ~/.cache)")
+    add("--device", choices=("cpu", "cuda"), help="device to train on (default: cuda if there is a GPU, else cpu)")
+    add("--threads", type=int, default=0, help="number of CPU threads; 0 = library default (default: 0)")
+    add("--validation-frames", type=int, default=4, help="number of validation frames of each set (default: 4)")
+    add(
+        "--cache",
+        type=Path,
+        metavar="DIR",
+        help="folder for decoded frames and rendered scenes (default: a folder in ~/.cache)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train; write weights and their card. Returns 130 where a signal ended it."""
+    """Train, and write the weights and their model card. Returns 130 if a signal ended the training."""
     device = open_device(args)
     from ..training.recipe import read_recipe, read_splits
     from ..training.session import Session
@@ -113,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def open_device(args: argparse.Namespace) -> torch.device:
-    """The device of --device, and --threads set. Raises ConfigurationError without PyTorch or the device."""
+    """Return the device of --device and apply --threads. Raises ConfigurationError without PyTorch or the device."""
     try:
         import torch
     except ImportError as error:
@@ -121,14 +142,14 @@ def open_device(args: argparse.Namespace) -> torch.device:
             f"training needs PyTorch ({error}): pip install 'depth_completion_ros[networks]'"
         ) from error
     if args.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigurationError("--device cuda: PyTorch finds no CUDA GPU here; leave it out to train on the CPU")
+        raise ConfigurationError("--device cuda: PyTorch finds no CUDA GPU; omit --device to train on the CPU")
     if args.threads:
         torch.set_num_threads(args.threads)
     return torch.device(args.device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 def open_cache(args: argparse.Namespace) -> Path:
-    """The folder of --cache, which is made."""
+    """Create the folder of --cache and return its path."""
     cache = args.cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / PACKAGE / "training"
     cache.mkdir(parents=True, exist_ok=True)
     return cache

@@ -90,12 +90,13 @@ def open_engine(
     Args:
         engine: One of ``ENGINES``. "auto" selects TensorRT if there is a GPU, else OpenVINO, else the classical
             engine; the first two need a trained network, unless ``model`` selects one.
-        model: For the classical engine one of ``model_names``; for torch see ``TorchEngine``; for the others see
-            ``find_model_file``.
+        model: For the classical engine one of ``model_names``; for torch a network ("lite", "nlspn-full") or the path
+            of a weights file; for the others see ``find_model_file``. "auto" = the best one.
         profile: The depth sensor.
         threads: Number of CPU threads; 0 = library default.
         progress: Called while a TensorRT engine is built.
-        warn: Called with a line that says what is wrong and how to fix it, for each network file that "auto" skips.
+        warn: Called with one line for each network file that "auto" skips. The line says what is wrong and how to fix
+            it.
 
     Raises:
         ConfigurationError: If the engine or the model is unknown or cannot run on this machine.

@@ -35,6 +35,7 @@ FIGURES = {
     "ause_distance": "ause of the distance to the nearest measurement, as a baseline for sigma",
     "spearman": "rank correlation of sigma and absolute error",
 }
+"""Names and meanings of the metrics. docs/evaluation.md lists them."""
 
 
 class Metric:
@@ -69,7 +70,7 @@ class Metric:
         self._frames.append(np.array([sums[name][STRATA.index("all")] for name in ("pixels", "square", "absolute")]))
 
     def compute(self) -> dict[str, dict[str, float]]:
-        """The figures of ``FIGURES`` by stratum; NaN if there are no pixels for a figure."""
+        """All metrics of ``FIGURES`` for each stratum of ``STRATA``; NaN where a stratum has no pixels."""
         if not self._sums:
             return {stratum: {"pixels": 0} | dict.fromkeys(list(FIGURES)[1:], float("nan")) for stratum in STRATA}
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -81,7 +82,7 @@ class Metric:
         }
 
     def resampled(self, weights: np.ndarray) -> np.ndarray:
-        """RMSE and MAE over all pixels [m], (2, D), with each frame counted ``weights`` (D, frames) times."""
+        """RMSE and MAE over all pixels, (2, D) [m], with frame i counted ``weights[d, i]`` times; (D, frames)."""
         pixels, square, absolute = (weights @ np.array(self._frames)).T
         return np.stack([np.sqrt(square / pixels), absolute / pixels])
 

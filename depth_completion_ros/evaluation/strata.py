@@ -32,6 +32,7 @@ def _strata() -> dict[str, np.ndarray]:
 
 _MEMBERS = _strata()
 STRATA = tuple(_MEMBERS)
+"""Names of the strata."""
 _MEMBERSHIP = np.array(list(_MEMBERS.values()))
 
 
