@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import moderngl
 import numpy as np
@@ -21,7 +22,8 @@ _PRINCIPAL = 1.1  # the principal point may be off the middle by a tenth of the 
 def open_context() -> moderngl.Context:
     """An OpenGL 3.3 context without a window. Raises ConfigurationError where there is none."""
     try:
-        context = moderngl.create_context(require=330, standalone=True, backend="egl")  # type: ignore[arg-type]
+        backend: Any = {"backend": "egl"}  # the stub of moderngl does not know it
+        context = moderngl.create_context(require=330, standalone=True, **backend)
     except Exception as error:  # moderngl raises plain exceptions
         raise ConfigurationError(
             f"furnished scenes need OpenGL 3.3 through EGL ({error}): sudo apt install libegl1 libegl-mesa0 "
