@@ -19,7 +19,7 @@ import pytest
 pytest.importorskip("rosbags.rosbag2", reason="bags need rosbags: pip install rosbags")
 
 from depth_completion_ros import DepthCompleter
-from depth_completion_ros.bag.reader import read_frames
+from depth_completion_ros.bag.frames import read_frames
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "examples"
