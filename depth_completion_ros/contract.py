@@ -10,5 +10,5 @@ CONTRACT_VERSION = 2
 MULTIPLE = 32  # H and W are multiples of this number
 INPUTS = ("image", "depth", "scale")
 OUTPUTS = ("completed", "sigma")  # "completed" because ONNX needs different names for inputs and outputs
-PRECISIONS = ("fp32", "fp16", "int8")
+PRECISIONS = ("fp32", "fp16", "int8", "w8a16")  # w8a16: weights in int8, layers computed in float16
 DEFAULT_NETWORK = "lite"  # the one whose network files are shipped

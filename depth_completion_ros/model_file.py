@@ -36,12 +36,13 @@ class ModelFile:
         path: The ONNX file.
         name: Name of the method, for example "lite".
         size: "small" or "full".
-        precision: "fp32", "fp16" or "int8".
+        precision: One of ``PRECISIONS``.
         height: Height of the images [pixels]; None if it can be any multiple of 32.
         width: Width of the images [pixels]; None if it can be any multiple of 32.
         profile: Profile of the sensor whose frames the network was trained or calibrated with.
         trained: False if the weights are random.
         weights: Hash of the weights.
+        bfloat16: Whether bfloat16 is accurate enough for layers that are float16 in the file.
     """
 
     path: Path
@@ -53,6 +54,7 @@ class ModelFile:
     profile: str
     trained: bool
     weights: str
+    bfloat16: bool
 
     inputs = INPUTS
     outputs = OUTPUTS
@@ -99,11 +101,17 @@ def find_model_file(name: str = "auto", *precisions: str) -> ModelFile:
         precisions: Accepted precisions, best first; by default all.
 
     Raises:
-        ConfigurationError: If there is no such file, or the file is not a network file.
+        ConfigurationError: If there is no such file, or the file is not a network file or in another precision.
     """
-    if name.endswith(SUFFIX) or os.sep in name:
-        return read_model_file(Path(name).expanduser())
     wanted = precisions or PRECISIONS
+    if name.endswith(SUFFIX) or os.sep in name:
+        file = read_model_file(Path(name).expanduser())
+        if file.precision not in wanted:
+            raise ConfigurationError(
+                f"{file.path} is a network in {file.precision}, but {' or '.join(wanted)} is needed: export it again "
+                f"with depth-completion export {file.name} --precision {wanted[0]}"
+            )
+        return file
     files, unreadable = model_files(name)
     found = [file for file in files if file.precision in wanted and (file.trained or name != "auto")]
     if not found and unreadable:
@@ -161,7 +169,8 @@ def read_model_file(path: Path) -> ModelFile:
     if metadata.get("contract") != str(CONTRACT_VERSION):
         raise ConfigurationError(
             f"{path} was made for version {metadata.get('contract')} of the network contract, but this is version "
-            f"{CONTRACT_VERSION}: export it again with depth-completion export"
+            f"{CONTRACT_VERSION}: export it again with depth-completion export {metadata.get('name', 'NAME')} "
+            f"--precision {metadata.get('precision', 'PRECISION')}"
         )
     try:
         height, width = int(metadata["height"]), int(metadata["width"])
@@ -175,6 +184,7 @@ def read_model_file(path: Path) -> ModelFile:
             profile=metadata["profile"],
             trained=metadata["trained"] == "true",
             weights=metadata["weights"],
+            bfloat16=metadata.get("bfloat16") != "false",
         )
     except (KeyError, ValueError) as error:
         raise ConfigurationError(

@@ -114,7 +114,7 @@ def test_sigma_is_larger_beside_a_depth_step_than_on_a_surface():
 
 
 def test_an_unknown_model_is_rejected_with_the_choices():
-    with pytest.raises(ConfigurationError, match=r"no classical model 'telepathy'.*guided.*nearest"):
+    with pytest.raises(ConfigurationError, match=r"engine classical has no model 'telepathy'.*guided.*nearest"):
         engine("telepathy")
 
 

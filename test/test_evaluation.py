@@ -308,7 +308,7 @@ def test_bench_engines_continues_after_a_model_that_cannot_be_timed(tmp_path, ca
     arguments = ["bench", "engines", "--frames", str(tmp_path / "small"), "--size", "64x48", "--rounds", "2"]
     assert main([*arguments, "--models", "none_such,measured", "--out", str(tmp_path / "bench.json")]) == 0
     printed = capsys.readouterr().out
-    assert "classical none_such: no classical model" in printed and "classical measured" in printed
+    assert "classical none_such: engine classical has no model" in printed and "classical measured" in printed
 
 
 def test_bench_engines_rejects_an_invalid_size(capsys):

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ..contract import MULTIPLE
-from ..engines.tensorrt import PRECISIONS
+from ..engines.tensorrt import TensorRtEngine
 from ..engines.tensorrt_build import DEFAULT_SIZES, DIRECTORY_VARIABLE, Sizes, ensure_engine
 from ..engines.tensorrt_library import load_library
 from ..model_file import find_model_file
@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Build the engine unless it exists, and print its path."""
     trt = load_library()
-    file = find_model_file(args.model, *PRECISIONS)
+    file = find_model_file(args.model, *TensorRtEngine.precisions)
     sizes = Sizes(*args.profile_sizes) if args.profile_sizes else None
     console = Console(stderr=True)
     stop = threading.Event()

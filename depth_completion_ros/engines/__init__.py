@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 
 import numpy as np
 
 from ..errors import ConfigurationError
+from ..model_file import model_files
 from ..profiles import Profile
 
 Progress = Callable[[str, float], None]
@@ -67,13 +68,62 @@ class Engine(ABC):
         """Release all resources. The engine must not be used afterwards."""
 
 
-_CLASSES = {
-    "classical": ("classical", "ClassicalEngine"),
-    "openvino": ("openvino", "OpenVinoEngine"),
-    "tensorrt": ("tensorrt", "TensorRtEngine"),
-    "torch": ("torch", "TorchEngine"),
+class SelectableEngine(Engine):
+    """An engine that users select by its name and the name of a model. The module of the engine must not import the
+    engine's library; the constructor does.
+
+    Args:
+        model: Name of the model; "auto" = the best one.
+        profile: The depth sensor.
+        threads: Number of CPU threads; 0 = library default.
+        progress: Called while opening takes long.
+
+    Raises:
+        ConfigurationError: If the model is unknown, or the engine cannot run on this machine. The message says how to
+            fix it.
+    """
+
+    @abstractmethod
+    def __init__(self, model: str = "auto", *, profile: Profile, threads: int = 0, progress: Progress | None = None):
+        pass
+
+    @classmethod
+    @abstractmethod
+    def model_names(cls) -> list[str]:
+        """Names of the models on this machine, best first. Only looks at names and files."""
+
+    @classmethod
+    def check_model(cls, model: str) -> None:
+        """Check that there is a model of this name. Only looks at names and files, not whether the library is there.
+
+        Raises:
+            ConfigurationError: If there is none.
+        """
+        if model not in ("auto", *cls.model_names()):
+            raise ConfigurationError(f"engine {cls.engine} has no model {model!r}")
+
+
+@dataclass(frozen=True)
+class _Row:
+    """The class of an engine, and whether "auto" may select it."""
+
+    module: str
+    class_name: str
+    automatic: bool
+
+    def load(self) -> type[SelectableEngine]:
+        found: type[SelectableEngine] = getattr(import_module(f".{self.module}", __package__), self.class_name)
+        return found
+
+
+# "auto" tries its engines in this order.
+_TABLE = {
+    "tensorrt": _Row("tensorrt", "TensorRtEngine", automatic=True),
+    "openvino": _Row("openvino", "OpenVinoEngine", automatic=True),
+    "classical": _Row("classical", "ClassicalEngine", automatic=True),
+    "torch": _Row("torch", "TorchEngine", automatic=False),
 }
-ENGINES = ("auto", *_CLASSES)
+ENGINES = ("auto", *_TABLE)
 
 
 def open_engine(
@@ -90,8 +140,7 @@ def open_engine(
     Args:
         engine: One of ``ENGINES``. "auto" selects TensorRT if there is a GPU, else OpenVINO, else the classical
             engine; the first two need a trained network, unless ``model`` selects one.
-        model: For the classical engine one of ``model_names``; for torch a network ("lite", "nlspn-full") or the path
-            of a weights file; for the others see ``find_model_file``. "auto" = the best one.
+        model: Name of the model, see the class of the engine; "auto" = the best one.
         profile: The depth sensor.
         threads: Number of CPU threads; 0 = library default.
         progress: Called while a TensorRT engine is built.
@@ -101,39 +150,24 @@ def open_engine(
     Raises:
         ConfigurationError: If the engine or the model is unknown or cannot run on this machine.
     """
-    if engine == "auto":
-        return _open_best(model, profile, threads, progress, warn)
-    if engine not in _CLASSES:
-        raise _unknown(engine)
-    module, name = _CLASSES[engine]
-    options = {"progress": progress} if engine == "tensorrt" else {}
-    return getattr(import_module(f".{module}", __package__), name)(model, profile=profile, threads=threads, **options)
-
-
-def _open_best(
-    model: str, profile: Profile, threads: int, progress: Progress | None, warn: Callable[[str], object]
-) -> Engine:
-    if model != "auto" and model in model_names("classical"):
-        return open_engine("classical", model, profile=profile, threads=threads)
-    from ..model_file import model_files
-
+    (first, *others) = _rows(engine)
+    if not others:
+        return first.load()(model, profile=profile, threads=threads, progress=progress)
     files, unreadable = model_files(model)
     for error in unreadable:
         warn(f"a network file is skipped: {error}")
-    reasons = []
-    for engine in ("tensorrt", "openvino"):
+    reasons: list[str] = []
+    for row in (first, *others):
         try:
-            return open_engine(engine, model, profile=profile, threads=threads, progress=progress)
+            opened = row.load()(model, profile=profile, threads=threads, progress=progress)
         except (ConfigurationError, ImportError) as error:
             reasons.append(str(error))
-    if model == "auto":
-        if any(file.trained for file in files):
-            warn(f"using the classical engine, because the trained network cannot be used: {reasons[-1]}")
-        return open_engine("classical", profile=profile, threads=threads)
-    raise ConfigurationError(
-        f"no engine runs model {model!r} here: it is not a classical model ({', '.join(model_names('classical'))}), "
-        f"and {'; '.join(dict.fromkeys(reasons))}"
-    )
+            continue
+        trained = [file.label for file in files if file.trained]
+        if trained and opened.model not in trained:
+            warn(f"using the {opened.engine} engine, because the trained network cannot be used: {reasons[-1]}")
+        return opened
+    raise ConfigurationError(f"no engine runs model {model!r} here: {'; '.join(dict.fromkeys(reasons))}")
 
 
 def model_names(engine: str = "auto") -> list[str]:
@@ -142,19 +176,7 @@ def model_names(engine: str = "auto") -> list[str]:
     Raises:
         ConfigurationError: If the engine is unknown.
     """
-    if engine in ("auto", "classical"):
-        from .classical_models import MODELS
-
-        return list(MODELS)
-    if engine == "torch":
-        from ..networks import names
-
-        return list(names())
-    if engine in _CLASSES:
-        from ..model_file import network_names
-
-        return network_names()
-    raise _unknown(engine)
+    return list(dict.fromkeys(name for row in _rows(engine) for name in row.load().model_names()))
 
 
 def check_model(engine: str, model: str) -> None:
@@ -163,27 +185,19 @@ def check_model(engine: str, model: str) -> None:
     Raises:
         ConfigurationError: If the engine has no such model. The message lists the available models.
     """
-    names = model_names(engine)
-    if model in ("auto", *names):
-        return
-    from ..model_file import find_model_file, find_weights_file, network_names
-
-    reason = f"engine {engine} has no model {model!r}"
-    if engine == "torch":
-        from ..networks import SIZES
-
-        name, _, size = model.partition("-")
-        if (name in names and size in SIZES) or find_weights_file(model) or Path(model).expanduser().is_file():
-            return
-    elif engine != "classical":
+    problems = []
+    for row in _rows(engine):
         try:
-            find_model_file(model)
-            return
+            return row.load().check_model(model)
         except ConfigurationError as error:
-            reason = str(error)
-    known = dict.fromkeys(["auto", *names, *(network_names() if engine == "auto" else [])])
-    raise ConfigurationError(f"{reason}; choose one of {', '.join(known)}")
+            problems.append(str(error))
+    raise ConfigurationError(f"{problems[0]}; choose one of {', '.join(['auto', *model_names(engine)])}")
 
 
-def _unknown(engine: str) -> ConfigurationError:
-    return ConfigurationError(f"no engine {engine!r}: choose one of {', '.join(ENGINES)}")
+def _rows(engine: str) -> list[_Row]:
+    """The row of an engine; for "auto" all rows that it tries."""
+    if engine == "auto":
+        return [row for row in _TABLE.values() if row.automatic]
+    if engine not in _TABLE:
+        raise ConfigurationError(f"no engine {engine!r}: choose one of {', '.join(ENGINES)}")
+    return [_TABLE[engine]]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from ..errors import ConfigurationError
 from ..profiles import Profile
-from . import Engine
+from . import Progress, SelectableEngine, check_model
 from .classical_models import DEFAULT_MODEL, MEASURED, MODELS, check_requirements
 
 # Sigma of a filled pixel is the sigma of a measurement plus reach · (drift · distance · depth + step · spread), where
@@ -20,7 +19,7 @@ SPREAD_CELL = 4  # spread is the range of 3 x 3 samples that are this many pixel
 UNKNOWN_SIGMA = 1e3  # in units of scale, for pixels that the model did not complete
 
 
-class ClassicalEngine(Engine):
+class ClassicalEngine(SelectableEngine):
     """Runs one of the classical models.
 
     Measured pixels keep their depth; the depth of all others lies within the range of the measured ones.
@@ -29,6 +28,7 @@ class ClassicalEngine(Engine):
         model: One of ``MODELS``; "auto" selects the best one.
         profile: The depth sensor, for the sigma of measurements.
         threads: Number of CPU threads of OpenCV, for the whole process; 0 = library default.
+        progress: Not used.
 
     Raises:
         ConfigurationError: If the model is unknown or its library is not installed.
@@ -36,14 +36,17 @@ class ClassicalEngine(Engine):
 
     engine = "classical"
 
-    def __init__(self, model: str = "auto", *, profile: Profile, threads: int = 0):
+    def __init__(self, model: str = "auto", *, profile: Profile, threads: int = 0, progress: Progress | None = None):
+        check_model(self.engine, model)
         self.model = DEFAULT_MODEL if model == "auto" else model
-        if self.model not in MODELS:
-            raise ConfigurationError(f"no classical model {model!r}: choose one of auto, {', '.join(MODELS)}")
         check_requirements(self.model)
         self._complete = MODELS[self.model]
         self._profile = profile
         cv2.setNumThreads(threads if threads > 0 else -1)
+
+    @classmethod
+    def model_names(cls) -> list[str]:
+        return list(MODELS)
 
     def run(self, image: np.ndarray, depth: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
         measured = depth > 0

@@ -11,43 +11,45 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigurationError
-from ..model_file import find_model_file
 from ..profiles import Profile
 from ..resources import PACKAGE
-from .network import NetworkEngine
+from . import Progress
+from .network import NetworkFileEngine
 
-PRECISIONS = ("int8", "fp32", "fp16")  # fastest first; fp16 is last because not every CPU computes in bfloat16
-_FLOAT32_ONLY = ("s2ml",)  # its spectra are too inaccurate in bfloat16: depth is off by 9 %
 _WORKING_PIXELS = 400_000  # 640x480 pixels are within this; CPUs complete larger images too slowly for most cameras
 _KEPT_SIZES = 4  # image sizes for which a network stays compiled; each takes memory for the results of its layers
 
 
-class OpenVinoEngine(NetworkEngine):
+class OpenVinoEngine(NetworkFileEngine):
     """Runs a network file with OpenVINO on the CPU.
 
-    fp32 computes in float32; fp16 in bfloat16 if the CPU supports it, else in float32; int8 in int8, with float32 where
-    int8 is not used. A network for any size is compiled separately for each image size, which makes it as fast as a
-    network for a fixed size: for 480x640 pixels when it is opened, for other sizes at their first frame. The last four
-    sizes are kept. Compiled networks are cached in ``~/.cache`` and open faster the next time.
+    fp32 computes in float32; fp16 and w8a16 in bfloat16 if the CPU supports it and the network allows it, else in
+    float32; int8 in int8, with float32 where int8 is not used. A network for any size is compiled separately for each
+    image size, which makes it as fast as a network for a fixed size: for 480x640 pixels when it is opened, for other
+    sizes at their first frame. The last four sizes are kept. Compiled networks are cached in ``~/.cache`` and open
+    faster the next time.
 
     Args:
         model: See ``find_model_file``.
         profile: Not used.
         threads: Number of CPU threads; 0 = one per core.
+        progress: Not used.
 
     Raises:
         ConfigurationError: If OpenVINO is not installed or the file cannot be used.
     """
 
     engine = "openvino"
+    # fastest first; fp16 and w8a16 are last because not every CPU computes in bfloat16
+    precisions = ("int8", "fp32", "fp16", "w8a16")
 
-    def __init__(self, model: str = "auto", *, profile: Profile, threads: int = 0):
-        super().__init__(find_model_file(model, *PRECISIONS))
+    def __init__(self, model: str = "auto", *, profile: Profile, threads: int = 0, progress: Progress | None = None):
+        super().__init__(model, profile=profile)
         if self.file.height is None:
             self.working_pixels = _WORKING_PIXELS
         openvino = _library()
         self._core = openvino.Core()
-        suits = self.file.precision == "fp16" and self.file.name not in _FLOAT32_ONLY
+        suits = self.file.precision in ("fp16", "w8a16") and self.file.bfloat16
         half = suits and "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self._settings = {
             # By default OpenVINO computes in bfloat16 if the CPU supports it.

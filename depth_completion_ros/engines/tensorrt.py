@@ -11,18 +11,15 @@ import numpy as np
 
 from ..contract import INPUTS, OUTPUTS
 from ..errors import ConfigurationError
-from ..model_file import find_model_file
 from ..profiles import Profile
 from . import Progress
 from .cuda import Gpu
-from .network import NetworkEngine
+from .network import NetworkFileEngine
 from .tensorrt_build import ensure_engine, write_atomically
 from .tensorrt_library import load_library, make_log
 
-PRECISIONS = ("fp16", "fp32")  # fastest first
 
-
-class TensorRtEngine(NetworkEngine):
+class TensorRtEngine(NetworkFileEngine):
     """Runs a network file with TensorRT or TensorRT-RTX on the first GPU.
 
     If there is no engine file yet, it is built first, which can take minutes.
@@ -39,11 +36,11 @@ class TensorRtEngine(NetworkEngine):
     """
 
     engine = "tensorrt"
+    # fastest first; TensorRT does not read int8 files, because their activations are quantised asymmetrically
+    precisions = ("fp16", "w8a16", "fp32")
 
-    def __init__(
-        self, model: str = "auto", *, profile: Profile, threads: int = 0, progress: Progress | None = None
-    ) -> None:
-        super().__init__(find_model_file(model, *PRECISIONS))
+    def __init__(self, model: str = "auto", *, profile: Profile, threads: int = 0, progress: Progress | None = None):
+        super().__init__(model, profile=profile)
         trt = load_library()
         self._gpu = Gpu()
         with self._gpu:

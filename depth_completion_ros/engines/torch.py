@@ -8,16 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from ..contract import DEFAULT_NETWORK, INPUTS, MULTIPLE
+from ..contract import DEFAULT_NETWORK, INPUTS
 from ..errors import ConfigurationError
 from ..model_file import find_weights_file
 from ..profiles import Profile
-from . import Engine
+from . import Progress
+from .network import NetworkEngine
 
 _WARM_UP = 3  # runs before a CUDA graph is recorded, in which libraries choose their kernels
 
 
-class TorchEngine(Engine):
+class TorchEngine(NetworkEngine):
     """Runs a network with PyTorch, for images of any size.
 
     On a CPU it computes in float32; on a GPU in float16, with channels last and one CUDA graph per image size.
@@ -27,15 +28,15 @@ class TorchEngine(Engine):
             that training wrote. A named network without a weights file (``find_weights_file``) gets random weights.
         profile: The depth sensor; weights trained for it are preferred.
         threads: Number of CPU threads of PyTorch, for the whole process; 0 = library default.
+        progress: Not used.
 
     Raises:
         ConfigurationError: If PyTorch is not installed, the network is unknown or the file holds no weights.
     """
 
     engine = "torch"
-    multiple = MULTIPLE
 
-    def __init__(self, model: str = "auto", *, profile: Profile, threads: int = 0):
+    def __init__(self, model: str = "auto", *, profile: Profile, threads: int = 0, progress: Progress | None = None):
         try:
             import torch
         except ImportError as error:
@@ -65,13 +66,29 @@ class TorchEngine(Engine):
         self._inputs: dict[str, Any] = {}
         self._compute: Callable[[], tuple[Any, Any]] = self._forward
 
-    def run(self, image: np.ndarray, depth: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    @classmethod
+    def model_names(cls) -> list[str]:
+        from ..networks import names
+
+        return list(names())
+
+    @classmethod
+    def check_model(cls, model: str) -> None:
+        from ..networks import SIZES, names
+
+        name, _, size = model.partition("-")
+        if name in ("auto", *names()) and (size or "small") in SIZES:
+            return
+        if not (find_weights_file(model) or Path(model).expanduser().is_file()):
+            raise ConfigurationError(f"engine torch has no model {model!r}, which is neither a network nor a file")
+
+    def _infer(self, image: np.ndarray, depth: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
         if depth.shape != self._size:
             self._prepare(depth.shape)
         torch = self._torch
-        self._inputs["image"].copy_(torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None])
+        self._inputs["image"].copy_(torch.from_numpy(image).permute(2, 0, 1)[None])
         self._inputs["image"].div_(255)
-        self._inputs["depth"].copy_(torch.from_numpy(np.ascontiguousarray(depth))[None, None])
+        self._inputs["depth"].copy_(torch.from_numpy(depth)[None, None])
         self._inputs["scale"].fill_(scale)
         with torch.inference_mode():
             completed, sigma = self._compute()
