@@ -29,7 +29,7 @@ class TorchEngine(Engine):
         threads: Number of CPU threads of PyTorch, for the whole process; 0 = library default.
 
     Raises:
-        ConfigurationError: If PyTorch is not installed, the network is unknown or the file holds no weights.
+        ConfigurationError: If PyTorch is not installed, the network is unknown or the file contains no weights.
     """
 
     engine = "torch"
