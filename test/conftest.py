@@ -25,7 +25,7 @@ settings.load_profile("repeatable")
 
 @pytest.fixture(scope="session", autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A temporary home directory, so that networks that you have trained do not change the tests, and yours stays unchanged."""
+    """A temporary home directory: your own networks do not change the tests, and your home stays unchanged."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
         for name in (
