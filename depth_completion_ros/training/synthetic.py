@@ -1,4 +1,4 @@
-"""Procedural scenes for training: drawn from a pool on a CPU, rendered during the training on a GPU."""
+"""Procedural scenes for training: drawn from a pool on a CPU, rendered afresh on a GPU."""
 
 from __future__ import annotations
 
