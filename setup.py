@@ -1,4 +1,4 @@
-"""The files under share/depth_completion_ros; everything else stands in setup.cfg."""
+"""The files under share/depth_completion_ros. Everything else is in setup.cfg."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ def data_files() -> list[tuple[str, list[str]]]:
     files = [
         ("share/ament_index/resource_index/packages", ["resource/depth_completion_ros"]),
         (SHARE, ["package.xml"]),
-        # ros2 run and ros2 launch look there; what a terminal finds, setup.cfg's entry points put into bin.
+        # ros2 run and ros2 launch look there. The entry points in setup.cfg install the commands for the terminal.
         ("lib/depth_completion_ros", ["scripts/completion_node", "scripts/depth-completion"]),
     ]
     for folder in ("launch", "config", "models", "samples"):
@@ -21,7 +21,7 @@ def data_files() -> list[tuple[str, list[str]]]:
     return files
 
 
-# colcon cannot read python_requires from setup.cfg (there it becomes an object, which it cannot take in).
+# Not in setup.cfg, because colcon cannot read python_requires from there.
 setup(
     data_files=data_files(),
     package_data={"depth_completion_ros": ["py.typed"]},  # type checkers look for it

@@ -67,7 +67,7 @@ def read_depth(path: Path, unit: float | None = None) -> np.ndarray:
         stored = stored[..., 0]
     if stored.ndim != 2 or stored.dtype == np.uint8 or stored.dtype.kind not in "iuf":
         raise InputError(
-            "file", f"{path} holds {kind}, which is not depth: give one channel of 16-bit numbers or of float metres"
+            "file", f"{path} contains {kind}, which is not depth: give one channel of 16-bit numbers or of float metres"
         )
     if unit is None:
         unit = 1 if stored.dtype.kind == "f" else 0.001
@@ -186,7 +186,7 @@ def _read_array(path: Path) -> np.ndarray:
             names = content.files
             return content["depth" if len(names) != 1 else names[0]]
     except KeyError:
-        raise InputError("file", f"{path} holds {len(names)} arrays: name the one to use 'depth'") from None
+        raise InputError("file", f"{path} contains {len(names)} arrays: name the depth array 'depth'") from None
     except (OSError, ValueError, EOFError) as error:
         raise InputError("file", f"{path} cannot be read ({error}): save it again with numpy.save") from error
 

@@ -1,4 +1,4 @@
-"""The tests run on the checkout they lie in, and talk to each other on this machine only, on a domain of their own."""
+"""The tests run on their own checkout, and their ROS nodes communicate only on this machine, in their own domain."""
 
 import os
 import sys
@@ -25,7 +25,7 @@ settings.load_profile("repeatable")
 
 @pytest.fixture(scope="session", autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A home directory of this run: networks that you have trained change no test, and nothing is left in yours."""
+    """A temporary home directory: your own networks do not change the tests, and your home stays unchanged."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
         for name in (

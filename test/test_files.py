@@ -280,7 +280,7 @@ def test_each_mismatch_of_paths_has_its_own_message(tmp_path):
 
 def test_an_npz_with_several_arrays_needs_one_named_depth(tmp_path):
     np.savez(tmp_path / "a.npz", z=np.ones((2, 2)), w=np.ones((2, 2)))
-    with pytest.raises(InputError, match="name the one to use 'depth'"):
+    with pytest.raises(InputError, match="name the depth array 'depth'"):
         read_depth(tmp_path / "a.npz", 1)
     (tmp_path / "b.npy").write_bytes(b"\x93NUMPY")
     with pytest.raises(InputError, match=r"b\.npy"):

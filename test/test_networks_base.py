@@ -117,11 +117,11 @@ def test_a_base_network_that_is_missing_or_another_is_reported(tmp_path):
     save_both(tmp_path / "one")
     alone = tmp_path / "nlspn-small.safetensors"
     shutil.copy(tmp_path / "one" / alone.name, alone)
-    with pytest.raises(ConfigurationError, match=r"goes on from planes-small, weights \w{16}: put .* beside it"):
+    with pytest.raises(ConfigurationError, match=r"corrects planes-small, weights \w{16}: copy .* to the same folder"):
         load_weights(alone)
     torch.manual_seed(3)
     save_weights(WeightedNetwork(create("planes"), "any"), tmp_path / "planes-small.safetensors")
-    with pytest.raises(ConfigurationError, match=r"but .*planes-small\.safetensors holds \w{16}: put those beside it"):
+    with pytest.raises(ConfigurationError, match=r"but .*planes-small\.safetensors contains \w{16}: copy the weights"):
         load_weights(alone)
 
 

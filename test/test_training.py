@@ -90,10 +90,10 @@ def test_checkpoint_of_another_recipe_is_rejected():
 
 
 def test_unusable_checkpoint_is_rejected_with_a_fix(tmp_path):
-    with pytest.raises(ConfigurationError, match="leave out --resume"):
+    with pytest.raises(ConfigurationError, match="omit --resume"):
         load_checkpoint(tmp_path / "none.pt", CPU)
     (tmp_path / "c.pt").write_bytes(b"text")
-    with pytest.raises(ConfigurationError, match="leave out --resume"):
+    with pytest.raises(ConfigurationError, match="omit --resume"):
         load_checkpoint(tmp_path / "c.pt", CPU)
 
 
@@ -227,14 +227,14 @@ def test_every_network_has_a_recipe():
         ("network: [", "cannot be read"),
         ("just words", "names and values"),
         ("network: lyte", "no network 'lyte'"),
-        ("network: lite\nbatchsize: 8", "no setting batchsize"),
+        ("network: lite\nbatchsize: 8", "unknown settings batchsize"),
         ("network: lite\nbatch: many", "batch must be a int"),
         ("network: lite\ncrop: 100", "crop must be a multiple of 32"),
         ("network: lite\nprofile: radar", "profile must be one of"),
-        ("network: srgan\nbase: planes", "base is for networks that see the image"),
+        ("network: srgan\nbase: planes", "base is only for networks that see the image"),
         ("network: unet\nbase: lyte", "no network 'lyte'"),
-        ("network: lite\nlosses: {l3: 1.0}", "losses knows no l3"),
-        ("network: lite\nhiding: {holes: 0.0}", "hiding must be weights"),
+        ("network: lite\nlosses: {l3: 1.0}", "losses has unknown names l3"),
+        ("network: lite\nhiding: {holes: 0.0}", "hiding must be numbers"),
         ("size: small", "lacks network"),
     ],
 )
@@ -343,7 +343,7 @@ def test_training_can_start_from_a_trained_network(data, tmp_path, monkeypatch, 
     monkeypatch.setattr(model_file, "share_directory", lambda: tmp_path / "none")
     extra = ("--steps", "1", "--set", "network=unet", "--set", "base=planes")
     assert command(data, tmp_path / "out", *extra) == 1
-    assert "goes on from planes, of which there are no weights" in capsys.readouterr().err
+    assert "corrects planes, but there are no weights of it" in capsys.readouterr().err
     (tmp_path / "models").mkdir()
     save_weights(WeightedNetwork(trainer(tiny("planes")).ema, "any"), tmp_path / "models" / "planes-small.safetensors")
     assert command(data, tmp_path / "out", *extra) == 0

@@ -70,7 +70,7 @@ def test_unusable_file_is_rejected_with_a_fix(how, tmp_path):
         metadata = {"foreign": ORIGIN, "other network": {**ORIGIN, "name": "nlspn"}, "no metadata": None}[how]
         save_file({"weight": torch.zeros(3)}, path, metadata)
     with pytest.raises(
-        ConfigurationError, match=r"w\.safetensors holds no weights of .*give a file that training wrote"
+        ConfigurationError, match=r"w\.safetensors contains no weights of .*give a file that training wrote"
     ):
         load_weights(path)
 

@@ -31,7 +31,7 @@ class TorchEngine(NetworkEngine):
         progress: Not used.
 
     Raises:
-        ConfigurationError: If PyTorch is not installed, the network is unknown or the file holds no weights.
+        ConfigurationError: If PyTorch is not installed, the network is unknown or the file contains no weights.
     """
 
     engine = "torch"

@@ -1,6 +1,6 @@
-"""From a coarse grid to the next finer one, along colour: how the filling of holes goes on from its planes.
+"""Refine the filled holes from a coarse grid to the next finer one, along colour.
 
-All is slices and arithmetic of whole planes, which engines fuse into few passes over memory.
+Everything is slicing and arithmetic of whole planes, which engines fuse into few passes over memory.
 """
 
 from __future__ import annotations

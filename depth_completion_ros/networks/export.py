@@ -1,4 +1,4 @@
-"""Networks as ONNX files, with all that an engine must know inside them."""
+"""Export networks to ONNX files, with metadata for the engines."""
 
 from __future__ import annotations
 

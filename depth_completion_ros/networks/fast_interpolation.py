@@ -1,15 +1,15 @@
-"""Fast depth interpolation: downscale, interpolate there, super-resolve. It sees no colour.
+"""Fast depth interpolation: downscale, interpolate, super-resolve. It does not use the image.
 
 Makarov, Korinevskaya, Aliev, Fast Semi-dense Depth Map Estimation, 2018, and Sparse Depth Map Interpolation using Deep
 Convolutional Neural Networks, TSP 2018. Taken from the authors' account: the three steps; an interpolation network of
-residual, projection and downsampling blocks; a super-resolution network; speed before accuracy, as they say themselves.
+residual, projection and downsampling blocks; a super-resolution network; speed before accuracy, as they write.
 
 Chosen here, and why:
-- Downscaling by 4 takes the mean of what is measured in each block, so a few samples are enough for a block.
+- Downscaling by 4 takes the mean of the measured pixels in each block, so a few samples are enough for a block.
 - All three blocks are residual: with an identity, with a 1x1 projection where channels change, or with stride 2. On the
   way up a resize comes before a projection.
 - The interpolated depth is explicit, one channel between the networks. The second network also sees the downscaled
-  depth features, by which it can tell a filled block from a measured one, and ends in a sub-pixel layer.
+  depth features, which show which blocks are measured, and ends in a sub-pixel layer.
 
 Shapes, width c: depth (4, H/4, W/4) → (c, H/4, W/4) → (2c, H/8, W/8) → (4c, H/16, W/16) → back to (c, H/4, W/4) →
 interpolated depth (1, H/4, W/4); with the depth features (5, H/4, W/4) → (c, H/4, W/4) → (c, H/2, W/2) → head (H, W).

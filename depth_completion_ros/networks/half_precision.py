@@ -1,4 +1,4 @@
-"""Networks in float16, as GPUs run them fastest. What float16 cannot hold stays float32."""
+"""Networks in float16, for GPUs. Parts whose values need more range or precision stay in float32."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks whose core works at half of the image's resolution, and the step that brings its answer to full size."""
+"""Networks whose core computes at half of the image's resolution, and the step that enlarges the result."""
 
 from __future__ import annotations
 

@@ -1,13 +1,13 @@
-"""The start that every network corrects: holes filled by planes that are fitted to what was measured, along colour.
+"""Fill holes with planes that are fitted to the measurements along colour. Every network corrects this result.
 
-Locally weighted regression (Cleveland, JASA 1979) of log-depth. What a measurement weighs falls off with its distance
-in the domain transform of the image (Gastal, Oliveira, SIGGRAPH 2011), in which a step of colour counts as a step of
-space: so depth spreads across even surfaces and stops at their edges. Planes, and not means, because floors and walls
-are slanted. What the planes leave unexplained of the measurements is spread in the same way over half the reach, and
-then from cell to cell on finer grids.
+Locally weighted regression (Cleveland, JASA 1979) of log-depth. The weight of a measurement decreases with its
+distance in the domain transform of the image (Gastal, Oliveira, SIGGRAPH 2011), in which a change of colour counts like
+a distance. Depth therefore spreads across surfaces of one colour and stops at their edges. Planes are used instead of
+means, because floors and walls are slanted. The remaining error at the measurements is spread in the same way over half
+the reach, and then from cell to cell on finer grids.
 
 Each row, and each column, has a small dense matrix of weights, as in axial attention, so that a value reaches across
-the whole image in one product. It is all pooling, matrix products and arithmetic, which every engine runs.
+the whole image in one product. Only pooling, matrix products and arithmetic are used, which every engine runs.
 """
 
 from __future__ import annotations

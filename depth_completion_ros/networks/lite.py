@@ -1,7 +1,7 @@
-"""Ours: the core of ``planes`` at half of the resolution, for CPUs, and a stage that refines its answer.
+"""Our network for CPUs: the core of ``planes`` at half of the resolution, and a stage that refines its result.
 
-Half of the resolution is enough: correct depth of that size, resized to full size, is far better than any completion.
-A core of that size needs a quarter of the arithmetic, and each of its pixels sees twice as far.
+Half of the resolution is enough: exact depth of that size, resized to full size, is far better than any completion.
+A core of that size needs a quarter of the arithmetic, and its receptive field is twice as large.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""MagaConv and BP-Fusion: convolutions that know which of their inputs are missing, and a two-way fusion with colour.
+"""MagaConv and BP-Fusion: convolutions with a mask of missing inputs, and a fusion with colour in both directions.
 
 Huang, Miao, Deng, Jia, Chen, Mask-adaptive Gated Convolution and Bi-directional Progressive Fusion Network for Depth
 Completion, arXiv 2401.07439v1. Taken from the paper: the MagaConv operation (eq. 3-5), layers of three parallel heads,
@@ -10,12 +10,12 @@ Where the authors' later public code differs from the paper, the paper is follow
 Chosen here, and why:
 - Kernels 3, 5 and 7 (the paper says "different"), a third of the channels each. Batch norm and ReLU after each layer.
 - ε is a sigmoid, one for each kernel. It starts where a window in which nothing is measured is just cut off; the paper
-  gives no start, and at 0.5 all gates would be shut from the first step on.
+  gives no start, and with 0.5 all gates would be closed from the first step on.
 - Beyond the border the mask is 0, as the padding of the convolution that it follows.
-- The channel-shared MLP works place by place, so any resolution fits; 8 hidden neurons.
-- Log-depth is 0 at the median, which is no sign of missing, so the mask is a second input channel to the depth encoder.
-- The prefill enters at the head: the encoder sees what was measured and nothing else.
-- The small size works on 2x2 blocks; of depth, the mean of what is measured in each.
+- The channel-shared MLP is applied at each position separately, so any resolution is possible; 8 hidden neurons.
+- Log-depth is 0 at the median, so 0 does not mean missing. The mask is therefore a second input of the depth encoder.
+- The prefill is an input of the head only; the encoder gets the measurements.
+- The small size works on 2x2 blocks. The depth of a block is the mean of its measured pixels.
 
 Shapes at size full: depth (2, H, W) and image (3, H, W) → (126, H/2, W/2), (252, H/4, W/4), (504, H/8, W/8) each;
 fusion of the last two; decoder with the skips of depth (252, H/4, W/4), (126, H/2, W/2), (63, H, W); head.

@@ -1,19 +1,19 @@
-"""Ours: a small U-Net for CPUs whose answer is chosen from what surrounds a pixel rather than computed from nothing.
+"""Our small U-Net for CPUs, which chooses the depth of a pixel from the depth around it.
 
-What makes a network fast on a CPU is little memory traffic, so the image is folded by pixel-unshuffle (x4) and nothing
-but the last few operations work above a quarter of the resolution. All layers are plain 3x3 convolutions with batch
+Networks are fast on a CPU if they move little memory. Therefore the image is folded by pixel-unshuffle (x4), and only
+the last few operations work above a quarter of the resolution. All layers are plain 3x3 convolutions with batch
 norm (folded away by every engine) and ReLU: they run at four times the speed of depthwise and normalised blocks of
 equal arithmetic.
 
-Depth at 1/8 of the resolution is the prefill's fit of planes once more (``Fit``), now along edges that the features
-tell and of measurements as far as these trust them, as in a domain transform with learnt edges (Chen et al., CVPR
-2016). To 1/4 each finer cell is a convex mean of the 3x3 coarser ones around it (``Pull``), as in the upsampling of
-RAFT (Teed, Deng, ECCV 2020, section 3.3), by weights that start at bilinear ones times likeness of colour, and measured
-cells are put back by a gate. From 1/4 to the full size each pixel mixes the nearest and the farthest surface around it,
-as in SMD-Nets (Tosi et al., CVPR 2021, section 3.2), the prefill and its own measurement. Edges stay sharp because a
-network need only say which side a pixel belongs to.
+At 1/8 of the resolution, planes are fitted again as in the prefill (``Fit``), but along edges and with weights of the
+measurements that are predicted from the features, as in a domain transform with learned edges (Chen et al., CVPR
+2016). At 1/4, each cell is a convex mean of the 3x3 coarser ones around it (``Pull``), as in the upsampling of RAFT
+(Teed, Deng, ECCV 2020, section 3.3), with weights that start as bilinear ones times the similarity of colour; a gate
+puts the measured cells back. From 1/4 to the full size, each pixel mixes the nearest and the farthest surface around
+it, as in SMD-Nets (Tosi et al., CVPR 2021, section 3.2), the prefill and its own measurement. Edges stay sharp because
+the network only has to decide on which side a pixel is.
 
-Depth goes in as differences to its surroundings, and what comes out is scaled to their size.
+The input is the difference of depth from its surroundings, and the output is scaled to the size of these differences.
 
 Shapes, channels c0..c3: features (64 + 35, H/4, W/4) → c0 at 1/4 → c1 at 1/8 → c2 at 1/16 → c3 at 1/32, two
 convolutions each → up again, 1x1, bilinear, added, one convolution each; depth fitted between 1/8 and 1/4 → head

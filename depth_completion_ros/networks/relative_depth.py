@@ -1,4 +1,4 @@
-"""Relative depth of one image: a small branch that is trained along, or a large pre-trained model.
+"""Relative depth of one image, from a small branch that is trained with the network or from a large pre-trained model.
 
 Relative depth says what is nearer and what is farther, up to an unknown scale and shift.
 """
@@ -99,7 +99,7 @@ class _OnnxModel(nn.Module):
 def load_relative_depth(path: Path) -> PretrainedRelativeDepth:
     """A Depth Anything V2 model from a local ``.onnx`` file or ``transformers`` folder, for ``core.relative_depth``.
 
-    Nothing is downloaded. Raises ConfigurationError where the path holds no such model or the library is missing.
+    Nothing is downloaded. Raises ConfigurationError if the path contains no such model or the library is missing.
     """
     try:
         if path.suffix == ".onnx":
@@ -116,5 +116,5 @@ def load_relative_depth(path: Path) -> PretrainedRelativeDepth:
         ) from error
     except Exception as error:  # each library has its own kinds
         raise ConfigurationError(
-            f"{path} holds no relative-depth model ({error}): give an .onnx file or a transformers folder"
+            f"{path} contains no relative-depth model ({error}): give an .onnx file or a transformers folder"
         ) from error

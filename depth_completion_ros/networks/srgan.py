@@ -1,4 +1,4 @@
-"""Generator of a depth super-resolution GAN. It sees no colour; the discriminator belongs to training.
+"""Generator of a depth super-resolution GAN. It does not use the image. The discriminator is in ``training``.
 
 Makarov, Korinevskaya, Fast Depth Map Super-Resolution using Deep Neural Network, 2018, after Ledig et al.,
 Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network, CVPR 2017, figure 4.
@@ -6,8 +6,8 @@ Taken from there: residual blocks at low resolution, one long skip, sub-pixel up
 the former, ELU in place of ReLU, batch norm and a tanh at the output; x8 at full size.
 
 Chosen here, and why:
-- What is bounded by the tanh is the correction of log-depth: within a factor e² of the prefill either way.
-- The low resolution is made of block means of what is measured, so holes need no care of their own.
+- The tanh bounds the correction of log-depth, so the result differs from the prefill by at most a factor of e².
+- The low resolution consists of means of the measured pixels of each block, so holes need no special treatment.
 - The last sub-pixel layer is the head itself. The 9x9 convolution that SRGAN runs at the full resolution would cost
   more than all the rest.
 

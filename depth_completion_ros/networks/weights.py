@@ -42,7 +42,7 @@ def untrained(name: str, size: str = "small") -> WeightedNetwork:
 
 
 def save_weights(weighted: WeightedNetwork, path: Path, provenance: Mapping[str, str] | None = None) -> None:
-    """Write the weights of a trained network, replacing the file at one stroke.
+    """Write the weights of a trained network, replacing the file atomically.
 
     Kernels and matrices in float16, which changes the answer by less than a thousandth; biases, norms and their
     statistics in float32. Those of the base network are not written: they have a file of their own.
@@ -79,7 +79,7 @@ def load_weights(path: Path) -> WeightedNetwork:
         network.load_state_dict(_safetensors().load_file(path) | of_base)
     except Exception as error:  # safetensors and torch have a kind each
         reason = str(error).partition("\n")[0]  # torch goes on to name every tensor
-        raise ConfigurationError(f"{path} holds no weights of {network.name} ({reason}): {_FIX}") from error
+        raise ConfigurationError(f"{path} contains no weights of {network.name} ({reason}): {_FIX}") from error
     return WeightedNetwork(network, metadata["profile"])
 
 
@@ -95,9 +95,11 @@ def read_metadata(path: Path) -> dict[str, str]:
         metadata = {str(key): str(value) for key, value in json.loads(header)["__metadata__"].items()}
         contract, _, _, _ = (metadata[name] for name in ("contract", "name", "size", "profile"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigurationError(f"{path} holds no weights of a network ({error!r}): {_FIX}") from error
+        raise ConfigurationError(f"{path} contains no weights of a network ({error!r}): {_FIX}") from error
     if contract != str(CONTRACT_VERSION):
-        raise ConfigurationError(f"{path} holds weights for contract {contract}, not {CONTRACT_VERSION}: train again")
+        raise ConfigurationError(
+            f"{path} contains weights for contract {contract}, not {CONTRACT_VERSION}: train again"
+        )
     return metadata
 
 
@@ -125,12 +127,14 @@ def _base(path: Path, metadata: Mapping[str, str]) -> CompletionNetwork | None:
         return None
     wanted = metadata.get("base_weights")
     if not beside.is_file():
-        raise ConfigurationError(f"{path} goes on from {beside.stem}, weights {wanted}: put {beside.name} beside it")
+        raise ConfigurationError(
+            f"{path} corrects {beside.stem}, weights {wanted}: copy {beside.name} to the same folder"
+        )
     base = load_weights(beside).network
     if (found := weights_hash(base)) != wanted:
         raise ConfigurationError(
-            f"{path} goes on from {beside.stem}, weights {wanted}, but {beside} holds {found}: put those beside it "
-            f"that it was trained with, or train {metadata['name']} again"
+            f"{path} corrects {beside.stem}, weights {wanted}, but {beside} contains {found}: copy the weights that it "
+            f"was trained with to the same folder, or train {metadata['name']} again"
         )
     return base
 

@@ -1,4 +1,4 @@
-"""What one training step works on, drawn from several sources on the training device."""
+"""The batches of training, drawn from several sources on the training device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints: files that are whole or absent, whenever the process is killed."""
+"""Checkpoints: files that are complete or missing, but never damaged, even if the process is killed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..errors import ConfigurationError
 
 
 def save_checkpoint(state: dict[str, Any], path: Path) -> None:
-    """Replace the file at one stroke."""
+    """Replace the file atomically."""
     unfinished = path.with_suffix(".unfinished")
     torch.save(state, unfinished)
     unfinished.replace(path)
@@ -22,6 +22,6 @@ def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     try:
         return torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError as error:
-        raise ConfigurationError(f"{path} is not there: leave out --resume, or name its folder with --out") from error
+        raise ConfigurationError(f"{path} does not exist: omit --resume, or give its folder with --out") from error
     except Exception as error:  # torch has many kinds for a file that is not one of its own
-        raise ConfigurationError(f"{path} cannot be read ({error}): leave out --resume to start anew") from error
+        raise ConfigurationError(f"{path} cannot be read ({error}): omit --resume to start again") from error

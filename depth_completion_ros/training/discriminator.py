@@ -1,4 +1,4 @@
-"""The other half of a depth super-resolution GAN: tells completed depth from true depth, and is trained along.
+"""The discriminator of a depth super-resolution GAN, which learns to distinguish completed depth from true depth.
 
 Ledig et al., Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network, CVPR 2017, figure 4:
 convolutions with batch norm and LeakyReLU, doubling the channels and halving the size. It ends in one logit for each

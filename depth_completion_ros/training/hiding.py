@@ -1,7 +1,7 @@
-"""What the network sees of a recorded frame's depth; it is trained to restore the rest.
+"""Hide a part of the depth of recorded frames, which the network is trained to restore.
 
-Ma, Cavalheiro, Karaman, Self-Supervised Sparse-to-Dense, ICRA 2019, hide points at random. Sensors leave out other
-things as well, so here a recorded frame takes the place of a scene that modelled sensors look at.
+Ma, Cavalheiro, Karaman, Self-Supervised Sparse-to-Dense, ICRA 2019, hide points at random. Real sensors also
+have other patterns of missing depth, so here simulated sensors measure the recorded frame as if it were a scene.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The training loop: steps until the budget is spent, with checkpoints, a log and validation on the way."""
+"""The training loop: steps until the budget is used up, with checkpoints, a log and validations."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What training makes small. Each loss takes a Comparison and returns one number; recipes weigh them by name.
+"""The losses of training. Each takes a Comparison and returns one number. Recipes give their weights by name.
 
-Errors in metres are divided by scale, so that training too is the same for k·depth; of one frame they stay in
-proportion to metres. Where a loss needs neighbours, it counts only places whose neighbours are all known.
+Errors in metres are divided by scale, so that training is the same for k·depth; within a frame they stay proportional
+to metres. A loss that needs neighbours counts only pixels whose neighbours are all known.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where weights come from and what they scored: as metadata of their file and as a page beside it."""
+"""The model card: how weights were trained and how they scored, as metadata of the file and as a Markdown page."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def _decoded(frames: FrameSet, cache: Path, max_turn_rad: float) -> list[_Decode
     if not directory.is_dir():
         indices = [i for i, entry in enumerate(frames.meta["frames"]) if _turn(entry) <= max_turn_rad]
         if not indices:
-            raise ConfigurationError(f"{frames.folder} holds no frame to train on: raise max_turn_rad")
+            raise ConfigurationError(f"{frames.folder} contains no frame for training: increase max_turn_rad")
         with new_directory(directory) as unfinished:
             _decode([frames[i] for i in indices], unfinished)
     decoded = []

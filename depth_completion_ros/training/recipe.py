@@ -1,4 +1,4 @@
-"""A recipe: all that decides how a network is trained, from a YAML file on top of ``config/training/base.yaml``."""
+"""Recipes: the settings of a training, from a YAML file that overrides ``config/training/base.yaml``."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigurationError(f"{path} cannot be read ({error})") from error
     content = _parse(text, path)
     if not isinstance(content, dict):
-        raise ConfigurationError(f"{path} must hold names and values")
+        raise ConfigurationError(f"{path} must contain names and values")
     return content
 
 
@@ -134,7 +134,9 @@ def _build(kind: Callable[..., Any], settings: dict[str, Any], path: Path) -> An
     if missing := expected.keys() - settings.keys():
         raise ConfigurationError(f"{path} lacks {', '.join(sorted(missing))}")
     if unknown := settings.keys() - expected.keys():
-        raise ConfigurationError(f"{path}: no setting {', '.join(sorted(unknown))}; there are {', '.join(expected)}")
+        raise ConfigurationError(
+            f"{path}: unknown settings {', '.join(sorted(unknown))}: choose from {', '.join(expected)}"
+        )
     converted = {name: _number(v) if expected[name] == "float" else v for name, v in settings.items()}
     for name, value in converted.items():
         if type(value).__name__ != expected[name].partition("[")[0]:
@@ -154,17 +156,19 @@ def _check(recipe: Recipe, path: Path) -> None:
     if recipe.size not in method(recipe.network).sizes:
         raise ConfigurationError(f"{path}: {recipe.network} has no size {recipe.size!r}")
     if recipe.base and any("image" not in method(name).inputs for name in (recipe.base, recipe.network)):
-        raise ConfigurationError(f"{path}: base is for networks that see the image, of which both must be one")
+        raise ConfigurationError(
+            f"{path}: base is only for networks that see the image, and the base network must see it too"
+        )
     rules = {
         "batch must be at least 1": recipe.batch >= 1,
         f"crop must be a multiple of {MULTIPLE}": recipe.crop >= MULTIPLE and recipe.crop % MULTIPLE == 0,
         "precision must be auto, float32 or bfloat16": recipe.precision in ("auto", "float32", "bfloat16"),
         f"profile must be one of {', '.join(PROFILES)}": recipe.profile in PROFILES,
         "learning_rate and clip_norm must be above zero": min(recipe.learning_rate, recipe.clip_norm) > 0,
-        "warm_up, decay and ema_decay must lie between 0 and 1": all(
+        "warm_up, decay and ema_decay must be between 0 and 1": all(
             0 < x < 1 for x in (recipe.warm_up, recipe.decay, recipe.ema_decay)
         ),
-        "zoom must be two numbers, the larger one last, from 1": len(recipe.zoom) == 2
+        "zoom must be two numbers of at least 1, the larger one last": len(recipe.zoom) == 2
         and 1 <= recipe.zoom[0] <= recipe.zoom[1],
     }
     if broken := [rule for rule, holds in rules.items() if not holds]:
@@ -172,6 +176,8 @@ def _check(recipe: Recipe, path: Path) -> None:
     for setting, known in (("sources", SOURCES), ("hiding", (HOLES, *PATTERNS)), ("losses", LOSSES)):
         weights = getattr(recipe, setting)
         if unknown := weights.keys() - set(known):
-            raise ConfigurationError(f"{path}: {setting} knows no {', '.join(unknown)}; there are {', '.join(known)}")
+            raise ConfigurationError(
+                f"{path}: {setting} has unknown names {', '.join(unknown)}: choose from {', '.join(known)}"
+            )
         if not weights or min(weights.values()) < 0 or not sum(weights.values()):
-            raise ConfigurationError(f"{path}: {setting} must be weights, not negative and not all zero")
+            raise ConfigurationError(f"{path}: {setting} must be numbers that are not negative and not all zero")

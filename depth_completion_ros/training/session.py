@@ -79,7 +79,7 @@ class Session:
 
             finished = train(self._trainer, budget, self._out, report, self._validate, validate_every_s)
         if not finished:
-            self._console.print(f"stopped at step {self._trainer.step}; --resume goes on from there")
+            self._console.print(f"stopped at step {self._trainer.step}; --resume continues from there")
             return 130
         self._validate()
         print(self._weights_file())
@@ -111,7 +111,7 @@ class Session:
         return self._out / f"{self._recipe.model}.safetensors"
 
     def _print(self, columns: dict[str, Scores], relative: float) -> None:
-        title = f"step {self._trainer.step}: RMSE / MAE in mm; {relative:.3f} of guided's (geometric mean)"
+        title = f"step {self._trainer.step}: RMSE / MAE in mm; {relative:.3f} of those of guided (geometric mean)"
         table = Table("set", "protocol", title=title, title_justify="left")
         for name in columns:
             table.add_column(name, justify="right")
@@ -146,8 +146,8 @@ def _base(recipe: Recipe, out: Path) -> CompletionNetwork | None:
     installed = find_weights_file(recipe.base)
     if installed is None:
         raise ConfigurationError(
-            f"the recipe {recipe.name} goes on from {recipe.base}, of which there are no weights: train that first "
-            f"and put them into {model_directories()[0]}, or change the recipe's setting base to ''"
+            f"the recipe {recipe.name} corrects {recipe.base}, but there are no weights of it: train it first and copy "
+            f"its weights to {model_directories()[0]}, or set base to '' in the recipe"
         )
     path = out / installed.name
     if path != installed:

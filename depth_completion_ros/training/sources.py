@@ -1,4 +1,4 @@
-"""Opens what a recipe draws its batches from and what it is validated on."""
+"""Open the sources of a recipe: data for batches and data for validation."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def open_sources(
     if recipe.sources.get("real"):
         if not data:
             raise ConfigurationError(
-                f"the recipe {recipe.name} learns from recorded frames too: name their folder with --data, or set "
-                "'sources: {synthetic: 0.7, clean: 0.3}' in a recipe of your own"
+                f"the recipe {recipe.name} needs recorded frames: give their folder with --data, or set "
+                "'sources: {synthetic: 0.7, clean: 0.3}' in your own recipe"
             )
         frames = RealFrames([find_set(data, name) for name in splits.train], cache, splits.max_turn_rad, device)
         sources["real"] = real_source(frames, recipe)
@@ -83,7 +83,7 @@ def find_set(data: Sequence[Path], name: str) -> Path:
     found = next((folder / name for folder in data if (folder / name).is_dir()), None)
     if found is None:
         raise ConfigurationError(
-            f"config/training/splits.yaml names the set {name!r}, which is in none of {', '.join(map(str, data))}: "
+            f"config/training/splits.yaml lists the set {name!r}, which is in none of {', '.join(map(str, data))}: "
             "give its folder with another --data"
         )
     return found

@@ -1,4 +1,4 @@
-"""One training step after another, and all that must be kept to go on with the next."""
+"""Training steps, and the state from which a training can be resumed."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Trainer:
         held, wanted = (_description(network) for network in (start, self.network))
         if held != wanted:
             raise ConfigurationError(
-                f"{weights} holds weights of {held}: start {wanted} with its own, or anew without --start"
+                f"{weights} contains weights of {held}, not of {wanted}: give other weights, or omit --start"
             )
         for network in (self.network, self.ema):
             network.load_state_dict(start.state_dict())
@@ -164,11 +164,11 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on where ``state`` was taken. Raises ConfigurationError for that of another recipe."""
+        """Continue from ``state``. Raises ConfigurationError if it is from another recipe."""
         if state["recipe"] != self.recipe.hash():
             raise ConfigurationError(
-                f"the checkpoint is of another recipe ({state['recipe']}, not {self.recipe.hash()}): resume with the "
-                "recipe it began with, or start anew in another --out"
+                f"the checkpoint was made with another recipe ({state['recipe']}, not {self.recipe.hash()}): resume "
+                "with the same recipe, or start a new training in another --out"
             )
         self.step, self.elapsed_s, self.best_score = state["step"], state["elapsed_s"], state["best_score"]
         self.origin = state["origin"]

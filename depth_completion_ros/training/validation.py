@@ -1,4 +1,4 @@
-"""Scores of a network on frames that no gradient sees, beside those of its start and of nearest-neighbour filling."""
+"""Scores of a network on frames that are not used for training, compared with simple ways to fill holes."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Ablations: the published methods with one part changed or taken away, trained and scored alike.
+"""Ablations: the published methods with one part changed or removed, trained and scored in the same way.
 
-``variants("s2ml")`` are those of one method, the method itself first. PyTorch is imported there and not before.
+``variants("s2ml")`` returns the variants of one method, the method itself first. Only this call imports PyTorch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Results of ablations: a CSV file that grows by them, and one table of all."""
+"""Results of ablations: a CSV file to which each result is appended, and one table of all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a variant of a method is."""
+"""A variant of a method."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A room's walls with doors and windows, what lies outside, what hangs on them, and the places along them.
+"""The walls of a room with doors and windows, the view outside, objects on the walls, and places for furniture.
 
 A room spans -X/2..X/2, -Y/2..Y/2 and 0..Z.
 """
