@@ -109,8 +109,10 @@ class BagReader:
         try:
             return deserialize(message.data, message.type)
         except Exception as error:  # KeyError for an unknown type, various exceptions for damaged data
-            raise self._error(
-                f"a message on {message.topic} is not a valid {message.type} ({_message_of(error)})"
+            raise InputError(
+                "bag",
+                f"a message on {message.topic} of the bag {self.path} is not a valid {message.type} "
+                f"({_message_of(error)}): record it again",
             ) from error
 
     def find_image(self, role: str, topic: str) -> Topic:
@@ -209,7 +211,8 @@ def read_frames(
     """Read pairs of colour and depth images, or points, of a bag as frames. They are paired as in the node.
 
     Images without stamps are paired by the order or time of recording. The intrinsics are those of the latest
-    ``camera_info`` of the colour images; None before the first.
+    ``camera_info`` of the colour images, or of the first one for images before it. Frames that cannot be used are left
+    out, unless none can be used.
 
     Args:
         path: The bag.
@@ -220,23 +223,36 @@ def read_frames(
         unit: Length of one count of depth images [m]; 0 = by encoding.
         depth_to_rgb: (4, 4) transform from the frame of the points to the optical frame of the camera; needed for
             points.
-        tell: Called with a line about missing parts of the bag or missing stamps.
+        tell: Called with a line about missing parts of the bag, missing stamps or frames that are left out.
 
     Raises:
         InputError: With the cause "bag" for a problem of the bag, "extrinsic" or "camera_info" if one is missing for
-            points, or as in ``conversion`` for a bad message.
+            points, or as in ``conversion`` if no frame can be used.
     """
     with BagReader(path, tell) as bag:
         rgb, depth = bag.find_image("rgb", rgb_topic), bag.find_image("depth", depth_topic)
         info_topic = camera_info_topic(rgb.name)
-        info: Any | None = None
+        info = _first_info(bag, info_topic)
+        done, first_error, left_out = 0, None, 0
         pairing = _pairing(bag, rgb, depth, Synchronizer(slop_ns, queue_size), tell)
         for message in bag.messages({rgb.name, depth.name, info_topic}):
             if message.topic == info_topic and message.type == CAMERA_INFO:
                 info = bag.deserialize(message)
                 continue
             for pair in pairing("rgb" if message.topic == rgb.name else "depth", message):
-                yield _frame(bag, pair, info, unit, depth_to_rgb)
+                try:
+                    frame = _frame(bag, pair, info, unit, depth_to_rgb)
+                except InputError as error:
+                    if error.cause in ("extrinsic", "camera_info"):
+                        raise
+                    first_error, left_out = first_error or error, left_out + 1
+                    continue
+                done += 1
+                yield frame
+        if first_error is not None:
+            if not done:
+                raise first_error
+            tell(f"{left_out} of {done + left_out} frames of the bag {bag.path} are left out: {first_error}")
 
 
 def depth_encoding(path: str | Path, depth_topic: str) -> str:
@@ -251,6 +267,14 @@ def depth_encoding(path: str | Path, depth_topic: str) -> str:
             return ""
         image = bag.deserialize(message)
     return image.encoding if message.type == IMAGE else image.format.partition(";")[0].strip()
+
+
+def _first_info(bag: BagReader, topic: str) -> Any | None:
+    """The first camera_info on a topic; recorders often write it after the first image. None if there is none."""
+    if topic not in bag.topics or bag.topics[topic].type != CAMERA_INFO:
+        return None
+    message = next(bag.messages({topic}), None)
+    return None if message is None else bag.deserialize(message)
 
 
 def _pairing(
@@ -308,7 +332,8 @@ def _projected(points: np.ndarray, intrinsics: Intrinsics | None, depth_to_rgb: 
         )
     if intrinsics is None:
         raise InputError(
-            "camera_info", "points need the camera_info of the colour images, but the bag has none before them"
+            "camera_info",
+            "points need the camera_info of the colour images, but the bag has none beside them: record it too",
         )
     return projected(points, depth_to_rgb, intrinsics)
 
