@@ -29,12 +29,14 @@ _MILLIMETRE = 0.001
 class TransformSource(Protocol):
     """Provides the pose of one frame in another. In a ROS installation this is tf."""
 
-    def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> tuple[np.ndarray, bool] | None:
+    def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> tuple[np.ndarray, bool]:
         """Look up the transform from ``source_frame`` to ``target_frame`` at ``stamp_ns``.
 
         Returns:
-            The (4, 4) transform, and whether it is the one at the stamp (otherwise it is the newest available);
-            None if no transform is known.
+            The (4, 4) transform, and whether it is the one at the stamp (otherwise it is the newest available).
+
+        Raises:
+            InputError: With the cause "extrinsic", if no valid transform is known.
         """
 
 
@@ -269,15 +271,20 @@ class FrameBuilder:
             return transform_from_pose(np.array(self.settings.extrinsic))
         rgb_frame, depth_frame = pair.rgb.header.frame_id, pair.depth.header.frame_id
         if rgb_frame == depth_frame:
+            if not rgb_frame:
+                self._statistics.report(
+                    "extrinsic",
+                    "neither rgb nor depth has a frame_id, so both are taken to be in one frame: set frame_id in the "
+                    "drivers, or set the parameter extrinsic",
+                )
             return np.eye(4)
-        found = self._transforms.lookup(rgb_frame, depth_frame, pair.stamp_ns) if self._transforms is not None else None
-        if found is None:
+        if self._transforms is None:
             raise InputError(
                 "extrinsic",
-                f"the pose of {depth_frame!r} in {rgb_frame!r} is unknown: set the parameter extrinsic"
-                + (", or publish it on tf" if self._transforms is not None else " (tf2_ros is not installed)"),
+                f"the pose of {depth_frame!r} in {rgb_frame!r} is unknown: set the parameter extrinsic (tf2_ros is not "
+                "installed)",
             )
-        transform, at_stamp = found
+        transform, at_stamp = self._transforms.lookup(rgb_frame, depth_frame, pair.stamp_ns)
         if not at_stamp:
             self._report(
                 "tf_stamp",

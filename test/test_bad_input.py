@@ -355,6 +355,7 @@ def test_parameters_out_of_range_at_start_are_replaced_by_the_default(graph, cap
         ("output.encoding", "32FC3", "16UC1"),
         ("depth.min_range", 50.0, "smaller than"),
         ("extrinsic", [1.0, 2.0], "7 numbers"),
+        ("extrinsic", [0.0] * 7, "the quaternion of the extrinsic has length 0.000: it must be 1"),
     ],
 )
 def test_parameters_out_of_range_while_running_are_rejected(graph, name, value, words):

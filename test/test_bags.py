@@ -530,6 +530,42 @@ def test_a_message_that_is_not_of_its_type_is_reported(tmp_path):
         list(read_frames(tmp_path / "bag"))
 
 
+def test_frames_that_cannot_be_used_are_left_out_with_a_line(kinect_set):
+    """Of three frames, the first has half a JPEG and the last a message that ends too early."""
+    bag, seen = make(kinect_set), Counter()
+    with BagReader(bag) as reader, BagWriter(kinect_set.parent / "damaged") as writer:
+        for message in reader.messages():
+            place = message.topic.rpartition("/")[2], seen[message.topic]
+            seen[message.topic] += 1
+            if place == ("compressed", 0):
+                jpeg = reader.deserialize(message)
+                jpeg.data = jpeg.data[: len(jpeg.data) // 2]
+                message = message._replace(data=serialize(jpeg))
+            elif place == ("compressedDepth", 2):
+                message = message._replace(data=message.data[: len(message.data) // 2])
+            writer.write(*message)
+    lines: list[str] = []
+    (frame,) = read_frames(kinect_set.parent / "damaged", tell=lines.append)
+    assert frame.stamp_ns == read_folder(kinect_set)[1].frame.stamp_ns
+    (line,) = lines
+    assert line.startswith(f"2 of 3 frames of the bag {kinect_set.parent / 'damaged'} are left out: the ")
+    assert "not a complete image" in line
+
+
+def test_camera_info_that_was_recorded_after_an_image_belongs_to_it_too(kinect_set):
+    """Recorders take messages as they come, and a latched calibration may be recorded seconds later."""
+    bag = make(kinect_set)
+    with BagReader(bag) as reader, BagWriter(kinect_set.parent / "late") as writer:
+        messages = list(reader.messages())
+        first = next(message for message in messages if message.topic == "/rgb/camera_info")
+        for message in messages:
+            if message.topic != "/rgb/camera_info":
+                writer.write(*message)
+        writer.write(*first._replace(log_ns=messages[-1].log_ns + 10**9))
+    for frame, original in zip(read_frames(kinect_set.parent / "late"), read_folder(kinect_set), strict=True):
+        assert frame.intrinsics == original.frame.intrinsics
+
+
 def unstamped(bag: Path, out: Path, topics: set[str], leave_out: Collection[tuple[str, int]] = ()) -> None:
     """A copy with zero stamps on these topics, without the messages of some topics' positions."""
     seen: Counter[str] = Counter()

@@ -54,6 +54,15 @@ def test_a_bag_of_points_is_scored_by_its_rings_if_the_extrinsic_is_given(tmp_pa
     assert "quaternion" in capsys.readouterr().err
 
 
+def test_a_bag_whose_depth_is_out_of_range_is_reported_with_the_options_that_help(capsys):
+    bag = str(share_directory() / "samples" / "kinect")
+    arguments = ["evaluate", bag, "--protocol", "sparse5", "--models", "nearest", "--frames", "1", "--depth-unit"]
+    assert main([*arguments, "1"]) == 1
+    said = capsys.readouterr().err
+    assert "no depth between 0.3 and 10 m: set --depth-unit" in said and "--max-range" in said
+    assert main([*arguments, "0.001"]) == 0
+
+
 @pytest.mark.parametrize("unit", [None, 0.0001])
 def test_a_bag_is_scored_in_the_unit_of_its_depth(tmp_path, capsys, unit):
     """Counts of 0.1 mm, as a RealSense D405 gives them, show a wall 0.2 m away; taken for millimetres, 2 m."""

@@ -30,15 +30,15 @@ LENS = (-0.3, 0.09, 0.0, 0.0, 0.0)
 class Tf:
     """Poses as tf would know them: at one stamp, and a newest."""
 
-    def __init__(self, at_stamp: dict[int, np.ndarray], newest: np.ndarray | None):
+    def __init__(self, at_stamp: dict[int, np.ndarray], newest: np.ndarray):
         self.at_stamp, self.newest = at_stamp, newest
         self.asked: list[tuple[str, str, int]] = []
 
-    def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> tuple[np.ndarray, bool] | None:
+    def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> tuple[np.ndarray, bool]:
         self.asked.append((target_frame, source_frame, stamp_ns))
         if stamp_ns in self.at_stamp:
             return self.at_stamp[stamp_ns], True
-        return None if self.newest is None else (self.newest, False)
+        return self.newest, False
 
 
 class Builder:
@@ -215,6 +215,14 @@ def test_the_newest_pose_is_used_with_a_warning_if_that_of_the_stamp_is_unknown(
     frame = builder.build(cloud([[0.0, 0.0, 2.0]], "odom"), camera_info(WIDTH, HEIGHT, FOCAL))
     assert landed(frame.depth) == [(60, round(79.5 + FOCAL * np.tan(0.3)))]
     assert builder.statistics.problems() == {"tf_stamp": 1} and "'odom'" in builder.said[0]
+
+
+def test_messages_without_frames_are_taken_to_be_in_one_frame_with_a_warning():
+    builder = Builder(depth__source="points")
+    builder.build(cloud([[0.0, 0.0, 2.0]], ""), camera_info(WIDTH, HEIGHT, FOCAL), rgb=colour(""))
+    assert (
+        builder.statistics.problems() == {"extrinsic": 1} and "neither rgb nor depth has a frame_id" in builder.said[0]
+    )
 
 
 @pytest.mark.parametrize(("encoding", "nothing"), [("16UC1", 65535), ("32FC1", np.inf)])

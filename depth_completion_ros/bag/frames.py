@@ -147,7 +147,8 @@ def _pairs(
     bag: BagReader, rgb: Topic, depth: Topic, synchronizer: Synchronizer, tell: Callable[[str], None]
 ) -> Iterator[_Calibrated]:
     info_topics = {"rgb": camera_info_topic(rgb.name), "depth": camera_info_topic(depth.name)}
-    infos: dict[str, BagMessage] = {}
+    # Recorders often write a camera_info after the first image that it belongs to.
+    infos = {name: first for name in info_topics.values() if (first := _first(bag, name, CAMERA_INFO)) is not None}
     pairing = _pairing(bag, rgb, depth, synchronizer, tell)
     for message in bag.messages({rgb.name, depth.name, *info_topics.values()}):
         if message.topic in (rgb.name, depth.name):
@@ -190,5 +191,12 @@ def _pairing(
 
 
 def _first_stamp(bag: BagReader, topic: Topic) -> int | None:
-    message = next(bag.messages({topic.name}), None)
+    message = _first(bag, topic.name, topic.type)
     return None if message is None else stamp_of(message.data)
+
+
+def _first(bag: BagReader, topic: str, kind: str) -> BagMessage | None:
+    """The first message on a topic, if the topic is of this type."""
+    if topic not in bag.topics or bag.topics[topic].type != kind:
+        return None
+    return next(bag.messages({topic}), None)

@@ -92,8 +92,10 @@ class BagReader:
         try:
             return deserialize(message.data, message.type)
         except Exception as error:  # KeyError for an unknown type, various exceptions for damaged data
-            raise self._error(
-                f"a message on {message.topic} is not a valid {message.type} ({_message_of(error)})"
+            raise InputError(
+                "bag",
+                f"a message on {message.topic} of the bag {self.path} is not a valid {message.type} "
+                f"({_message_of(error)}): record it again",
             ) from error
 
     def find_image(self, role: str, topic: str) -> Topic:

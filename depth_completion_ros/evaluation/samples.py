@@ -154,6 +154,12 @@ def open_bag(
             f"the bag {path} has no colour image with depth{'' if truth_topic is None else ' and reference depth'} of "
             "the same time: set its topics with --rgb-topic, --depth-topic and --truth-topic",
         )
+    if all(np.isnan(sample.known_depth).all() for sample in kept):
+        raise InputError(
+            "empty_depth",
+            f"the bag {path} has no depth between {chosen.min_range:g} and {chosen.max_range:g} m: set --depth-unit to "
+            "the length of one count, or --min-range and --max-range to the range of the sensor",
+        )
     return SampleSet(path.stem, chosen, "", len(kept), kept.__getitem__)
 
 

@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..engines import ENGINES, check_model
 from ..errors import ConfigurationError
+from ..geometry import transform_from_pose
 from ..synchronizer import LARGEST_OFFSET_S
 
 Value = Any  # str, bool, int, float or list[float], as declared
@@ -27,6 +30,7 @@ class Parameter:
         limits: Smallest and largest allowed value.
         choices: Allowed values of a string.
         lengths: Allowed lengths of a list.
+        check: Further check of a valid list that is not empty; raises ValueError.
         dynamic: Whether the parameter can be changed while the node runs.
     """
 
@@ -37,6 +41,7 @@ class Parameter:
     limits: tuple[float, float] | None = None
     choices: tuple[str, ...] | None = None
     lengths: tuple[int, ...] | None = None
+    check: Callable[[list[float]], object] | None = None
     dynamic: bool = False
 
     @property
@@ -74,7 +79,15 @@ class Parameter:
             raise ValueError(
                 f"parameter {self.name} is {value!r}, but must be of type {self.type_name}, allowed: {self.allowed}"
             )
-        return [float(item) for item in value] if isinstance(value, list) else value
+        if not isinstance(value, list):
+            return value
+        numbers = [float(item) for item in value]
+        if numbers and self.check is not None:
+            try:
+                self.check(numbers)
+            except ValueError as error:
+                raise ValueError(f"parameter {self.name} is {value!r}, but {error}") from error
+        return numbers
 
 
 def _is_finite_number(value: Any) -> bool:
@@ -168,6 +181,7 @@ PARAMETERS = {
             [],
             "Pose of the depth camera or LiDAR in the RGB optical frame: x y z [m] qx qy qz qw; empty = from tf",
             lengths=(0, 7),
+            check=lambda pose: transform_from_pose(np.array(pose)),
             dynamic=True,
         ),
         Parameter("noise.constant", 0.0012, "Standard deviation of the sensor: constant part", "m", (0.0, 1.0)),

@@ -7,6 +7,7 @@ from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.time import Time
 
+from ..errors import InputError
 from ..geometry import transform_from_pose
 
 try:
@@ -29,21 +30,44 @@ class TfTransforms:
         self._buffer = tf2_ros.Buffer()
         self._listener = tf2_ros.TransformListener(self._buffer, node)
 
-    def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> tuple[np.ndarray, bool] | None:
+    def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> tuple[np.ndarray, bool]:
         """Look up the transform from ``source_frame`` to ``target_frame`` at ``stamp_ns``.
 
         Returns:
-            The (4, 4) float64 transform, and whether it is the one at the stamp (otherwise it is the newest);
-            None if tf has no transform between the frames.
+            The (4, 4) float64 transform, and whether it is the one at the stamp (otherwise it is the newest).
+
+        Raises:
+            InputError: With the cause "extrinsic", if tf has no transform between the frames, or an invalid one.
         """
-        for time, wait in ((Time(nanoseconds=stamp_ns), _WAIT), (Time(), Duration())):
+        for frame, role in ((source_frame, "depth or points"), (target_frame, "rgb")):
+            if not frame:
+                raise InputError(
+                    "extrinsic",
+                    f"messages of {role} have no frame_id, so tf cannot tell the pose of the sensor: set frame_id "
+                    "in the driver, or set the parameter extrinsic",
+                )
+        pose = f"pose of {source_frame!r} in {target_frame!r}"
+        at_stamp = True
+        try:
+            found = self._buffer.lookup_transform(target_frame, source_frame, Time(nanoseconds=stamp_ns), _WAIT)
+        except tf2_ros.TransformException:
+            at_stamp = False
             try:
-                transform = self._buffer.lookup_transform(target_frame, source_frame, time, wait).transform
-            except tf2_ros.TransformException:
-                continue
-            t, q = transform.translation, transform.rotation
-            return transform_from_pose(np.array([t.x, t.y, t.z, q.x, q.y, q.z, q.w])), time.nanoseconds != 0
-        return None
+                found = self._buffer.lookup_transform(target_frame, source_frame, Time(), Duration())
+            except tf2_ros.TransformException as error:
+                raise InputError(
+                    "extrinsic",
+                    f"tf does not know the {pose} ({str(error).strip()}): publish it on tf, or set the parameter "
+                    "extrinsic",
+                ) from error
+        t, q = found.transform.translation, found.transform.rotation
+        try:
+            return transform_from_pose(np.array([t.x, t.y, t.z, q.x, q.y, q.z, q.w])), at_stamp
+        except InputError as error:
+            raise InputError(
+                "extrinsic",
+                f"tf has an invalid {pose} ({error}): correct its publisher, or set the parameter extrinsic",
+            ) from error
 
     def clear(self) -> None:
         """Forget all poses that are not static. tf ignores poses that are much older than the newest one it has."""
