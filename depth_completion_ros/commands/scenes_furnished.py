@@ -65,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from ..training.furnished.assets import FURNITURE
+    from ..training.furnished.assets import FURNITURE, chooser
+    from ..training.furnished.credits import credits
     from ..training.furnished.library import library_directory
     from ..training.furnished.make import Job, make_pool
     from ..training.recipe import read_splits
@@ -84,7 +85,8 @@ def run(args: argparse.Namespace) -> int:
         library = library_directory(
             folders, open_cache(args), args.split, held_out, lambda name: status.update(f"reading {name}")
         )
-    job = Job(library, args.out, args.frames, args.views, height, width, args.split, args.seed)
+    lines = tuple(credits(folders, chooser(args.split, held_out)))
+    job = Job(library, args.out, args.frames, args.views, height, width, args.split, args.seed, lines)
     with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("frames", total=args.frames)
         make_pool(job, args.workers, lambda done: bar.update(task, completed=done))

@@ -27,7 +27,9 @@ _TRIES = 3  # cameras for each view
 
 @dataclass(frozen=True)
 class Job:
-    """What a pool is made of. library: folder of a ``Library``. views: of a room. height, width: of frames [px]."""
+    """What a pool is made of. library: folder of a ``Library``. views: of a room. height, width: of frames [px].
+    credits: of its assets.
+    """
 
     library: Path
     out: Path
@@ -37,6 +39,7 @@ class Job:
     width: int
     split: str
     seed: int
+    credits: tuple[str, ...]
 
 
 def make_pool(job: Job, workers: int, progress: Callable[[int], None] = lambda done: None) -> None:
@@ -46,8 +49,7 @@ def make_pool(job: Job, workers: int, progress: Callable[[int], None] = lambda d
     Raises ConfigurationError without OpenGL, for another pool in the folder, and where the library's models are so few
     that rooms show nothing.
     """
-    credits = tuple(Library(job.library).credits)
-    prepare_pool(job.out, PoolInfo(job.height, job.width, KIND, job.split, job.seed, job.views, credits))
+    prepare_pool(job.out, PoolInfo(job.height, job.width, KIND, job.split, job.seed, job.views, job.credits))
     rooms = [room for room in range(-(-job.count // job.views)) if _missing(job, room)]
     done = job.count - sum(len(_missing(job, room)) for room in rooms)
     progress(done)
