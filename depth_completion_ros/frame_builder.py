@@ -272,7 +272,7 @@ class FrameBuilder:
         rgb_frame, depth_frame = pair.rgb.header.frame_id, pair.depth.header.frame_id
         if rgb_frame == depth_frame:
             if not rgb_frame:
-                self._statistics.report(
+                self._report(
                     "extrinsic",
                     "neither rgb nor depth has a frame_id, so both are taken to be in one frame: set frame_id in the "
                     "drivers, or set the parameter extrinsic",

@@ -191,7 +191,8 @@ def test_poses_are_chained_inverted_and_interpolated():
         found, at_stamp = transforms.lookup("odom", "base", stamp)
         np.testing.assert_allclose(found, transform_from_pose(pose), atol=1e-12)
         assert not at_stamp
-    assert transforms.lookup("odom", "elsewhere", 0) is None
+    with pytest.raises(InputError, match="the pose of 'elsewhere' in 'odom' is unknown"):
+        transforms.lookup("odom", "elsewhere", 0)
     np.testing.assert_array_equal(transforms.lookup("base", "base", 7)[0], np.eye(4))
 
 

@@ -33,8 +33,10 @@ from depth_completion_ros.training.furnished.renderer import Renderer
 from depth_completion_ros.training.furnished.rooms import SHARES, RoomMaker
 from depth_completion_ros.training.furnished.scene import Light
 from depth_completion_ros.training.furnished.support import support_surfaces
-from depth_completion_ros.training.pool import ScenePool
+from depth_completion_ros.training.pool import PoolInfo, ScenePool, frame_path, prepare_pool, write_frame
+from depth_completion_ros.training.recipe import read_recipe, read_splits
 from depth_completion_ros.training.scene_batch import Material
+from depth_completion_ros.training.sources import open_pools, open_sources
 
 HEIGHT, WIDTH = 96, 128
 TABLE = (1.2, 0.8, 0.75)  # width, depth, height [m]
@@ -266,17 +268,16 @@ def test_the_command_writes_a_pool_that_training_reads(
     assert len(opened) == 3
     assert any("Carpenter" in line and "Friends" in line for line in opened.info.credits)
     assert not any("KatorLegaz" in line for line in opened.info.credits)
-    settings = ["sources={synthetic: 0.7, clean: 0.3}", "crop=64", "batch=2", "hiding={points: 1}"]
-    changes = [word for setting in settings for word in ("--set", setting)]
-    out = tmp_path / "out"
-    train = ["train", "planes", "--scenes", str(pool), "--steps", "1", "--threads", "1", "--out", str(out)]
-    validated = ["--validation-frames", "1", "--cache", str(tmp_path / "cache")]
-    assert main([*train, *changes, *validated]) == 0
-    card = next(out.glob("planes*.md")).read_text(encoding="utf-8")
-    assert "3 furnished rooms" in card and "Carpenter" in card
-    capsys.readouterr()
-    assert main([*train, *changes, *validated, "--validation-scenes", str(pool)]) == 1
-    assert "give it with --scenes" in capsys.readouterr().err
+    changes = ["sources={synthetic: 0.5, clean: 0.5}", "crop=64", "hiding={points: 1.0}"]
+    recipe, splits, cpu = read_recipe("planes", changes), read_splits(), torch.device("cpu")
+    sources, contents = open_sources(recipe, splits, [], [pool], tmp_path, cpu)
+    choices, noise = (torch.Generator().manual_seed(seed) for seed in (0, 1))
+    for source in sources.values():
+        batch = source(2, choices, noise)
+        assert batch.image.shape == (2, 3, 64, 64) and (batch.target > 0).any()
+    assert "3 furnished rooms" in contents[0] and "Carpenter" in contents[1]  # as the model card lists them
+    with pytest.raises(ConfigurationError, match="give it with --scenes"):
+        open_pools([pool], "validation")
 
 
 def test_held_out_catalogues_are_seen_in_validation_alone(furniture: Path, tmp_path: Path) -> None:
@@ -394,8 +395,6 @@ def test_the_command_says_how_to_get_moderngl(
 
 def test_crops_follow_the_frames(furniture: Path, library: Library, renderer: Renderer, tmp_path: Path) -> None:
     """Training's crops hold points that lie on the planes of their normals, with the intrinsics of the crop."""
-    from depth_completion_ros.training.pool import PoolInfo, frame_path, prepare_pool, write_frame
-
     prepare_pool(tmp_path, PoolInfo(HEIGHT, WIDTH, "furnished rooms", "train", 0))
     for number, frame in enumerate(render_views(RoomMaker(library), renderer, [1, 0], 2)):
         write_frame(frame_path(tmp_path, number), frame)

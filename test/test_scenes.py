@@ -11,8 +11,17 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
+from depth_completion_ros.training.pool import ScenePool  # noqa: E402
 from depth_completion_ros.training.scene_batch import Material, SceneBatch  # noqa: E402
-from depth_completion_ros.training.scenes import KINDS, ScenePool, casting, render, render_scenes, shading, surfaces  # noqa: E402
+from depth_completion_ros.training.scenes import (  # noqa: E402
+    KINDS,
+    casting,
+    render,
+    render_pool,
+    render_scenes,
+    shading,
+    surfaces,
+)
 
 HEIGHT, WIDTH = 60, 84  # not whole tiles
 MIRRORS = 24  # rooms enough for a mirror to be seen
@@ -271,11 +280,11 @@ def test_unknown_kind_is_reported() -> None:
 
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory: pytest.TempPathFactory) -> ScenePool:
-    return ScenePool.create(tmp_path_factory.mktemp("pools") / "pool", 5, 48, 64, seed=1, kinds=("room",))
+    return render_pool(tmp_path_factory.mktemp("pools") / "pool", 5, 48, 64, seed=1, kinds=("room",))
 
 
 def test_a_pool_keeps_what_was_rendered(pool: ScenePool) -> None:
-    """A crop of the whole size is the scene, up to the rounding of 8 bits; depth is exact."""
+    """A crop of the whole size is the scene: depth to 0.1 % here, normals to 2 degrees, the image but for JPEG."""
     scenes = render_scenes("room", 5, 48, 64, generator=generator(1))
     drawn = pool.sample(20, 48, 64, generator(0))
     for i in range(20):
@@ -283,7 +292,7 @@ def test_a_pool_keeps_what_was_rendered(pool: ScenePool) -> None:
         for j in range(5):
             for flipped in (False, True):
                 depth = scenes.depth[j].flip(-1) if flipped else scenes.depth[j]
-                if torch.equal(depth, drawn.depth[i]):
+                if torch.allclose(depth, drawn.depth[i], rtol=1e-3, atol=0):
                     match = j, flipped
         assert match is not None
         j, flipped = match
@@ -291,11 +300,13 @@ def test_a_pool_keeps_what_was_rendered(pool: ScenePool) -> None:
         def as_drawn(values: torch.Tensor, flipped: bool = flipped) -> torch.Tensor:
             return values.flip(-1) if flipped else values
 
-        torch.testing.assert_close(drawn.image[i], as_drawn(scenes.image[j]), atol=0.6 / 255, rtol=0)
+        assert (drawn.image[i] - as_drawn(scenes.image[j])).abs().mean() < 0.03
         torch.testing.assert_close(drawn.behind[i], as_drawn(scenes.behind[j]), atol=0, rtol=1e-3)
         assert torch.equal(drawn.material[i], as_drawn(scenes.material[j]))
         normals = as_drawn(scenes.normals[j]) * torch.tensor((-1.0 if flipped else 1.0, 1.0, 1.0))[:, None, None]
-        torch.testing.assert_close(drawn.normals[i], normals, atol=0.02, rtol=0)
+        there = scenes.depth[j, 0] > 0
+        there = there.flip(-1) if flipped else there
+        assert ((drawn.normals[i] * normals).sum(0)[there] > np.cos(np.radians(2))).all()
 
 
 def test_crops_of_a_pool_keep_their_geometry(pool: ScenePool) -> None:
@@ -317,4 +328,4 @@ def test_pool_errors_say_what_is_wrong(pool: ScenePool, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no scene pool"):
         ScenePool(tmp_path)
     with pytest.raises(ConfigurationError, match="exists"):
-        ScenePool.create(tmp_path, 1, 32, 32, seed=0)
+        render_pool(tmp_path, 1, 32, 32, seed=0)

@@ -265,7 +265,7 @@ def test_scenes_on_a_gpu_are_rendered_anew_after_some_uses(monkeypatch):
 def test_pool_is_rendered_once(tmp_path, monkeypatch):
     pool = synthetic.rendered_pool(tmp_path, 2, 32, 32, 0)
     assert len(pool) == 2
-    monkeypatch.setattr(synthetic.ScenePool, "create", None)
+    monkeypatch.setattr(synthetic, "render_pool", None)
     again = synthetic.rendered_pool(tmp_path, 2, 32, 32, 0)
     first, second = (p.sample(4, 32, 32, generator()).depth for p in (pool, again))
     assert torch.equal(first, second)

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from ..errors import InputError
 from ..geometry import transform_from_pose
 from .reader import BagReader
 
@@ -34,12 +35,15 @@ class BagTransforms:
         self._neighbours[parent].add(child)
         self._neighbours[child].add(parent)
 
-    def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> tuple[np.ndarray, bool] | None:
+    def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> tuple[np.ndarray, bool]:
         """See ``TransformSource``."""
         target, source = target_frame.lstrip("/"), source_frame.lstrip("/")
         path = self._path(source, target)
         if path is None:
-            return None
+            raise InputError(
+                "extrinsic",
+                f"the pose of {source!r} in {target!r} is unknown: set the parameter extrinsic, or publish it on tf",
+            )
         transform, at_stamp = np.eye(4), True
         for child, parent in pairwise(path):
             forward = (child, parent) in self._poses

@@ -25,6 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--out", type=Path, required=True, metavar="DIR", help="folder of the pool; an unfinished one is continued")
     add("--frames", type=int, default=20_000, metavar="N", help="number of frames (default: %(default)s)")
+    add("--views", type=int, default=14, metavar="V", help="number of frames of each room (default: %(default)s)")
     add("--size", default="480x360", metavar="WxH", help="of the frames in pixels (default: %(default)s)")
     add("--workers", type=int, default=1, metavar="K", help="processes, one thread each (default: %(default)s)")
     add(
@@ -64,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from ..training.furnished.assets import FURNITURE
+    from ..training.furnished.assets import FURNITURE, chooser
+    from ..training.furnished.credits import credits
     from ..training.furnished.library import library_directory
     from ..training.furnished.make import Job, make_pool
     from ..training.recipe import read_splits
@@ -72,8 +74,8 @@ def run(args: argparse.Namespace) -> int:
     match = re.fullmatch(r"(\d+)x(\d+)", args.size)
     if match is None or min(width := int(match[1]), height := int(match[2])) < 64:
         raise ConfigurationError(f"--size {args.size} must be WIDTHxHEIGHT in pixels, such as 480x360, at least 64")
-    if min(args.frames, args.workers) < 1:
-        raise ConfigurationError("--frames and --workers must be at least 1")
+    if min(args.frames, args.views, args.workers) < 1:
+        raise ConfigurationError("--frames, --views and --workers must be at least 1")
     folders = [args.furniture or FURNITURE, *args.assets]
     if missing := [str(folder) for folder in folders[1:] if not folder.is_dir()]:
         raise ConfigurationError(f"--assets {missing[0]} is no folder")
@@ -83,7 +85,8 @@ def run(args: argparse.Namespace) -> int:
         library = library_directory(
             folders, open_cache(args), args.split, held_out, lambda name: status.update(f"reading {name}")
         )
-    job = Job(library, args.out, args.frames, height, width, args.split, args.seed)
+    lines = tuple(credits(folders, chooser(args.split, held_out)))
+    job = Job(library, args.out, args.frames, args.views, height, width, args.split, args.seed, lines)
     with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("frames", total=args.frames)
         make_pool(job, args.workers, lambda done: bar.update(task, completed=done))

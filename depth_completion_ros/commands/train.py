@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -111,6 +112,11 @@ def run(args: argparse.Namespace) -> int:
     if min(args.minutes, args.validate_every, args.validation_frames, 1 if args.steps is None else args.steps) <= 0:
         raise ConfigurationError("--minutes, --steps, --validate-every and --validation-frames must be above zero")
     recipe = read_recipe(args.recipe, args.set)
+    if not args.scenes:
+        print(
+            "no --scenes: training on procedural scenes; make furnished rooms with depth-completion scenes furnished",
+            file=sys.stderr,
+        )
     out = args.out or Path("train_out") / recipe.name
     out.mkdir(parents=True, exist_ok=True)
     session = Session(

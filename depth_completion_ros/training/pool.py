@@ -27,7 +27,7 @@ _QUALITY = 88  # of JPEG
 @dataclass(frozen=True)
 class PoolInfo:
     """What a pool holds: size of its frames [px]; kind of scenes, for people; split: "train" or "validation"; seed;
-    credits: lines that their licences ask for.
+    views of each scene; credits: lines that the licences of assets ask for.
     """
 
     height: int
@@ -35,6 +35,7 @@ class PoolInfo:
     kind: str
     split: str
     seed: int
+    views: int = 1
     credits: tuple[str, ...] = ()
 
 

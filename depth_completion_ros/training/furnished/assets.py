@@ -1,11 +1,11 @@
-"""Finds and reads models, textures and panoramas in folders of assets, with the credits that their licences ask for.
+"""Finds and reads models, textures and panoramas in folders of assets.
 
 A folder may hold
 - ``*.sh3f``: furniture catalogues of Sweet Home 3D, as Debian's package ``sweethome3d-furniture`` installs them,
 - ``models/SET/*.glb``: models in metres; a ``MANIFEST.csv`` gives their category by name and set (source),
 - ``textures/*.jpg``: surfaces, whose names begin with what they show, such as ``brick_red.jpg``,
 - ``panoramas/*.jpg``: surroundings over 360 x 180 degrees,
-- ``LICENCES.md``: a table with the columns "what", "licence", "copyright line" and "upstream".
+- ``LICENCES.md`` and ``models/SET/AUTHORS.csv``: see ``credits``.
 
 Catalogues, sets of models, kinds of textures and panoramas are held out for validation by their names.
 """
@@ -55,6 +55,11 @@ class Asset:
     mesh: Mesh
 
 
+def chooser(split: str, held_out: Sequence[str]) -> Callable[[str], bool]:
+    """Whether a set of assets belongs to a split, by its name: those that are held out are for validation alone."""
+    return lambda name: (name in held_out) == (split == "validation")
+
+
 def files(folders: Sequence[Path], chosen: Callable[[str], bool]) -> dict[str, list[Path]]:
     """Asset files of folders by their sort, of those sets that are chosen by name."""
     sorts = {
@@ -77,14 +82,13 @@ def texture_set(path: Path) -> str:
 def read_catalogue(path: Path) -> Iterator[Asset]:
     """Models of a furniture catalogue that suit rooms. Those that cannot be read are left out."""
     with zipfile.ZipFile(path) as archive:
-        entries = _entries(archive)
-        for entry in entries:
+        for entry in catalogue_entries(archive):
             asset = _catalogue_asset(archive, entry, path.stem)
             if asset is not None:
                 yield asset
 
 
-def _entries(archive: zipfile.ZipFile) -> list[dict[str, str]]:
+def catalogue_entries(archive: zipfile.ZipFile) -> list[dict[str, str]]:
     """The catalogue's properties of each model."""
     text = archive.read("PluginFurnitureCatalog.properties").decode("latin1")
     found: dict[int, dict[str, str]] = {}
@@ -167,36 +171,3 @@ def _finished(asset: Asset) -> Asset | None:
     if not len(mesh.triangles):
         return None
     return Asset(asset.name, asset.kind, asset.catalogue, asset.size, asset.elevation, asset.door, mesh)
-
-
-def credits(folders: Sequence[Path], chosen: Callable[[str], bool]) -> list[str]:
-    """One line for each catalogue and each row of a table of licences: what, by whom, under which licence."""
-    lines = [_catalogue_credit(path) for path in files(folders, chosen)["catalogues"]]
-    for folder in folders:
-        lines += _table_credits(folder / "LICENCES.md")
-    return lines
-
-
-def _catalogue_credit(path: Path) -> str:
-    with zipfile.ZipFile(path) as archive:
-        text = archive.read("PluginFurnitureCatalog.properties").decode("latin1")
-        values = dict(re.findall(r"^(name|license)[ \t]*=[ \t]*(.*?)[ \t]*\r?$", text, re.MULTILINE))
-        creators = {part for entry in _entries(archive) for part in re.split(r" & |, ", entry.get("creator", ""))} - {
-            ""
-        }
-    licence = re.sub(r"\s+", " ", values.get("license", "no licence stated"))
-    return (
-        f"{values.get('name', path.stem)} (Sweet Home 3D): {licence}; by {', '.join(sorted(creators, key=str.lower))}"
-    )
-
-
-def _table_credits(page: Path) -> list[str]:
-    """From a table in Markdown."""
-    if not page.is_file():
-        return []
-    rows = [line.strip().strip("|").split("|") for line in page.read_text(encoding="utf-8").splitlines() if "|" in line]
-    cells = [[cell.strip() for cell in row] for row in rows]
-    heading = cells[0] if cells else []
-    found = [dict(zip(heading, row, strict=False)) for row in cells[1:] if not set("".join(row)) <= set("-: ")]
-    columns = ("copyright line", "licence", "upstream")
-    return [f"{row['what']}: " + "; ".join(row[c] for c in columns if row.get(c)) for row in found if row.get("what")]

@@ -77,7 +77,6 @@ class Library:
         mean: (n, 3) mean colour of each texture, linear.
         by_use: Indices of textures by what they are good for, such as "wall".
         panoramas: (k, h, w, 3) uint8 sRGB.
-        credits: A line for each source of assets.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -86,7 +85,6 @@ class Library:
         self.textures = np.load(directory / "textures.npy", mmap_mode="r")
         self.panoramas = np.load(directory / "panoramas.npy", mmap_mode="r")
         self.by_use: dict[str, list[int]] = index["by_use"]
-        self.credits: list[str] = index["credits"]
         self.mean = np.array([((t[::8, ::8].reshape(-1, 3) / 255.0) ** 2.2).mean(0) for t in self.textures])
         vertices, triangles, supports = (
             np.load(directory / f"{name}.npy", mmap_mode="r") for name in ("vertices", "triangles", "supports")
@@ -113,11 +111,7 @@ def library_directory(
     held_out: names of sets. progress: called with the name of each catalogue. Raises ConfigurationError where the split
     has no models.
     """
-
-    def chosen(name: str) -> bool:
-        return (name in held_out) == (split == "validation")
-
-    files = assets.files(folders, chosen)
+    files = assets.files(folders, assets.chooser(split, held_out))
     if not files["catalogues"] and not files["models"]:
         raise ConfigurationError(
             f"no models for {split} in {', '.join(map(str, folders))}: install Debian's package sweethome3d-furniture "
@@ -126,7 +120,7 @@ def library_directory(
     directory = cache / f"assets-{split}-{_digest(files, held_out)}"
     if not directory.is_dir():
         with new_directory(directory) as unfinished:
-            _build(files, assets.credits(folders, chosen), split, unfinished, progress)
+            _build(files, split, unfinished, progress)
     return directory
 
 
@@ -141,9 +135,7 @@ def _digest(files: dict[str, list[Path]], held_out: Sequence[str]) -> str:
     return digest.hexdigest()[:12]
 
 
-def _build(
-    files: dict[str, list[Path]], credits: list[str], split: str, directory: Path, progress: Callable[[str], None]
-) -> None:
+def _build(files: dict[str, list[Path]], split: str, directory: Path, progress: Callable[[str], None]) -> None:
     textures = _Textures()
     entries: list[dict[str, object]] = []
     vertices: list[np.ndarray] = []
@@ -192,7 +184,7 @@ def _build(
     np.save(directory / "supports.npy", np.array(supports, np.float32))
     np.save(directory / "textures.npy", np.array(textures.pictures, np.uint8))
     np.save(directory / "panoramas.npy", np.array([cv2.resize(p, size)[..., ::-1] for p in panoramas], np.uint8))
-    index = {"models": entries, "by_use": textures.by_use, "credits": credits}
+    index = {"models": entries, "by_use": textures.by_use}
     (directory / "index.json").write_text(json.dumps(index), encoding="utf-8")
 
 

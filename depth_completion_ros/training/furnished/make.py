@@ -21,22 +21,25 @@ from .rooms import RoomMaker
 from .views import is_informative, random_camera
 
 KIND = "furnished rooms"
-VIEWS = 14  # of a room
 _ROOMS = 20  # that are tried for the views of one
 _TRIES = 3  # cameras for each view
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a pool is made of. library: folder of a ``Library``. height, width: of frames [px]."""
+    """What a pool is made of. library: folder of a ``Library``. views: of a room. height, width: of frames [px].
+    credits: of its assets.
+    """
 
     library: Path
     out: Path
     count: int
+    views: int
     height: int
     width: int
     split: str
     seed: int
+    credits: tuple[str, ...]
 
 
 def make_pool(job: Job, workers: int, progress: Callable[[int], None] = lambda done: None) -> None:
@@ -46,9 +49,8 @@ def make_pool(job: Job, workers: int, progress: Callable[[int], None] = lambda d
     Raises ConfigurationError without OpenGL, for another pool in the folder, and where the library's models are so few
     that rooms show nothing.
     """
-    credits = tuple(Library(job.library).credits)
-    prepare_pool(job.out, PoolInfo(job.height, job.width, KIND, job.split, job.seed, credits))
-    rooms = [room for room in range(-(-job.count // VIEWS)) if _missing(job, room)]
+    prepare_pool(job.out, PoolInfo(job.height, job.width, KIND, job.split, job.seed, job.views, job.credits))
+    rooms = [room for room in range(-(-job.count // job.views)) if _missing(job, room)]
     done = job.count - sum(len(_missing(job, room)) for room in rooms)
     progress(done)
     if workers == 1:
@@ -65,7 +67,7 @@ def make_pool(job: Job, workers: int, progress: Callable[[int], None] = lambda d
 
 def _missing(job: Job, room: int) -> list[int]:
     """Numbers of the frames of a room that are still to be made."""
-    numbers = range(room * VIEWS, min((room + 1) * VIEWS, job.count))
+    numbers = range(room * job.views, min((room + 1) * job.views, job.count))
     return [number for number in numbers if not frame_path(job.out, number).is_file()]
 
 
@@ -93,11 +95,11 @@ def _make_room(room: int) -> int:
     assert _worker is not None
     job = _worker.job
     missing = _missing(job, room)
-    wanted = max(missing) - room * VIEWS + 1
+    first = room * job.views
     seeds = job.seed, SPLITS.index(job.split), room
-    views = render_views(_worker.maker, _worker.renderer, seeds, wanted)
+    views = render_views(_worker.maker, _worker.renderer, seeds, max(missing) - first + 1)
     for number in missing:
-        write_frame(frame_path(job.out, number), views[number - room * VIEWS])
+        write_frame(frame_path(job.out, number), views[number - first])
     return len(missing)
 
 
@@ -111,7 +113,7 @@ def render_views(maker: RoomMaker, renderer: Renderer, seeds: Sequence[int], cou
         rng = np.random.default_rng([*seeds, attempt])
         room = maker.make(rng)
         renderer.show(room.scene)
-        for _ in range(_TRIES * VIEWS):
+        for _ in range(_TRIES * count):
             camera = random_camera(room, rng, renderer.height, renderer.width)
             frame = None if camera is None else render_frame(renderer, camera, rng)
             if frame is not None:

@@ -30,16 +30,18 @@ class Renderer:
         self._context = context = open_context()
         self.height, self.width = height, width
         count, side = textures.shape[:2]
-        self._textures = context.texture_array((side, side, count), 3, np.ascontiguousarray(textures).tobytes())
+        self._textures = context.texture_array((side, side, count), 3)
+        for layer, texture in enumerate(textures):  # one by one, since together they take much memory
+            self._textures.write(texture.tobytes(), viewport=(0, 0, layer, side, side, 1))
         self._textures.build_mipmaps()
         self._textures.filter = (moderngl.LINEAR_MIPMAP_LINEAR, moderngl.LINEAR)
         self._panoramas = []
         for panorama in panoramas:
             h, w = panorama.shape[:2]
             data = np.ascontiguousarray(panorama).tobytes()
-            texture = context.texture((w, h), 3, data, internal_format=_SRGB8)
-            texture.repeat_y = False
-            self._panoramas.append(texture)
+            image = context.texture((w, h), 3, data, internal_format=_SRGB8)
+            image.repeat_y = False
+            self._panoramas.append(image)
         self._surface = Program(context, shaders.SURFACE_VERTEX, shaders.SURFACE_FRAGMENT)
         shadow = Program(context, shaders.SURFACE_VERTEX, shaders.SHADOW_FRAGMENT)
         self._occlusion = Program(context, shaders.SCREEN_VERTEX, shaders.OCCLUSION_FRAGMENT)
