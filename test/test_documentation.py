@@ -13,9 +13,7 @@ from depth_completion_ros.cli import COMMANDS, command_module
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(
-    path
-    for pattern in ("*.md", "docs/*.md", "models/*.md", "samples/**/*.md", "bench/**/*.md")
-    for path in ROOT.glob(pattern)
+    path for pattern in ("*.md", "docs/*.md", "models/*.md", "samples/**/*.md") for path in ROOT.glob(pattern)
 )
 CODE_BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
