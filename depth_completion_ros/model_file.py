@@ -43,6 +43,7 @@ class ModelFile:
         trained: False if the weights are random.
         weights: Hash of the weights.
         bfloat16: Whether bfloat16 is accurate enough for layers that are float16 in the file.
+        base_file: A file beside it that holds the weights of its base network; None if it contains all weights.
     """
 
     path: Path
@@ -55,9 +56,15 @@ class ModelFile:
     trained: bool
     weights: str
     bfloat16: bool
+    base_file: Path | None
 
     inputs = INPUTS
     outputs = OUTPUTS
+
+    @property
+    def paths(self) -> list[Path]:
+        """All files of the network."""
+        return [self.path, *([self.base_file] if self.base_file else [])]
 
     @property
     def label(self) -> str:
@@ -172,6 +179,12 @@ def read_model_file(path: Path) -> ModelFile:
             f"{CONTRACT_VERSION}: export it again with depth-completion export {metadata.get('name', 'NAME')} "
             f"--precision {metadata.get('precision', 'PRECISION')}"
         )
+    base_file = path.with_name(metadata["base_file"]) if metadata.get("base_file") else None
+    if base_file and not base_file.is_file():
+        raise ConfigurationError(
+            f"{path} needs {base_file.name}, which holds a part of its weights, in the same folder: copy it there "
+            "too, or export the network again with depth-completion export"
+        )
     try:
         height, width = int(metadata["height"]), int(metadata["width"])
         return ModelFile(
@@ -185,6 +198,7 @@ def read_model_file(path: Path) -> ModelFile:
             trained=metadata["trained"] == "true",
             weights=metadata["weights"],
             bfloat16=metadata.get("bfloat16") != "false",
+            base_file=base_file,
         )
     except (KeyError, ValueError) as error:
         raise ConfigurationError(

@@ -16,7 +16,7 @@ from depth_completion_ros.cli import COMMANDS, command_module
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(
     path
-    for pattern in ("*.md", "docs/*.md", "models/*.md", "samples/**/*.md", "examples/*.md", "bench/**/*.md")
+    for pattern in ("*.md", "docs/*.md", "models/*.md", "samples/**/*.md", "examples/*.md")
     for path in ROOT.glob(pattern)
 )
 CODE_BLOCK = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)

@@ -270,6 +270,13 @@ def test_arguments_reach_the_node(launch):
 
 
 @pytest.mark.ros
+@pytest.mark.parametrize("engine", ["", "openvino", "tensorrt"])
+def test_a_published_network_is_selected_by_its_name(launch, engine):
+    node = launch("kinect", "model:=nlspn", *([f"engine:={engine}"] if engine else []))["completion_node"]
+    assert node.own_parameters == {"engine": engine or "auto", "model": "nlspn"}
+
+
+@pytest.mark.ros
 def test_a_bag_is_played_decoded_on_its_own_clock(launch, bag):
     started = launch("tof", f"bag:={bag}")
     assert set(started) == {"completion_node", "depth-completion"}

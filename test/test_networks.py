@@ -10,15 +10,16 @@ import pytest
 torch = pytest.importorskip("torch", reason="the networks need PyTorch")
 
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
-from depth_completion_ros.networks import SIZES, create, method, names  # noqa: E402
+from depth_completion_ros.networks import BASES, SIZES, create, method, names  # noqa: E402
 from depth_completion_ros.networks.completion_network import CompletionNetwork  # noqa: E402
 from depth_completion_ros.networks.hole_filling import HoleFilling  # noqa: E402
 
 torch.set_num_threads(1)
 HEIGHT, WIDTH = 64, 96
-ALL = [(name, size) for name in names() for size in SIZES]
+NETWORKS = (*names(), *BASES)
+ALL = [(name, size) for name in NETWORKS for size in SIZES]
 
-BEHIND_FILLED_HOLES = [name for name in names() if not method(name).half_resolution]
+BEHIND_FILLED_HOLES = [name for name in NETWORKS if not method(name).half_resolution]
 
 # Parameters in millions, from the papers (reference sizes; within 5 %), else the most that may ship.
 # Ours mixes a little of the surroundings into the prefill from the start, or no gradient would reach what it mixes.
@@ -99,7 +100,7 @@ def test_untrained_network_returns_the_prefill(name):
     torch.testing.assert_close(completed, expected, rtol=START_TOLERANCE.get(name, 1e-5), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", NETWORKS)
 def test_every_parameter_gets_a_gradient(name):
     network = stirred(name).train()
     image, depth, scale = frame(2, 64, 160)
@@ -112,7 +113,7 @@ def test_every_parameter_gets_a_gradient(name):
     assert without == [] and broken == []
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", NETWORKS)
 def test_mixed_precision_trains_and_stays_close(name):
     """What must be float32 inside (spectra, coordinates, statistics, prefill) is so without help from the caller."""
     network = stirred(name)
@@ -128,7 +129,7 @@ def test_mixed_precision_trains_and_stays_close(name):
     assert all(torch.isfinite(p.grad).all() for p in network.parameters())
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("shape", [(32, 32), (96, 64), (32, 160)])
 def test_images_of_any_multiple_of_32_are_accepted(name, shape):
     with torch.no_grad():
@@ -136,13 +137,13 @@ def test_images_of_any_multiple_of_32_are_accepted(name, shape):
     assert completed.shape[-2:] == shape
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", NETWORKS)
 def test_other_sizes_are_rejected_with_a_fix(name):
     with pytest.raises(ValueError, match=r"multiples of 32.*pad"):
         stirred(name)(*frame(1, 48, 64))
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", NETWORKS)
 def test_same_input_gives_the_same_output(name):
     network, inputs = stirred(name), frame()
     with torch.no_grad():
@@ -150,7 +151,7 @@ def test_same_input_gives_the_same_output(name):
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("factor", [0.05, 3.7, 40.0])
 def test_scaled_depth_gives_scaled_result(name, factor):
     """Millimetres or metres, a doll's house or a street: the network sees the same."""
@@ -163,7 +164,7 @@ def test_scaled_depth_gives_scaled_result(name, factor):
     torch.testing.assert_close(scaled_sigma, sigma * factor, rtol=3e-3, atol=0)
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", NETWORKS)
 def test_nothing_measured_still_gives_finite_depth(name):
     image, depth, scale = frame(measured=0)
     with torch.no_grad():
@@ -183,7 +184,7 @@ def test_untrained_network_keeps_all_measured_pixels(name):
     torch.testing.assert_close(completed, depth, rtol=START_TOLERANCE.get(name, 1e-5), atol=1e-5)
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", NETWORKS)
 def test_frames_of_a_batch_do_not_touch_each_other(name):
     network = stirred(name)
     image, depth, scale = frame(2)
@@ -196,7 +197,7 @@ def test_frames_of_a_batch_do_not_touch_each_other(name):
         torch.testing.assert_close(both[:1], one, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", NETWORKS)
 def test_every_input_that_the_method_names_changes_the_result(name):
     """Guards against a core that ignores its inputs, and against a table that lies about them."""
     network = stirred(name)

@@ -151,6 +151,25 @@ def test_exported_file_contains_both_networks(tmp_path):
         np.testing.assert_allclose(answer, truth, rtol=1e-3, atol=1e-3)
 
 
+def test_compact_files_share_the_weights_of_their_base_network(tmp_path):
+    openvino = pytest.importorskip("openvino", reason="the comparison needs OpenVINO")
+    pytest.importorskip("onnxscript", reason="the export needs onnxscript")
+    from depth_completion_ros.networks.export import export_onnx
+
+    feed = {name: tensor.numpy() for name, tensor in zip(INPUTS, frame(), strict=True)}
+    for name in ("magaconv", "s2ml"):
+        network = behind_planes(name)
+        export_onnx(network, tmp_path / f"{name}.onnx", HEIGHT, WIDTH, precision="w8a16")
+        settings = {"INFERENCE_PRECISION_HINT": "f32"}
+        given = openvino.compile_model(tmp_path / f"{name}.onnx", "CPU", settings)(feed)["completed"]
+        with torch.no_grad():
+            expected = network(*frame())[0].numpy()
+        assert np.sqrt(np.mean((given - expected) ** 2) / np.mean(expected**2)) < 0.02
+    (shared,) = tmp_path.glob("*.weights")
+    assert shared.name.startswith("planes-small-w8a16-")
+    assert shared.stat().st_size > 0.95 * sum(p.numel() for p in network.base.parameters())
+
+
 def test_int8_applies_to_both_networks_except_precise_parts_of_the_base(tmp_path):
     onnx = pytest.importorskip("onnx", reason="the export needs onnx")
     pytest.importorskip("nncf", reason="int8 needs NNCF")

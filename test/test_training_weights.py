@@ -17,7 +17,7 @@ from depth_completion_ros import model_file  # noqa: E402
 from depth_completion_ros.commands import models  # noqa: E402
 from depth_completion_ros.contract import CONTRACT_VERSION  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
-from depth_completion_ros.networks import names  # noqa: E402
+from depth_completion_ros.networks import BASES, names  # noqa: E402
 from depth_completion_ros.networks.weights import (  # noqa: E402
     WeightedNetwork,
     load_weights,
@@ -28,7 +28,7 @@ from depth_completion_ros.networks.weights import (  # noqa: E402
 ORIGIN = {"contract": str(CONTRACT_VERSION), "name": "lite", "size": "small", "profile": "kinect"}
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", (*names(), *BASES))
 def test_loaded_network_gives_the_result_of_the_saved_one(name, tmp_path):
     """Within a thousandth, with norm statistics that training has moved, at little more than two bytes a weight."""
     network, path = stirred(name), tmp_path / "weights.safetensors"

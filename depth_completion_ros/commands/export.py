@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import tempfile
 from collections.abc import Sequence
@@ -77,21 +76,16 @@ def run(args: argparse.Namespace) -> int:
         frames_source = args.frames or share_directory() / "samples" / args.profile
         feeds = _network_inputs(frames_source, args.profile, height, width)
     with console.status(f"exporting {path.stem}"):
-        unfinished = path.with_suffix(f".{os.getpid()}")
-        try:
-            export_onnx(
-                network,
-                unfinished,
-                height,
-                width,
-                precision=args.precision,
-                dynamic=args.size is None,
-                profile=weighted.profile,
-                calibration=feeds[::2],
-            )
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        export_onnx(
+            network,
+            path,
+            height,
+            width,
+            precision=args.precision,
+            dynamic=args.size is None,
+            profile=weighted.profile,
+            calibration=feeds[::2],
+        )
     print(path)
     if feeds:
         with tempfile.TemporaryDirectory() as reference_directory, console.status("measuring the difference"):

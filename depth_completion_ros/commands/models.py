@@ -1,17 +1,20 @@
-"""``depth-completion models``: print a table of the networks."""
+"""``depth-completion models``: print tables of the network files and, with PyTorch, of the networks."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from ..model_file import WEIGHTS_SUFFIX, model_directories
+from ..model_file import WEIGHTS_SUFFIX, ModelFile, model_directories, model_files
 from ..networks import SIZES, create, method, names
 
 if TYPE_CHECKING:
     from ..networks.completion_network import CompletionNetwork
 
 HEIGHT, WIDTH = 480, 640
+_BEST_FOR = "Best for: "  # begins a line of a model card
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -19,8 +22,37 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table. Raises ConfigurationError if PyTorch is not installed."""
-    rows = [("network", "size", "parameters", f"GFLOP at {WIDTH}x{HEIGHT}", "inputs", "paper", "weights")]
+    """Print the tables."""
+    files, unreadable = model_files()
+    rows = [(file.name, file.label, f"{megabytes(file):.1f}", best_for(file)) for file in files]
+    print("Network files, for the engines openvino and tensorrt:\n")
+    _print_table([("model", "file", "MB", "best for"), *rows])
+    for error in unreadable:
+        print(f"not usable: {error}")
+    if find_spec("torch"):
+        print("\nNetworks, for the engine torch, training and export:\n")
+        _print_table(_networks())
+    else:
+        print("\nInstall PyTorch to list the networks that can be trained and exported.")
+    return 0
+
+
+def megabytes(file: ModelFile) -> float:
+    """Size of a network file [MB], with the file of its base network."""
+    return sum(path.stat().st_size for path in file.paths) / 1e6
+
+
+def best_for(file: ModelFile) -> str:
+    """What a network is best for, from the model card beside the file; empty if there is none."""
+    card = file.path.with_name(f"{file.name}-{file.size}.md")
+    lines = card.read_text(encoding="utf-8").splitlines() if card.is_file() else []
+    return next((line.removeprefix(_BEST_FOR) for line in lines if line.startswith(_BEST_FOR)), "")
+
+
+def _networks() -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = [
+        ("network", "size", "parameters", f"GFLOP at {WIDTH}x{HEIGHT}", "inputs", "paper", "weights")
+    ]
     for name in names():
         described = method(name)
         for size in SIZES:
@@ -28,10 +60,13 @@ def run(args: argparse.Namespace) -> int:
             weights = _trained(name, size)
             figures = f"{parameters / 1e6:.2f} M", f"{flops / 1e9:.1f}"
             rows.append((name, size, *figures, described.inputs, described.paper, weights))
+    return rows
+
+
+def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    return 0
 
 
 def _trained(name: str, size: str) -> str:

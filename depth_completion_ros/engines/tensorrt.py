@@ -15,7 +15,7 @@ from ..profiles import Profile
 from . import Progress
 from .cuda import Gpu
 from .network import NetworkFileEngine
-from .tensorrt_build import ensure_engine, write_atomically
+from .tensorrt_build import ensure_engine, write_cached
 from .tensorrt_library import load_library, make_log
 
 
@@ -57,7 +57,7 @@ class TensorRtEngine(NetworkFileEngine):
             self._warm_up(*usual)
             if kernels is not None:
                 with suppress(ConfigurationError):  # in a read-only folder the engine works too, but opens more slowly
-                    write_atomically(path.with_suffix(".kernels"), bytes(kernels.serialize()))
+                    write_cached(path.with_suffix(".kernels"), bytes(kernels.serialize()))
 
     def _infer(self, image: np.ndarray, depth: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
         height, width = depth.shape

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..atomic import new_file
 from ..errors import ConfigurationError
 from ..model_file import ModelFile
 from ..resources import PACKAGE
@@ -77,7 +77,7 @@ def ensure_engine(
     timing = None
     if not hasattr(trt, "IRuntimeCache"):  # TensorRT-RTX compiles kernels at run time and does not time them
         timing = directory / f"{hashlib.sha256(target.encode()).hexdigest()[:8]}-{trt.__version__}.timing"
-    write_atomically(path, build_engine(trt, file, target, sizes or DEFAULT_SIZES, timing, progress))
+    write_cached(path, build_engine(trt, file, target, sizes or DEFAULT_SIZES, timing, progress))
     return path
 
 
@@ -147,7 +147,7 @@ def build_engine(
     if plan is None:
         raise _failure(trt, file, "cannot build it", log.errors)
     if timing is not None:
-        write_atomically(timing, bytes(config.get_timing_cache().serialize()))
+        write_cached(timing, bytes(config.get_timing_cache().serialize()))
     return bytes(plan)
 
 
@@ -166,16 +166,17 @@ def read_network(trt: Any, builder: Any, file: ModelFile, log: Any) -> Any:
     return network
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file completely or not at all, even if several processes write it at the same time."""
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+def write_cached(path: Path, content: bytes) -> None:
+    """Write a file of the engine directory.
+
+    Raises:
+        ConfigurationError: If it cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        part.replace(path)
+        with new_file(path) as part:
+            part.write_bytes(content)
     except OSError as error:
-        with suppress(OSError):
-            part.unlink()
         raise ConfigurationError(
             f"{path} cannot be written ({error.strerror}): free some disk space, or set {DIRECTORY_VARIABLE} to "
             "another folder"

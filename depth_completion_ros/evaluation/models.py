@@ -52,7 +52,9 @@ def open_model(name: str, profile: Profile) -> DepthCompleter:
 def default_models() -> list[str]:
     """All classical models whose libraries are installed, and all weights and network files of trained networks."""
     weights = [path.stem for directory in model_directories() for path in sorted(directory.glob(f"*{WEIGHTS_SUFFIX}"))]
-    by_torch = [f"torch:{stem}" for stem in dict.fromkeys(weights)] if find_spec("torch") else []
+    networks = model_names("torch")
+    selectable = [stem for stem in dict.fromkeys(weights) if stem.partition("-")[0] in networks]
+    by_torch = [f"torch:{stem}" for stem in selectable] if find_spec("torch") else []
     return [*filter(_usable, BASELINES), *by_torch, *(name for name in network_names() if _is_trained(name))]
 
 

@@ -14,17 +14,18 @@ if TYPE_CHECKING:
     from .completion_network import CompletionNetwork, Method
 
 SIZES = ("small", "full")
-_NAMES = ("lite", "planes", "nlspn", "s2ml", "unet", "magaconv", "fast_interpolation", "srgan")
+BASES = ("planes",)  # networks that only serve as the base of others (``CompletionNetwork``)
+_NAMES = ("lite", "nlspn", "s2ml", "unet", "magaconv", "fast_interpolation", "srgan")
 
 
 def names() -> tuple[str, ...]:
-    """Names of all methods, the CPU default first."""
+    """Names of the networks that users select, the default first."""
     return _NAMES
 
 
 def method(name: str) -> Method:
     """What a method is, before it is built. Raises ConfigurationError for an unknown name or without PyTorch."""
-    if name not in _NAMES:
+    if name not in (*_NAMES, *BASES):
         raise ConfigurationError(f"no network {name!r}: choose one of {', '.join(_NAMES)}")
     try:
         return import_module(f".{name}", __package__).METHOD

@@ -67,9 +67,18 @@ class CoreInputs(NamedTuple):
 
 @dataclass(frozen=True)
 class Method:
-    """One published method. core: takes CoreInputs, returns (correction, log_b), each (N, 1, H, W), the correction in
-    log-depth. sizes: the core's arguments by size. precise: names of the core's parts that int8 would harm most.
-    half_resolution: the core works at half of the resolution (``HalfResolutionNetwork``).
+    """What a method is, before it is built.
+
+    Attributes:
+        core: Module that takes CoreInputs and returns (correction, log_b), each (N, 1, H, W), the correction in
+            log-depth.
+        paper: The method's name and publication, or "ours".
+        inputs: What the network sees, for tables.
+        sizes: Arguments of the core by size.
+        precise: Names of the parts of the core that int8 would harm most.
+        no_int8: Why int8 is not accurate enough; empty if it is.
+        bfloat16: Whether bfloat16 is accurate enough on CPUs that have it.
+        half_resolution: Whether the core works at half of the resolution (``HalfResolutionNetwork``).
     """
 
     core: type[nn.Module]
@@ -77,6 +86,8 @@ class Method:
     inputs: str
     sizes: dict[str, dict[str, Any]]
     precise: tuple[str, ...] = ()
+    no_int8: str = ""
+    bfloat16: bool = True
     half_resolution: bool = False
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import warnings
 from ast import literal_eval
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..atomic import new_file
 from ..contract import CONTRACT_VERSION, INPUTS, MULTIPLE, OUTPUTS
 from ..errors import ConfigurationError
 from ..resources import PACKAGE
@@ -23,10 +25,9 @@ from .weights import weights_hash
 OPSET = 20  # the first with the grid sampling of NLSPN in the form that all engines read
 _ANY_WEIGHT = 2**30  # numbers, more than any layer has
 _LARGEST = 4096  # pixels of each side that a network of open size takes
-# Measured with random weights on real frames at 96x64: off by 5 % in ONNX Runtime, most of it from the encoders whose
-# features are transformed, and by 38 % to 68 % in OpenVINO, whichever convolutions beside the spectra are in int8.
-NOT_IN_INT8 = {"s2ml": "the spectra that it fuses magnify rounding, its depth would be off by 5 % to 68 %"}
-
+_COMPACT_SIZE = 1024  # numbers; smaller tensors stay as they are in w8a16
+_CHANNEL_AXIS = {"Conv": 0, "ConvTranspose": 1, "MatMul": -1}  # of output channels, in the weights of each operator
+_BASE_PREFIX = "network.base."  # of the names of a base network's weights, in w8a16
 Feed = dict[str, np.ndarray]  # the contract's inputs by name
 
 
@@ -41,24 +42,42 @@ def export_onnx(
     profile: str = "",
     calibration: Sequence[Feed] = (),
 ) -> None:
-    """Write the network for images of one size, or of any multiples of 32 where ``dynamic``; the batch is 1.
+    """Write a network file for batches of one image.
 
-    precision: "fp32"; "fp16", convolutions and linear layers in float16; "int8", convolutions in int8 by ranges seen on
-    ``calibration``, real frames of this size. Inputs and outputs are float32 in all of them. profile: what the weights
-    were trained for, empty where they are random. The file's metadata is that of ``model_file.ModelFile``.
-    Raises ValueError where height or width is no multiple of 32, ConfigurationError where int8 lacks
-    frames or a library, or the network cannot be had in it (``NOT_IN_INT8``).
+    Inputs and outputs are float32 in every precision. In w8a16 the weights of a base network go to a file of their own
+    beside the network file, which all networks share that correct the same one.
+
+    Args:
+        network: The network.
+        path: The network file.
+        height: Height of the images [pixels].
+        width: Width of the images [pixels].
+        precision: "fp32"; "fp16", convolutions and linear layers in float16; "int8", convolutions in int8; "w8a16",
+            computed like fp16, but with the large weights stored as int8 with a scale for each output channel.
+        dynamic: Whether images of any size, in multiples of 32, are accepted.
+        profile: What the weights were trained for; empty = they are random.
+        calibration: Real frames of this size, for int8.
+
+    Raises:
+        ValueError: If height or width is no multiple of 32.
+        ConfigurationError: If int8 lacks frames or a library, or the network does not support it.
     """
     if height % MULTIPLE or width % MULTIPLE:
         raise ValueError(f"height and width must be multiples of {MULTIPLE}, not {height}x{width}")
-    if precision == "int8" and network.name in NOT_IN_INT8:
+    described = method(network.name)
+    if precision == "int8" and described.no_int8:
         raise ConfigurationError(
-            f"{network.name} cannot be had in int8: {NOT_IN_INT8[network.name]}: take fp32 or fp16"
+            f"{network.name} does not support int8 ({described.no_int8}): choose w8a16, fp16 or fp32"
         )
-    converted = HalfPrecision(network) if precision == "fp16" else fold_batch_norm(network)
+    converted = HalfPrecision(network) if precision in ("fp16", "w8a16") else fold_batch_norm(network)
     model = _onnx(converted.eval(), height, width, dynamic)
+    shared = ""
+    if precision == "w8a16":
+        _store_weights_as_int8(model)
+        if network.base is not None:
+            shared = _move_base_weights(model, f"{network.base.name}-{network.base.size}-{precision}", path.parent)
     if precision == "int8":
-        precise = {f"core.{part}" for part in method(network.name).precise}
+        precise = {f"core.{part}" for part in described.precise}
         if network.base is not None:
             precise |= {f"base.core.{part}" for part in method(network.base.name).precise}
         model = _quantised(model, calibration, precise)
@@ -73,13 +92,17 @@ def export_onnx(
         "profile": profile,
         "trained": "true" if profile else "false",
         "weights": weights_hash(network),
+        "bfloat16": "true" if described.bfloat16 else "false",
+        "base_file": shared,
     }
     import onnx
 
-    for part in (*model.graph.node, *model.graph.value_info, *model.graph.initializer, model.graph):
+    for part in (*model.graph.node, *model.graph.initializer, model.graph):
         part.ClearField("metadata_props")  # which line made it, with the paths of this machine
+    model.graph.ClearField("value_info")  # shapes that each engine infers, a quarter of a megabyte
     onnx.helper.set_model_props(model, metadata)
-    onnx.save(model, path)
+    with new_file(path) as part:
+        onnx.save(model, part)
 
 
 def file_name(network: CompletionNetwork, precision: str, height: int, width: int, dynamic: bool) -> str:
@@ -127,6 +150,59 @@ def _tidy(model: Any) -> None:
     CommonSubexpressionEliminationPass()(model)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     remove_unused_nodes(model)
+
+
+def _store_weights_as_int8(model: Any) -> None:
+    """Store large weights as int8 with a scale for each output channel; DequantizeLinear restores them.
+
+    Zero points are zero, so TensorRT reads such a file. OpenVINO restores the weights when it compiles the network.
+    """
+    from onnx import helper, numpy_helper
+
+    axes = {node.input[1]: _CHANNEL_AXIS[node.op_type] for node in model.graph.node if node.op_type in _CHANNEL_AXIS}
+    restored = []
+    for tensor in list(model.graph.initializer):
+        weights = numpy_helper.to_array(tensor)
+        if tensor.name not in axes or weights.size < _COMPACT_SIZE or not np.issubdtype(weights.dtype, np.floating):
+            continue
+        axis = axes[tensor.name] % weights.ndim
+        others = tuple(each for each in range(weights.ndim) if each != axis)
+        largest = np.abs(weights).astype(np.float32).max(axis=others, keepdims=True)
+        scale = np.maximum(largest / 127, np.finfo(np.float16).tiny).astype(weights.dtype)
+        stored = np.rint(weights / scale.astype(np.float32)).clip(-127, 127).astype(np.int8)
+        names = f"{tensor.name}.int8", f"{tensor.name}.scale"
+        restored.append(helper.make_node("DequantizeLinear", names, [tensor.name], axis=axis))
+        tensor.CopyFrom(numpy_helper.from_array(stored, names[0]))
+        model.graph.initializer.append(numpy_helper.from_array(scale.ravel(), names[1]))
+    nodes = [*restored, *model.graph.node]
+    model.graph.ClearField("node")
+    model.graph.node.extend(nodes)
+
+
+def _move_base_weights(model: Any, stem: str, directory: Path) -> str:
+    """Move the base network's int8 weights to a file beside the network file; returns the name of the file.
+
+    The name contains a hash of the weights, so that files of other weights never replace it.
+    """
+    import onnx
+
+    tensors = [
+        tensor
+        for tensor in model.graph.initializer
+        if tensor.name.startswith(_BASE_PREFIX) and tensor.data_type == onnx.TensorProto.INT8
+    ]
+    tensors.sort(key=lambda tensor: tensor.name)
+    content = b"".join(tensor.raw_data for tensor in tensors)
+    name = f"{stem}-{hashlib.sha256(content).hexdigest()[:8]}.weights"
+    with new_file(directory / name) as part:
+        part.write_bytes(content)
+    offset = 0
+    for tensor in tensors:
+        length = len(tensor.raw_data)
+        onnx.external_data_helper.set_external_data(tensor, name, offset, length)
+        tensor.ClearField("raw_data")
+        offset += length
+    return name
 
 
 def _quantised(model: Any, calibration: Sequence[Feed], precise: set[str]) -> Any:

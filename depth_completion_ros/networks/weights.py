@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..atomic import new_file
 from ..contract import CONTRACT_VERSION
 from ..errors import ConfigurationError
 from . import create
@@ -61,9 +62,8 @@ def save_weights(weighted: WeightedNetwork, path: Path, provenance: Mapping[str,
         metadata |= {"base": f"{base.name}-{base.size}", "base_weights": weights_hash(base)}
     own = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(_BASE)}
     tensors = {name: _compact(tensor.detach().cpu()) for name, tensor in own.items()}
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    _safetensors().save_file(tensors, unfinished, metadata)
-    unfinished.replace(path)
+    with new_file(path) as part:
+        _safetensors().save_file(tensors, part, metadata)
 
 
 def load_weights(path: Path) -> WeightedNetwork:

@@ -7,14 +7,14 @@ from typing import Any
 
 import torch
 
+from ..atomic import new_file
 from ..errors import ConfigurationError
 
 
 def save_checkpoint(state: dict[str, Any], path: Path) -> None:
-    """Replace the file atomically."""
-    unfinished = path.with_suffix(".unfinished")
-    torch.save(state, unfinished)
-    unfinished.replace(path)
+    """Replace the file at one stroke."""
+    with new_file(path) as part:
+        torch.save(state, part)
 
 
 def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
