@@ -38,7 +38,7 @@ from .messages import (
     deserialize,
     stamp_of,
 )
-from .scan import ScannedBag, is_finished
+from .scan import ScannedBag, is_finished, is_storage
 
 RGB_TOPIC = "/rgb/image_rect_color"
 DEPTH_TOPIC = "/depth_registered/image_rect"
@@ -81,6 +81,8 @@ class BagReader:
         if (old := _ros1_bag(self.path)) is not None:
             convert = f"rosbags-convert --src {old} --dst {old.with_suffix('')}"
             raise InputError("bag", f"{old} is a ROS 1 bag: convert it to rosbag2 with `{convert}`")
+        if inner := _bags_inside(self.path):
+            raise self._error(f"it is a folder of {len(inner)} bags", f"Give one of them: {', '.join(inner)}")
         self._source = self._open()
         self.topics = self._source.topics
         self.start_ns, self.end_ns = self._source.start_ns, self._source.end_ns
@@ -361,6 +363,14 @@ def frames_of(path: str | Path, topics: dict[str, str]) -> dict[str, str]:
 def camera_info_topic(image_topic: str) -> str:
     """The camera_info topic of an image topic, which may end in the name of a transport."""
     return beside("/" + image_topic.lstrip("/"))
+
+
+def _bags_inside(path: Path) -> list[str]:
+    """The names of the bags in a folder that is none itself."""
+    if not path.is_dir() or (path / "metadata.yaml").exists() or any(is_storage(file) for file in path.iterdir()):
+        return []
+    folders = sorted(folder for folder in path.iterdir() if folder.is_dir())
+    return [folder.name for folder in folders if any(is_storage(file) for file in folder.iterdir())]
 
 
 def _ros1_bag(path: Path) -> Path | None:
