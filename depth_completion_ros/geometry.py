@@ -170,16 +170,22 @@ def projected(points: np.ndarray, transform: np.ndarray, intrinsics: Intrinsics)
         intrinsics: Intrinsics of the camera.
 
     Raises:
-        InputError: With the cause "outside", if there are points and none of them falls into the image.
+        InputError: If there are points and none of them falls into the image: with the cause "outside", or
+            "empty_depth" if none is finite.
     """
     points = moved(points, transform)
     depth = project_points(points, intrinsics)
     if len(points) and np.isnan(depth).all():
-        with np.errstate(invalid="ignore"):
-            behind = np.mean(points[:, 2] <= 0)
+        finite = points[np.isfinite(points).all(axis=1)]
+        if len(finite) == 0:
+            raise InputError(
+                "empty_depth",
+                f"none of {len(points)} points is finite: check whether the sensor is covered or starting up",
+            )
+        behind = np.mean(finite[:, 2] <= 0)
         raise InputError(
             "outside",
-            f"none of {len(points)} points falls into the image, {behind:.0%} of them lie behind the camera: check the "
+            f"none of {len(finite)} points falls into the image, {behind:.0%} of them lie behind the camera: check the "
             "pose of the depth sensor in the optical frame of the camera (x right, y down, z forward), which is set by "
             "the parameter extrinsic or tf",
         )

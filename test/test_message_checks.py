@@ -194,6 +194,23 @@ def test_a_binned_window_of_the_sensor_is_projected_onto():
     assert landed(frame.depth) == [(round(row), round(column))]
 
 
+@pytest.mark.parametrize(("unit", "scale"), [(0.0, 1), (1.0, 1), (0.001, 1000)])
+def test_points_are_in_metres_or_in_the_unit_that_is_given(unit, scale):
+    frame = Builder(depth__source="points", extrinsic=[0.1, *NO_TURN[1:]], depth__unit=unit).build(
+        cloud(np.array([[0.3, 0.1, 2.0]]) * scale), camera_info(WIDTH, HEIGHT, FOCAL)
+    )
+    assert landed(frame.depth) == [(round(59.5 + 5), round(79.5 + 20 + 1e-6))]
+    np.testing.assert_allclose(np.nanmax(frame.depth), 2.0, rtol=1e-6)
+
+
+def test_points_of_which_none_is_finite_are_no_matter_of_the_pose():
+    with pytest.raises(InputError, match="none of 5 points is finite") as caught:
+        Builder(depth__source="points", extrinsic=NO_TURN).build(
+            cloud(np.full((5, 3), np.nan)), camera_info(WIDTH, HEIGHT, FOCAL)
+        )
+    assert caught.value.cause == "empty_depth"
+
+
 def turned(yaw: float) -> np.ndarray:
     pose = np.eye(4)
     pose[0, 0] = pose[2, 2] = np.cos(yaw)

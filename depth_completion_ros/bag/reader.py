@@ -315,7 +315,7 @@ def _frame(bag: BagReader, pair: Pair, info: Any | None, unit: float, depth_to_r
     raw = pair.depth.type == POINT_CLOUD and not says_rectified(pair.rgb.topic)
     intrinsics = intrinsics_of(info, (rgb.shape[1], rgb.shape[0]), raw=raw) if info is not None else None
     if pair.depth.type == POINT_CLOUD:
-        dense = _projected(decode_points(depth), intrinsics, depth_to_rgb)
+        dense = _projected(decode_points(depth, unit), intrinsics, depth_to_rgb)
     else:
         dense = decode_depth(depth, unit) if pair.depth.type == IMAGE else decode_compressed_depth(depth, unit)
     return RgbdFrame(
