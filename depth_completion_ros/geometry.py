@@ -19,7 +19,7 @@ _RAY_STEP = 4  # rays are computed for every fourth pixel and interpolated in be
 _FOLD_PIXELS, _FOLD_SHARE = 5.0, 0.1
 _FAR_OUTSIDE = -10.0  # a coordinate outside every image [pixels]
 # Depth is probably clipped if a share between these limits has the same value, larger than this factor times the median
-# of the rest.
+# of the rest. A larger share may be a wall in a simulation, unless the value is the largest count of a sensor.
 _CLIPPED_SHARE, _CLIPPED_BEYOND = (0.02, 0.4), 1.5
 
 
@@ -289,14 +289,16 @@ def clipped_at(depth: np.ndarray, unit: float = 0.001) -> tuple[float, bool] | N
         valid = (sample > 0) & (sample < np.inf)
     largest = float(sample.max(where=valid, initial=0.0))
     share = int((sample == largest).sum()) / max(int(valid.sum()), 1)
-    if not _CLIPPED_SHARE[0] < share < _CLIPPED_SHARE[1]:
-        return None
     count = largest / unit
     full_scale = any(abs(count - (2**bits - 1)) < 0.01 for bits in range(11, 17))
-    if not full_scale and abs(largest * 10 - round(largest * 10)) > 1e-4:
+    round_number = abs(largest * 10 - round(largest * 10)) <= 1e-4
+    fewest, most = _CLIPPED_SHARE
+    if share <= fewest or not (full_scale or (round_number and share < most)):
         return None
-    nearer = np.median(sample[valid & (sample < largest)])
-    return (largest, full_scale) if largest > _CLIPPED_BEYOND * nearer else None
+    nearer = sample[valid & (sample < largest)]
+    if nearer.size and largest <= _CLIPPED_BEYOND * np.median(nearer):
+        return None
+    return (largest, full_scale) if nearer.size or full_scale else None
 
 
 def depth_on_rgb_grid(frame: RgbdFrame) -> np.ndarray:

@@ -276,6 +276,17 @@ def test_an_area_at_the_largest_count_of_a_sensor_is_not_measured(count, unit):
     assert builder.statistics.problems() == {"clipped": 1} and "it is ignored" in builder.said[0]
 
 
+@pytest.mark.parametrize("rows", [60, 100, 120])
+def test_most_of_an_image_at_the_largest_count_is_not_measured_either(rows):
+    """As with the sky, or with nothing in range."""
+    depth = np.random.default_rng(0).normal(1300, 100, (HEIGHT, WIDTH)).astype(np.uint16)
+    depth[:rows] = 4095
+    builder = Builder()
+    frame = builder.build(image_message(depth, "16UC1", 1_000))
+    assert np.isnan(frame.depth[:rows]).all() and np.isfinite(frame.depth[rows:]).all()
+    assert builder.statistics.problems() == {"clipped": 1}
+
+
 def test_a_far_wall_that_is_not_at_the_largest_count_stays():
     nearer = np.random.default_rng(0).normal(1300, 100, (HEIGHT, WIDTH)).astype(np.uint16)
     nearer[40:80, 40:100] = 4094
