@@ -233,10 +233,14 @@ def encode_compressed_depth(depth: np.ndarray, max_depth: float = 10.0) -> tuple
     return f"{encoding}; compressedDepth png", _COMPRESSED_DEPTH_HEADER.pack(0, a, b) + png.tobytes()
 
 
-def decode_points(message: Any) -> np.ndarray:
+def decode_points(message: Any, unit: float = 0.0) -> np.ndarray:
     """Decode a sensor_msgs/PointCloud2 to (N, 3) float32 x y z [m] in its own frame.
 
     Points at the origin are left out, because LiDARs use them for beams without an echo.
+
+    Args:
+        message: The message.
+        unit: Length of one unit of x, y and z [m]; 0 = metres, as REP 103 demands.
 
     Raises:
         InputError: With the cause "points" or "truncated".
@@ -276,6 +280,8 @@ def decode_points(message: Any) -> np.ndarray:
     x, y, z = (points[name].ravel().astype(np.float32) for name in "xyz")
     no_echo = (x == 0) & (y == 0) & (z == 0)
     xyz = np.stack([x, y, z], axis=1)
+    if unit not in (0.0, 1.0):
+        xyz *= np.float32(unit)
     return xyz[~no_echo] if no_echo.any() else xyz
 
 

@@ -90,7 +90,8 @@ def find_pairs(rgb: Path, depth: Path) -> Pairing:
         depth: A depth file, or a folder.
 
     Raises:
-        ConfigurationError: If a path does not exist, one is a file and the other a folder, or no files match.
+        ConfigurationError: If a path does not exist, one is a file and the other a folder, a folder has no images, or
+            no files match.
     """
     for path in (rgb, depth):
         if not path.exists():
@@ -100,6 +101,16 @@ def find_pairs(rgb: Path, depth: Path) -> Pairing:
     if rgb.is_file():
         return Pairing([FilePair(rgb.stem, rgb, depth)], [], "")
     images, depths = _by_stem(rgb, RGB_SUFFIXES), _by_stem(depth, DEPTH_SUFFIXES)
+    for folder, found, suffixes in ((rgb, images, RGB_SUFFIXES), (depth, depths, DEPTH_SUFFIXES)):
+        if not found:
+            recorded = any(folder.glob("*.mcap")) or any(folder.glob("*.db3"))
+            raise ConfigurationError(
+                f"{folder} is a recording, not a folder of image files: play it with `depth-completion bag play` while "
+                "the node runs"
+                if recorded
+                else f"{folder} contains no image files: give a folder of files that end in "
+                + ", ".join(sorted(suffixes - {".exr"}))
+            )
     rules: list[tuple[str, list[tuple[str, str]]]] = [
         ("", [(name, name) for name in images if name in depths]),
         ("the numbers in their names", _of_one_number(images, depths)),
@@ -114,8 +125,8 @@ def find_pairs(rgb: Path, depth: Path) -> Pairing:
         rule, names = rules[3]
     if not names:
         raise ConfigurationError(
-            f"{rgb} ({len(images)} files, {next(iter(images), 'no image')}, …) and {depth} ({len(depths)} files, "
-            f"{next(iter(depths), 'no image')}, …) have no file name, number or time in common: rename the files so "
+            f"{rgb} ({len(images)} files, {next(iter(images))}, …) and {depth} ({len(depths)} files, "
+            f"{next(iter(depths))}, …) have no file name, number or time in common: rename the files so "
             "that the names of a pair differ only in the suffix"
         )
     paired = {name for pair in names for name in (images[pair[0]], depths[pair[1]])}

@@ -19,7 +19,7 @@ _RAY_STEP = 4  # rays are computed for every fourth pixel and interpolated in be
 _FOLD_PIXELS, _FOLD_SHARE = 5.0, 0.1
 _FAR_OUTSIDE = -10.0  # a coordinate outside every image [pixels]
 # Depth is probably clipped if a share between these limits has the same value, larger than this factor times the median
-# of the rest.
+# of the rest. A larger share may be a wall in a simulation, unless the value is the largest count of a sensor.
 _CLIPPED_SHARE, _CLIPPED_BEYOND = (0.02, 0.4), 1.5
 
 
@@ -170,16 +170,22 @@ def projected(points: np.ndarray, transform: np.ndarray, intrinsics: Intrinsics)
         intrinsics: Intrinsics of the camera.
 
     Raises:
-        InputError: With the cause "outside", if there are points and none of them falls into the image.
+        InputError: If there are points and none of them falls into the image: with the cause "outside", or
+            "empty_depth" if none is finite.
     """
     points = moved(points, transform)
     depth = project_points(points, intrinsics)
     if len(points) and np.isnan(depth).all():
-        with np.errstate(invalid="ignore"):
-            behind = np.mean(points[:, 2] <= 0)
+        finite = points[np.isfinite(points).all(axis=1)]
+        if len(finite) == 0:
+            raise InputError(
+                "empty_depth",
+                f"none of {len(points)} points is finite: check whether the sensor is covered or starting up",
+            )
+        behind = np.mean(finite[:, 2] <= 0)
         raise InputError(
             "outside",
-            f"none of {len(points)} points falls into the image, {behind:.0%} of them lie behind the camera: check the "
+            f"none of {len(finite)} points falls into the image, {behind:.0%} of them lie behind the camera: check the "
             "pose of the depth sensor in the optical frame of the camera (x right, y down, z forward), which is set by "
             "the parameter extrinsic or tf",
         )
@@ -283,14 +289,16 @@ def clipped_at(depth: np.ndarray, unit: float = 0.001) -> tuple[float, bool] | N
         valid = (sample > 0) & (sample < np.inf)
     largest = float(sample.max(where=valid, initial=0.0))
     share = int((sample == largest).sum()) / max(int(valid.sum()), 1)
-    if not _CLIPPED_SHARE[0] < share < _CLIPPED_SHARE[1]:
-        return None
     count = largest / unit
     full_scale = any(abs(count - (2**bits - 1)) < 0.01 for bits in range(11, 17))
-    if not full_scale and abs(largest * 10 - round(largest * 10)) > 1e-4:
+    round_number = abs(largest * 10 - round(largest * 10)) <= 1e-4
+    fewest, most = _CLIPPED_SHARE
+    if share <= fewest or not (full_scale or (round_number and share < most)):
         return None
-    nearer = np.median(sample[valid & (sample < largest)])
-    return (largest, full_scale) if largest > _CLIPPED_BEYOND * nearer else None
+    nearer = sample[valid & (sample < largest)]
+    if nearer.size and largest <= _CLIPPED_BEYOND * np.median(nearer):
+        return None
+    return (largest, full_scale) if nearer.size or full_scale else None
 
 
 def depth_on_rgb_grid(frame: RgbdFrame) -> np.ndarray:

@@ -443,6 +443,37 @@ def test_existing_files_of_a_split_recording_are_read(tmp_path, storage):
     assert read == [*messages, *moved] and "metadata.yaml is missing" in line
 
 
+def test_a_folder_of_bags_is_reported_with_their_names(tmp_path):
+    for name in ("morning", "evening"):
+        with BagWriter(tmp_path / "day" / name) as bag:
+            bag.write(RGB_TOPIC, "sensor_msgs/msg/Image", 5, b"\0\1\0\0" + bytes(12))
+    (tmp_path / "day" / "notes").mkdir()
+    with pytest.raises(InputError, match=r"a folder of 2 bags\. Give one of them: evening, morning$"):
+        BagReader(tmp_path / "day")
+
+
+@pytest.mark.parametrize(("second_start", "told"), [(0, True), (10, False)])
+def test_files_of_different_recordings_in_one_folder_are_reported(tmp_path, second_start, told):
+    """The files of one recording follow one another."""
+    (tmp_path / "both").mkdir()
+    for name, start in (("a", 0), ("b", second_start)):
+        with BagWriter(tmp_path / name) as bag:
+            for second in range(start, start + 10):
+                bag.write(RGB_TOPIC, "sensor_msgs/msg/Image", second * 10**9, b"\0\1\0\0" + bytes(12))
+        shutil.copy(tmp_path / name / f"{name}.mcap", tmp_path / "both")
+    messages, lines = read_all(tmp_path / "both")
+    assert len(messages) == 20 and "metadata.yaml is missing" in lines[0]
+    assert ("a.mcap and b.mcap were recorded at the same time" in lines[0]) == told
+
+
+def test_a_storage_file_that_was_renamed_is_read(tmp_path):
+    with BagWriter(tmp_path / "bag") as bag:
+        bag.write(RGB_TOPIC, "sensor_msgs/msg/Image", 5, b"\0\1\0\0" + bytes(12))
+    (tmp_path / "bag" / "bag.mcap").rename(tmp_path / "bag" / "other.mcap")
+    messages, (line,) = read_all(tmp_path / "bag")
+    assert len(messages) == 1 and "bag.mcap is missing" in line
+
+
 @pytest.mark.parametrize("mode", [CompressionMode.FILE, CompressionMode.MESSAGE, CompressionMode.STORAGE])
 def test_compressed_recordings_are_read_without_their_metadata_too(tmp_path, mode):
     messages = write_messages(tmp_path / "plain", "mcap")

@@ -263,6 +263,15 @@ def test_a_wrong_setting_is_reported_before_any_work(tmp_path, capsys, options, 
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("file", "words"), [("bag_0.mcap", "is a recording"), ("notes.txt", "contains no image files")]
+)
+def test_folders_without_images_are_reported(tmp_path, file, words):
+    (tmp_path / file).write_bytes(b"")
+    with pytest.raises(ConfigurationError, match=words):
+        find_pairs(tmp_path, tmp_path)
+
+
 def test_each_mismatch_of_paths_has_its_own_message(tmp_path):
     write_scene(tmp_path, "a", 1)
     with pytest.raises(ConfigurationError, match="does not exist"):

@@ -194,6 +194,23 @@ def test_a_binned_window_of_the_sensor_is_projected_onto():
     assert landed(frame.depth) == [(round(row), round(column))]
 
 
+@pytest.mark.parametrize(("unit", "scale"), [(0.0, 1), (1.0, 1), (0.001, 1000)])
+def test_points_are_in_metres_or_in_the_unit_that_is_given(unit, scale):
+    frame = Builder(depth__source="points", extrinsic=[0.1, *NO_TURN[1:]], depth__unit=unit).build(
+        cloud(np.array([[0.3, 0.1, 2.0]]) * scale), camera_info(WIDTH, HEIGHT, FOCAL)
+    )
+    assert landed(frame.depth) == [(round(59.5 + 5), round(79.5 + 20 + 1e-6))]
+    np.testing.assert_allclose(np.nanmax(frame.depth), 2.0, rtol=1e-6)
+
+
+def test_points_of_which_none_is_finite_are_no_matter_of_the_pose():
+    with pytest.raises(InputError, match="none of 5 points is finite") as caught:
+        Builder(depth__source="points", extrinsic=NO_TURN).build(
+            cloud(np.full((5, 3), np.nan)), camera_info(WIDTH, HEIGHT, FOCAL)
+        )
+    assert caught.value.cause == "empty_depth"
+
+
 def turned(yaw: float) -> np.ndarray:
     pose = np.eye(4)
     pose[0, 0] = pose[2, 2] = np.cos(yaw)
@@ -257,6 +274,17 @@ def test_an_area_at_the_largest_count_of_a_sensor_is_not_measured(count, unit):
     frame = builder.build(image_message(nearer, "16UC1", 1_000))
     assert np.isnan(frame.depth[40:80, 40:100]).all() and np.isfinite(frame.depth).sum() == nearer.size - 40 * 60
     assert builder.statistics.problems() == {"clipped": 1} and "it is ignored" in builder.said[0]
+
+
+@pytest.mark.parametrize("rows", [60, 100, 120])
+def test_most_of_an_image_at_the_largest_count_is_not_measured_either(rows):
+    """As with the sky, or with nothing in range."""
+    depth = np.random.default_rng(0).normal(1300, 100, (HEIGHT, WIDTH)).astype(np.uint16)
+    depth[:rows] = 4095
+    builder = Builder()
+    frame = builder.build(image_message(depth, "16UC1", 1_000))
+    assert np.isnan(frame.depth[:rows]).all() and np.isfinite(frame.depth[rows:]).all()
+    assert builder.statistics.problems() == {"clipped": 1}
 
 
 def test_a_far_wall_that_is_not_at_the_largest_count_stays():

@@ -64,6 +64,8 @@ class BagReader:
         if (old := _ros1_bag(self.path)) is not None:
             convert = f"rosbags-convert --src {old} --dst {old.with_suffix('')}"
             raise InputError("bag", f"{old} is a ROS 1 bag: convert it to rosbag2 with `{convert}`")
+        if inner := _bags_inside(self.path):
+            raise self._error(f"it is a folder of {len(inner)} bags", f"Give one of them: {', '.join(inner)}")
         self._source = self._open()
         self.topics = self._source.topics
         self.start_ns, self.end_ns = self._source.start_ns, self._source.end_ns

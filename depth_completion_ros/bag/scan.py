@@ -6,6 +6,7 @@ in it is found. ``problems`` says what is missing.
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 import struct
@@ -73,11 +74,12 @@ class ScannedBag:
     def __init__(self, path: Path):
         self._stack = ExitStack()
         files, self.problems, announced = _storage_files(path) if path.is_dir() else ([path], [], None)
-        scans = []
+        scans, names = [], []
         try:
             for file in files:
                 try:
                     scans.append(self._scan(file))
+                    names.append(file.name)
                 except (OSError, ValueError) as error:
                     self.problems.append(f"{file.name} cannot be read ({error})")
         except BaseException:
@@ -86,6 +88,7 @@ class ScannedBag:
         self.problems += [scan.problem for scan in scans if scan.problem]
         self._found = [(place, scan) for scan in scans for place in scan.places if place.channel in scan.channels]
         self._found.sort(key=lambda found: found[0].log_ns)
+        self.problems += _overlaps(names, scans) if announced is None else []
         if announced not in (None, len(self._found)):
             self.problems.append(f"metadata.yaml lists {announced} messages")
         self.topics: dict[str, Topic] = {}
@@ -355,6 +358,11 @@ class SqliteScan:
         return kind - 8 if kind in (8, 9) else int.from_bytes(payload[begin:end], "big", signed=True)
 
 
+def is_storage(file: Path) -> bool:
+    """Whether a file is named like a storage file of a recording, which may be compressed."""
+    return (file.with_suffix("") if file.suffix == _COMPRESSED_SUFFIX else file).suffix in STORAGE_SUFFIXES
+
+
 def is_finished(path: Path) -> bool:
     """Whether an SQLite file has all its pages and neither a log nor a journal. Other files count as finished.
 
@@ -384,12 +392,7 @@ def _storage_files(folder: Path) -> tuple[list[Path], list[str], int | None]:
     Returns:
         The files, the problems in words, and the number of messages in metadata.yaml (None if it cannot be read).
     """
-    there = [
-        file
-        for file in folder.iterdir()
-        if file.suffix in STORAGE_SUFFIXES
-        or (file.suffix == _COMPRESSED_SUFFIX and Path(file.stem).suffix in STORAGE_SUFFIXES)
-    ]
+    there = [file for file in folder.iterdir() if is_storage(file)]
     there.sort(key=lambda file: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", file.name)])
     metadata = folder / "metadata.yaml"
     if not metadata.exists():
@@ -402,7 +405,23 @@ def _storage_files(folder: Path) -> tuple[list[Path], list[str], int | None]:
     problems = [f"{file.name} is missing" for file in listed if not file.exists()]
     if not information.get("storage_identifier"):
         problems.append("storage_identifier in metadata.yaml is empty")
-    return [file for file in listed if file.exists()], problems, information.get("message_count")
+    existing = [file for file in listed if file.exists()]
+    return existing or there, problems, information.get("message_count")  # a file may have been renamed
+
+
+def _overlaps(names: list[str], scans: list[StorageScan]) -> list[str]:
+    """A problem in words for each two files that overlap in time, which the files of one recording do not."""
+    spans = sorted(
+        (min(times), max(times), name)
+        for name, scan in zip(names, scans, strict=True)
+        if (times := [place.log_ns for place in scan.places])
+    )
+    return [
+        f"{first[2]} and {second[2]} were recorded at the same time, so they may be different recordings: give one of "
+        "the files"
+        for first, second in itertools.pairwise(spans)
+        if first[1] - second[0] > min(first[1] - first[0], second[1] - second[0]) / 2
+    ]
 
 
 def _beside(file: Path, suffix: str) -> Path:

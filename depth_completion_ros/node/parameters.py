@@ -171,7 +171,7 @@ PARAMETERS = {
         Parameter(
             "depth.unit",
             0.0,
-            "Length of one count of the depth image; 0 = by encoding: 0.001 for 16-bit images, 1 for 32FC1",
+            "Length of one count of the depth image or the points; 0 = 0.001 for 16-bit images, 1 for 32FC1 and points",
             "m",
             (0.0, 1.0),
             dynamic=True,
