@@ -18,17 +18,20 @@ def light(work: Work) -> None:
     lamps: list[Light] = []
     for _ in range(int(r.integers(1, 4)) if area < 30 else int(r.integers(2, 4))):
         at = np.array([r.uniform(0.15, 0.85) * width, r.uniform(0.15, 0.85) * length, height - r.uniform(0.06, 0.5)])
-        colour = np.array([1, r.uniform(0.8, 1), r.uniform(0.55, 1.05)]) * r.uniform(1, 5) * max(1, area / 14)
+        warm = r.uniform(-0.1, 1)  # as of hot bodies: less blue goes with less green
+        colour = np.array([1, 1 - 0.2 * warm, 1 - 0.45 * warm]) * r.uniform(1, 5) * max(1, area / 14)
         lamps.append(Light(at, colour, float(r.uniform(0.03, 0.25))))
         _fixture(work, at)
     if work.openings and r.random() < 0.25:
         lamps = []
     for opening in work.openings:
-        colour = np.array([r.uniform(0.8, 1), r.uniform(0.9, 1), 1]) * opening.power
+        cold = r.uniform(0, 1)
+        colour = np.array([1 - 0.2 * cold, 1 - 0.1 * cold, 1]) * opening.power
         lamps.append(Light(opening.position, colour, float(r.uniform(0.2, 0.5))))
     scene.lights = sorted(lamps, key=lambda lamp: -lamp.colour.mean())[:MOST_LIGHTS]
     level = sum(lamp.colour.mean() for lamp in scene.lights) / (1 + area / 10)
-    scene.ambient = np.array([1, r.uniform(0.92, 1.05), r.uniform(0.85, 1.15)]) * r.uniform(0.05, 0.16) * level
+    warm = r.uniform(-0.12, 0.12)
+    scene.ambient = np.array([1 + warm, 1, 1 - warm]) * r.uniform(0.05, 0.16) * level
     scene.panorama = int(r.integers(len(work.build.library.panoramas)))
     scene.turn = float(r.random())
     scene.sky = np.full(3, r.uniform(1, 5) * max(0.3, level * 0.25))

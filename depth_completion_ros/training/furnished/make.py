@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -14,6 +15,7 @@ import numpy as np
 from ...errors import ConfigurationError
 from ..pool import PoolFrame, PoolInfo, frame_path, prepare_pool, write_frame
 from .camera import Camera
+from .drawing import open_context
 from .library import SPLITS, Library
 from .photo import photograph
 from .renderer import Renderer
@@ -53,13 +55,14 @@ def make_pool(job: Job, workers: int, progress: Callable[[int], None] = lambda d
     rooms = [room for room in range(-(-job.count // job.views)) if _missing(job, room)]
     done = job.count - sum(len(_missing(job, room)) for room in rooms)
     progress(done)
+    open_context().release()  # here, because Python starts processes again and again where they fail to start
     if workers == 1:
         _start(job)
         for room in rooms:
             done += _make_room(room)
             progress(done)
         return
-    with get_context("spawn").Pool(workers, _start, (job,)) as pool:
+    with get_context("spawn").Pool(workers, _start_process, (job,)) as pool:
         for made in pool.imap_unordered(_make_room, rooms):
             done += made
             progress(done)
@@ -79,6 +82,11 @@ class _Worker:
 
 
 _worker: _Worker | None = None  # of this process
+
+
+def _start_process(job: Job) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its processes
+    _start(job)
 
 
 def _start(job: Job) -> None:

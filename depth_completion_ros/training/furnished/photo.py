@@ -9,6 +9,7 @@ import numpy as np
 
 _GREY = np.array([0.3, 0.59, 0.11], np.float32)  # weights of red, green and blue in brightness
 _MIDDLE = 0.24  # mean light of a well-exposed picture
+_WHITE_BALANCE = (0.08, 0.03, 0.08)  # deviation of the logarithm of red, green and blue
 _KNEE = 0.8  # highlights are compressed above it instead of clipped
 
 
@@ -44,7 +45,7 @@ def _exposed(light: np.ndarray, exposure: float, rng: np.random.Generator) -> np
     level = float(np.sqrt(light[::4, ::4].clip(0)).mean()) ** 2  # small bright areas count little
     x = np.linspace(-1, 1, width, dtype=np.float32)[None, :, None] ** 2
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None, None] ** 2
-    balance = (_MIDDLE * exposure / max(level, 1e-5) * np.exp(rng.normal(0, 0.07, 3))).astype(np.float32)
+    balance = (_MIDDLE * exposure / max(level, 1e-5) * np.exp(rng.normal(0, _WHITE_BALANCE))).astype(np.float32)
     return light.clip(0, 1e4) * balance * (1 - np.float32(rng.uniform(0, 0.22)) * (x + y))
 
 
