@@ -134,7 +134,7 @@ class FrameBuilder:
             intrinsics = self._needed_intrinsics("rgb", pair.rgb_info, rgb.shape)
             if rectified := self._rectified(pair, intrinsics):
                 rgb, intrinsics = rectify_rgb(rgb, intrinsics, rectified), rectified
-            points = decode_points(pair.depth, self._parameters["depth.unit"])
+            points = decode_points(pair.depth, self.settings.unit)
             if len(points) == 0:
                 raise InputError(
                     "empty_depth", "the point cloud holds no points: check whether the sensor is covered or starting up"

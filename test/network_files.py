@@ -91,3 +91,15 @@ def feed_of(frame: Frame) -> dict[str, np.ndarray]:
         "depth": depth[None, None],
         "scale": np.full((1, 1, 1, 1), scale, np.float32),
     }
+
+
+def weights_of_convolutions(graph: onnx.GraphProto) -> list[str]:
+    """The name of each convolution's weights, in the graph's order."""
+    return [node.input[1] for node in graph.node if node.op_type in ("Conv", "ConvTranspose")]
+
+
+def shapes_not_in_int8(graph: onnx.GraphProto) -> list[tuple[int, ...]]:
+    """Of the convolutions that are not in int8, the shapes of the weights."""
+    quantised = {name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    return [shapes[name] for name in weights_of_convolutions(graph) if name not in quantised]

@@ -21,7 +21,7 @@ from depth_completion_ros.commands import models  # noqa: E402
 from depth_completion_ros.contract import INPUTS  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
 from depth_completion_ros.networks import create  # noqa: E402
-from depth_completion_ros.networks.blocks import START_LOG_B  # noqa: E402
+from depth_completion_ros.networks.blocks import START_LOG_B, conv  # noqa: E402
 from depth_completion_ros.networks.completion_network import CompletionNetwork  # noqa: E402
 from depth_completion_ros.networks.hole_filling import HoleFilling  # noqa: E402
 from depth_completion_ros.networks.weights import WeightedNetwork, load_weights, save_weights  # noqa: E402
@@ -136,17 +136,38 @@ def test_the_list_of_networks_names_the_base(tmp_path, monkeypatch, capsys):
     assert [line.split()[0] for line in lines if "min after planes-small)" in line] == ["nlspn"]
 
 
-def test_exported_file_contains_both_networks(tmp_path):
+class Short(torch.nn.Module):
+    """A core of two convolutions, which is soon exported: what is asked of the file is about the base network."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.Sequential(conv(5, 8), torch.nn.Conv2d(8, 2, 3, padding=1))
+
+    def forward(self, inputs):
+        features = torch.cat([inputs.image, inputs.sparse, inputs.prefill], dim=1)
+        correction, log_b = self.layers(features).split(1, dim=1)
+        return 0.1 * correction, START_LOG_B + log_b
+
+
+@pytest.fixture(scope="module")
+def short() -> CompletionNetwork:
+    torch.manual_seed(0)
+    network = CompletionNetwork(Short(), "nlspn", "small", base=stirred("planes"))
+    stir(network.core)
+    stir(network.choose)
+    return network.eval()
+
+
+def test_exported_file_contains_both_networks(short, tmp_path):
     pytest.importorskip("onnxscript", reason="the export needs onnxscript")
     onnxruntime = pytest.importorskip("onnxruntime", reason="the comparison needs ONNX Runtime")
     from depth_completion_ros.networks.export import export_onnx
 
-    network = behind_planes()
-    export_onnx(network, tmp_path / "n.onnx", HEIGHT, WIDTH)
+    export_onnx(short, tmp_path / "n.onnx", HEIGHT, WIDTH)
     feed = {name: tensor.numpy() for name, tensor in zip(INPUTS, frame(), strict=True)}
     session = onnxruntime.InferenceSession(tmp_path / "n.onnx", providers=["CPUExecutionProvider"])
     with torch.no_grad():
-        expected = [tensor.numpy() for tensor in network(*frame())]
+        expected = [tensor.numpy() for tensor in short(*frame())]
     for answer, truth in zip(session.run(None, feed), expected, strict=True):
         np.testing.assert_allclose(answer, truth, rtol=1e-3, atol=1e-3)
 
@@ -170,19 +191,21 @@ def test_compact_files_share_the_weights_of_their_base_network(tmp_path):
     assert shared.stat().st_size > 0.95 * sum(p.numel() for p in network.base.parameters())
 
 
-def test_int8_applies_to_both_networks_except_precise_parts_of_the_base(tmp_path):
+def test_int8_applies_to_both_networks_except_precise_parts_of_the_base(short, tmp_path):
     onnx = pytest.importorskip("onnx", reason="the export needs onnx")
     pytest.importorskip("nncf", reason="int8 needs NNCF")
+    from network_files import shapes_not_in_int8, weights_of_convolutions
+
     from depth_completion_ros.networks.export import export_onnx
 
     calibration = [feed_of(frame) for frame in real_frames()[:2]]
-    export_onnx(behind_planes(), tmp_path / "n.onnx", HEIGHT, WIDTH, precision="int8", calibration=calibration)
+    export_onnx(short, tmp_path / "n.onnx", HEIGHT, WIDTH, precision="int8", calibration=calibration)
     graph = onnx.load(tmp_path / "n.onnx").graph
-    quantised = {name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output}
-    weights = [node.input[1] for node in graph.node if node.op_type in ("Conv", "ConvTranspose")]
-    precise = 2 + 3  # of planes, and of what chooses
-    assert len([name for name in weights if name not in quantised]) == precise
-    assert len(weights) > 50
+    base = short.base.core
+    precise = [base.of_depth.weight.shape, base.encoder[1][0][0].weight.shape]
+    choice = [p.shape for p in short.choose.parameters() if p.dim() == 4]
+    assert sorted(shapes_not_in_int8(graph)) == sorted(precise + choice)
+    assert len(weights_of_convolutions(graph)) > 15
 
 
 @pytest.mark.parametrize(

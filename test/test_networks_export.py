@@ -9,12 +9,12 @@ torch = pytest.importorskip("torch", reason="the networks need PyTorch")
 onnx = pytest.importorskip("onnx", reason="the export needs onnx")
 pytest.importorskip("onnxscript", reason="the export needs onnxscript")
 
-from network_files import network_file  # noqa: E402
+from network_files import network_file, shapes_not_in_int8, weights_of_convolutions  # noqa: E402
 from test_networks import frame, stirred  # noqa: E402
 
 from depth_completion_ros.commands import export  # noqa: E402
-from depth_completion_ros.contract import CONTRACT_VERSION, INPUTS, OUTPUTS  # noqa: E402
-from depth_completion_ros.networks import create, names  # noqa: E402
+from depth_completion_ros.contract import CONTRACT_VERSION, DEFAULT_NETWORK, INPUTS, OUTPUTS  # noqa: E402
+from depth_completion_ros.networks import create, method, names  # noqa: E402
 from depth_completion_ros.networks.export import export_onnx  # noqa: E402
 from depth_completion_ros.networks.weights import weights_hash  # noqa: E402
 from depth_completion_ros.resources import share_directory  # noqa: E402
@@ -69,17 +69,14 @@ def test_metadata_of_a_network_file_is_read(exported):
     assert [dimension.dim_value for dimension in shape.dim] == [1, 1, 64, 96]
 
 
-def test_int8_leaves_out_only_the_convolutions_of_planes_that_read_fine_relief():
-    """In int8 they would hide what is finer than a step of their inputs' range."""
-    pytest.importorskip("nncf", reason="int8 needs NNCF")
-    graph = onnx.load(network_file("planes", "int8")).graph
-    quantised = {name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output}
-    shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    weights = [node.input[1] for node in graph.node if node.op_type == "Conv"]
-    core = stirred("planes").core
-    precise = [core.of_depth.weight.shape, core.encoder[1][0][0].weight.shape]
-    assert [shapes[name] for name in weights if name not in quantised] == precise
-    assert len(weights) > 15
+def test_only_the_convolutions_that_read_fine_relief_stay_out_of_int8():
+    """In int8 they would hide what is finer than a step of their inputs' range. This is the file that is shipped."""
+    graph = onnx.load(share_directory() / "models" / f"{DEFAULT_NETWORK}-small-int8-dynamic.onnx").graph
+    core = stirred(DEFAULT_NETWORK).core
+    kept = [shape for shape in shapes_not_in_int8(graph) if shape in {p.shape for p in core.parameters()}]
+    parts = [core.get_submodule(part) for part in method(DEFAULT_NETWORK).precise]
+    assert kept == [p.shape for part in parts for p in part.parameters() if p.dim() == 4]
+    assert len(weights_of_convolutions(graph)) > 30
 
 
 def test_int8_is_calibrated_and_measured_with_dense_and_sparse_depth():

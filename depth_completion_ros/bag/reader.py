@@ -21,7 +21,7 @@ from .messages import (
     Topic,
     deserialize,
 )
-from .scan import ScannedBag, is_finished
+from .scan import ScannedBag, is_finished, is_storage
 
 RGB_TOPIC = "/rgb/image_rect_color"
 DEPTH_TOPIC = "/depth_registered/image_rect"
@@ -180,6 +180,14 @@ class _WholeBag:
 
     def close(self) -> None:
         self._reader.close()
+
+
+def _bags_inside(path: Path) -> list[str]:
+    """The names of the bags in a folder that is none itself."""
+    if not path.is_dir() or (path / "metadata.yaml").exists() or any(is_storage(file) for file in path.iterdir()):
+        return []
+    folders = sorted(folder for folder in path.iterdir() if folder.is_dir())
+    return [folder.name for folder in folders if any(is_storage(file) for file in folder.iterdir())]
 
 
 def _ros1_bag(path: Path) -> Path | None:
