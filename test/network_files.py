@@ -35,8 +35,8 @@ def network_file(name: str, precision: str = "fp32", *, profile: str = "") -> Pa
 
 
 def file_for_any_size() -> Path:
-    """The network that is shipped, trained, in float16: exporting one for any size takes minutes."""
-    return share_directory() / "models" / f"{DEFAULT_NETWORK}-small-fp16-dynamic.onnx"
+    """The network that is shipped, trained, with weights in 8 bits: exporting one for any size takes minutes."""
+    return share_directory() / "models" / f"{DEFAULT_NETWORK}-small-w8a16-dynamic.onnx"
 
 
 def relabelled(path: Path, new: Path, **labels: str) -> Path:
