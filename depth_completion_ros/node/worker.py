@@ -311,7 +311,7 @@ def _warm_up(completer: DepthCompleter, out: CompletedDepth) -> float:
     depth = np.full(out.depth.shape, completer.profile.max_range / 2, np.float32)
     depth[::8] = np.nan
     times = [time.perf_counter()]
-    while len(times) <= 3 or (len(times) <= 10 and times[-1] - times[0] < 0.3):
+    while len(times) <= 3 or (len(times) <= 10 and times[-1] - times[0] < 0.1):
         completer.complete(RgbdFrame(rgb, depth), out)
         times.append(time.perf_counter())
     return float(np.diff(times).min())
