@@ -70,8 +70,7 @@ def test_launch_arguments_select_the_file_that_is_shipped(name):
 def test_shipped_files_are_compact_and_contain_the_shipped_weights(path):
     file = read_model_file(path)
     assert file.trained and file.height is None
-    content = path.read_bytes()
-    assert b".py" not in content, "the file contains paths of the machine that exported it"
+    assert b"stack_trace" not in path.read_bytes(), "the file contains paths of the machine that exported it"
     pytest.importorskip("safetensors", reason="weights files need it")
     weights = pytest.importorskip("depth_completion_ros.networks.weights", reason="the weights need PyTorch")
     network = weights.load_weights(find_weights_file(f"{file.name}-{file.size}")).network

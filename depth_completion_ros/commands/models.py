@@ -24,9 +24,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the tables."""
     files, unreadable = model_files()
-    rows = [(file.name, file.label, f"{megabytes(file):.1f}", best_for(file)) for file in files]
+    rows: list[Sequence[str]] = [("model", "file", "MB", "best for")]
+    rows += [(file.name, file.label, f"{megabytes(file):.1f}", best_for(file)) for file in files]
     print("Network files, for the engines openvino and tensorrt:\n")
-    _print_table([("model", "file", "MB", "best for"), *rows])
+    _print_table(rows)
     for error in unreadable:
         print(f"not usable: {error}")
     if find_spec("torch"):
@@ -49,8 +50,8 @@ def best_for(file: ModelFile) -> str:
     return next((line.removeprefix(_BEST_FOR) for line in lines if line.startswith(_BEST_FOR)), "")
 
 
-def _networks() -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [
+def _networks() -> list[Sequence[str]]:
+    rows: list[Sequence[str]] = [
         ("network", "size", "parameters", f"GFLOP at {WIDTH}x{HEIGHT}", "inputs", "paper", "weights")
     ]
     for name in names():
@@ -63,7 +64,7 @@ def _networks() -> list[tuple[str, ...]]:
     return rows
 
 
-def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -76,6 +76,7 @@ def export_onnx(
         _store_weights_as_int8(model)
         if network.base is not None:
             shared = _move_base_weights(model, f"{network.base.name}-{network.base.size}-{precision}", path.parent)
+        _shorten_names(model.graph)
     if precision == "int8":
         precise = {f"core.{part}" for part in described.precise}
         if network.base is not None:
@@ -97,9 +98,10 @@ def export_onnx(
     }
     import onnx
 
-    for part in (*model.graph.node, *model.graph.initializer, model.graph):
+    graph = model.graph
+    for part in (*graph.node, *graph.input, *graph.output, *graph.initializer, graph):
         part.ClearField("metadata_props")  # which line made it, with the paths of this machine
-    model.graph.ClearField("value_info")  # shapes that each engine infers, a quarter of a megabyte
+    graph.ClearField("value_info")  # shapes that each engine infers, a quarter of a megabyte
     onnx.helper.set_model_props(model, metadata)
     with new_file(path) as part:
         onnx.save(model, part)
@@ -203,6 +205,17 @@ def _move_base_weights(model: Any, stem: str, directory: Path) -> str:
         tensor.ClearField("raw_data")
         offset += length
     return name
+
+
+def _shorten_names(graph: Any) -> None:
+    """Number the tensors instead of naming them, but for inputs and outputs: names take more bytes than the graph."""
+    numbers = {value.name: value.name for value in (*graph.input, *graph.output)} | {"": ""}  # "" is an omitted input
+    for node in graph.node:
+        node.ClearField("name")
+        for names in (node.input, node.output):
+            names[:] = [numbers.setdefault(name, format(len(numbers), "x")) for name in names]
+    for tensor in graph.initializer:
+        tensor.name = numbers.setdefault(tensor.name, format(len(numbers), "x"))
 
 
 def _quantised(model: Any, calibration: Sequence[Feed], precise: set[str]) -> Any:
