@@ -360,5 +360,5 @@ def test_commands_warn_about_a_damaged_network_that_is_skipped(models):
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_number_of_threads_is_applied(threads):
     engine = openvino_engine(network_file("lite"), threads=threads)
-    compiled = engine._request(HEIGHT, WIDTH).get_compiled_model()
+    compiled = engine._idle_requests(HEIGHT, WIDTH).get().get_compiled_model()
     assert compiled.get_property("INFERENCE_NUM_THREADS") == threads
