@@ -40,6 +40,7 @@ OPTIONAL_MODULES = {
     "onnxscript",
     "onnx_ir",
     "nncf",
+    "moderngl",
     "openvino",
     "onnxruntime",
     "transformers",
