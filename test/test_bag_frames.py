@@ -14,7 +14,7 @@ from depth_completion_ros.bag.messages import IMAGE, TYPESTORE, camera_info, hea
 from depth_completion_ros.bag.reader import DEPTH_TOPIC, RGB_TOPIC, BagReader
 from depth_completion_ros.bag.transforms import BagTransforms, read_transforms
 from depth_completion_ros.bag.writer import BagWriter
-from depth_completion_ros.errors import InputError
+from depth_completion_ros.errors import InputError, in_options
 from depth_completion_ros.evaluation.samples import open_bag
 from depth_completion_ros.frame_builder import FrameBuilder, FrameSettings, MessagePair
 from depth_completion_ros.geometry import transform_from_pose
@@ -104,7 +104,7 @@ def test_without_a_pose_the_option_and_the_topic_that_give_it_are_named(tmp_path
     with pytest.raises(InputError) as caught:
         list(read_frames(bag, settings=FrameSettings(registered=False), tell=lines.append))
     assert caught.value.cause == "extrinsic"
-    assert "give it with --extrinsic, or record /tf and /tf_static too" in lines[0]
+    assert "give it with --extrinsic, or record /tf and /tf_static too" in in_options(lines[0], bags=True)
     (frame,) = read_frames(bag, settings=FrameSettings(registered=False, extrinsic=POSE))
     np.testing.assert_allclose(frame.depth_to_rgb[:3, 3], POSE[:3])
 
@@ -138,7 +138,8 @@ def test_faults_have_the_causes_and_sentences_of_the_node(tmp_path, cause, messa
         reports.append((error.cause, str(error)))
         assert found == error.cause
     assert reports[0][0] == cause
-    assert len(lines) == 1 and says in lines[0], lines
+    assert len(lines) == 1 and says in in_options(lines[0], bags=True), lines
+    assert lines == [f"{bag}: {reports[0][1]}"]
 
 
 def test_only_the_wanted_frames_are_decoded(tmp_path):

@@ -95,7 +95,8 @@ def test_untrained_network_serves_only_where_allowed(ros):
     classical = pixels_of(ros.completed_pair()).copy()
     ask(ros, engine="openvino", model="lite-random")
     assert ros.spin(lambda: ros.problems().get("engine") == 1)
-    np.testing.assert_allclose(pixels_of(ros.completed_pair()), classical, rtol=1e-5)  # filters round by address
+    # OpenCV's filters round by where their buffers are in memory, so the last bit may differ.
+    np.testing.assert_allclose(pixels_of(ros.completed_pair()), classical, rtol=1e-5)
     status, values = ros.diagnostics()
     assert values["engine"] == "classical"
     assert "lite-random (untrained)" in values["engine.state"] and "allow_untrained" in status.message

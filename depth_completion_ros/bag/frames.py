@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..cameras import beside
-from ..errors import InputError, in_options
+from ..errors import InputError
 from ..frame import RgbdFrame
 from ..frame_builder import FrameBuilder, FrameSettings, MessagePair
 from ..synchronizer import Pair, Stream, Synchronizer
@@ -61,7 +61,7 @@ def read_frames(
     def report(cause: str, message: str) -> None:
         if cause not in told:
             told.add(cause)
-            tell(f"{path}: {in_options(message, bags=True)}")
+            tell(f"{path}: {message}")
 
     with BagReader(path, tell) as bag:
         rgb, depth = bag.find_image("rgb", rgb_topic), bag.find_image("depth", depth_topic)

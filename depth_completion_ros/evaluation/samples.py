@@ -12,7 +12,7 @@ import yaml
 from ..bag.folders import FrameSet, read_folder
 from ..bag.frames import depth_encoding, pair_stamps, read_frames
 from ..bag.reader import DEPTH_TOPIC, RGB_TOPIC, tell_stderr
-from ..errors import InputError
+from ..errors import InputError, in_options
 from ..frame import RgbdFrame
 from ..frame_builder import FrameSettings
 from ..geometry import depth_on_rgb_grid
@@ -134,7 +134,7 @@ def open_bag(
         with_truth = set(pair_stamps(path, rgb_topic, truth_topic))
         stamps = [stamp for stamp in stamps if stamp in with_truth]
     chosen_stamps = {stamps[i] for i in np.linspace(0, len(stamps) - 1, min(wanted, len(stamps))).round().astype(int)}
-    frames = read_frames(path, rgb_topic, depth_topic, settings=settings, stamps=chosen_stamps)
+    frames = read_frames(path, rgb_topic, depth_topic, settings=settings, stamps=chosen_stamps, tell=_tell_in_options)
     if truth_topic is None:
         kept = [make_sample(chosen, frame) for frame in frames]
     else:
@@ -161,6 +161,10 @@ def open_bag(
             "the length of one count, or --min-range and --max-range to the range of the sensor",
         )
     return SampleSet(path.stem, chosen, "", len(kept), kept.__getitem__)
+
+
+def _tell_in_options(line: str) -> None:
+    tell_stderr(in_options(line, bags=True))
 
 
 def make_sample(
