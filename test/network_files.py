@@ -1,9 +1,11 @@
-"""Small network files for tests, made once for each process and kept by what they hold."""
+"""Small network files for tests, made once for all processes of a run and kept by what they hold."""
 
 from __future__ import annotations
 
+import fcntl
 import functools
-import tempfile
+import os
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
@@ -20,9 +22,16 @@ from depth_completion_ros.resources import share_directory
 Frame = tuple[np.ndarray, np.ndarray, float]  # what an engine takes: image, depth, scale
 
 
-@functools.cache
-def _directory() -> tempfile.TemporaryDirectory:
-    return tempfile.TemporaryDirectory(prefix="network_files_")
+def _made_once(name: str, make: Callable[[Path], object]) -> Path:
+    """The file of this name in the folder that the processes of a run share; ``make`` writes it if there is none."""
+    path = Path(os.environ["NETWORK_FILES"]) / name
+    with open(path.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            unfinished = path.with_suffix(".unfinished")
+            make(unfinished)
+            unfinished.replace(path)
+    return path
 
 
 def network_file(name: str, precision: str = "fp32", *, profile: str = "") -> Path:
@@ -48,18 +57,19 @@ def relabelled(path: Path, new: Path, **labels: str) -> Path:
     return new
 
 
-@functools.cache
 def _trained(name: str, precision: str, profile: str) -> Path:
     path = _file(name, precision)
-    return relabelled(path, path.with_stem(f"{path.stem}-trained"), profile=profile, trained="true")
+    return _made_once(
+        f"{path.stem}-trained-{profile}.onnx", lambda new: relabelled(path, new, profile=profile, trained="true")
+    )
 
 
-@functools.cache  # which takes arguments left out for others than the same ones given
 def _file(name: str, precision: str) -> Path:
-    path = Path(_directory().name) / f"{name}-small-{precision}-{HEIGHT}x{WIDTH}.onnx"
-    calibration = [feed_of(frame) for frame in real_frames()[::2]] if precision == "int8" else ()
-    export_onnx(stirred(name), path, HEIGHT, WIDTH, precision=precision, calibration=calibration)
-    return path
+    def make(path: Path) -> None:
+        calibration = [feed_of(frame) for frame in real_frames()[::2]] if precision == "int8" else ()
+        export_onnx(stirred(name), path, HEIGHT, WIDTH, precision=precision, calibration=calibration)
+
+    return _made_once(f"{name}-small-{precision}-{HEIGHT}x{WIDTH}.onnx", make)
 
 
 @functools.cache
