@@ -14,10 +14,10 @@ import onnx
 from test_networks import HEIGHT, WIDTH, stirred
 
 from depth_completion_ros.bag.recordings import read_source, resized
-from depth_completion_ros.contract import DEFAULT_NETWORK
-from depth_completion_ros.networks.export import export_onnx
+from depth_completion_ros.contract import CONTRACT_VERSION, DEFAULT_NETWORK, INPUTS, OUTPUTS
+from depth_completion_ros.networks.export import OPSET, export_onnx
 from depth_completion_ros.profiles import load_profile
-from depth_completion_ros.resources import share_directory
+from depth_completion_ros.resources import PACKAGE, share_directory
 
 Frame = tuple[np.ndarray, np.ndarray, float]  # what an engine takes: image, depth, scale
 
@@ -46,6 +46,46 @@ def network_file(name: str, precision: str = "fp32", *, profile: str = "") -> Pa
 def file_for_any_size() -> Path:
     """The network that is shipped, trained, in float16: exporting one for any size takes minutes."""
     return share_directory() / "models" / f"{DEFAULT_NETWORK}-small-fp16-dynamic.onnx"
+
+
+def plain_file(*, any_size: bool = False) -> Path:
+    """A file that fulfils the contract with one convolution, for tests of what engines do with files of any network."""
+
+    def make(path: Path) -> None:
+        height, width = ("height", "width") if any_size else (HEIGHT, WIDTH)
+        shapes = {"image": (1, 3, height, width), "scale": (1, 1, 1, 1)}
+        inputs, outputs = (
+            [
+                onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shapes.get(name, (1, 1, height, width)))
+                for name in names
+            ]
+            for names in (INPUTS, OUTPUTS)
+        )
+        nodes = [
+            onnx.helper.make_node("Conv", ["image", "weights"], ["grey"], pads=[1, 1, 1, 1]),
+            onnx.helper.make_node("Sigmoid", ["grey"], ["share"]),
+            onnx.helper.make_node("Mul", ["share", "scale"], ["sigma"]),
+            onnx.helper.make_node("Add", ["depth", "sigma"], ["completed"]),
+        ]
+        weights = onnx.numpy_helper.from_array(np.full((1, 3, 3, 3), 0.1, np.float32), "weights")
+        graph = onnx.helper.make_graph(nodes, "plain", inputs, outputs, [weights])
+        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=10)
+        metadata = {
+            "producer": PACKAGE,
+            "contract": str(CONTRACT_VERSION),
+            "name": "lite",
+            "size": "small",
+            "precision": "fp32",
+            "height": "0" if any_size else str(HEIGHT),
+            "width": "0" if any_size else str(WIDTH),
+            "profile": "",
+            "trained": "false",
+            "weights": 16 * "0",
+        }
+        onnx.helper.set_model_props(model, metadata)
+        onnx.save(model, path)
+
+    return _made_once(f"plain-{'dynamic' if any_size else f'{HEIGHT}x{WIDTH}'}.onnx", make)
 
 
 def relabelled(path: Path, new: Path, **labels: str) -> Path:

@@ -21,6 +21,7 @@ from network_files import (  # noqa: E402
     feed_of,
     file_for_any_size,
     network_file,
+    plain_file,
     random_frame,
     real_frames,
     relabelled,
@@ -198,7 +199,7 @@ def test_dynamic_file_takes_any_size():
 
 def test_only_the_last_few_sizes_stay_compiled():
     """A camera keeps its size; an evaluation over many sizes must not fill the memory."""
-    engine = openvino_engine(file_for_any_size())
+    engine = openvino_engine(plain_file(any_size=True))
     frames = [random_frame(64, width) for width in (64, 96, 128, 160, 192)]
     first = [engine.run(*frame)[0].copy() for frame in frames]
     assert len(engine._requests) == 4
