@@ -19,6 +19,7 @@ from depth_completion_ros.networks.export import OPSET, export_onnx
 from depth_completion_ros.profiles import load_profile
 from depth_completion_ros.resources import PACKAGE, share_directory
 
+FLOAT = onnx.TensorProto.FLOAT
 Frame = tuple[np.ndarray, np.ndarray, float]  # what an engine takes: image, depth, scale
 
 
@@ -56,7 +57,9 @@ def plain_file(*, any_size: bool = False) -> Path:
         shapes = {"image": (1, 3, height, width), "scale": (1, 1, 1, 1)}
         inputs, outputs = (
             [
-                onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shapes.get(name, (1, 1, height, width)))
+                onnx.helper.make_tensor_value_info(
+                    name, onnx.TensorProto.FLOAT, shapes.get(name, (1, 1, height, width))
+                )
                 for name in names
             ]
             for names in (INPUTS, OUTPUTS)

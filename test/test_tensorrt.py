@@ -18,7 +18,16 @@ import pytest
 torch = pytest.importorskip("torch", reason="the networks that engines are built from need PyTorch")
 pytest.importorskip("onnxscript", reason="the export needs onnxscript")
 
-from network_files import HEIGHT, WIDTH, feed_of, file_for_any_size, network_file, random_frame  # noqa: E402
+from network_files import (  # noqa: E402
+    HEIGHT,
+    WIDTH,
+    feed_of,
+    file_for_any_size,
+    network_file,
+    plain_file,
+    random_frame,
+    relabelled,
+)
 from test_networks import stirred  # noqa: E402
 
 from depth_completion_ros import cli  # noqa: E402
@@ -232,7 +241,10 @@ def test_ctrl_c_ends_the_command(tmp_path, monkeypatch):
             if done > 0.1 and not interrupted.is_set():
                 interrupted.set()
                 os.kill(os.getpid(), signal.SIGINT)
-                time.sleep(0.5)  # the main thread's turn
+                end = time.monotonic() + 60
+                while time.monotonic() < end:  # the main thread's turn
+                    progress(phase, done)
+                    time.sleep(0.01)
             progress(phase, done)
 
         return ensure_engine(*arguments, progress=report, **options)
