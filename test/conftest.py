@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,13 @@ from depth_completion_ros.node.environment import prepare_ros_environment
 prepare_ros_environment()
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 101)
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # each of the processes that share the tests has one core
+else:
+    # Exported networks, once for all of these processes.
+    network_files = tempfile.TemporaryDirectory(prefix="network_files_")
+    os.environ["NETWORK_FILES"] = network_files.name
 
 # The same examples in every run and on every machine, however slow.
 slow = [HealthCheck.too_slow]

@@ -1,9 +1,11 @@
-"""Small network files for tests, made once for each process and kept by what they hold."""
+"""Small network files for tests, made once for all processes of a run and kept by what they hold."""
 
 from __future__ import annotations
 
+import fcntl
 import functools
-import tempfile
+import os
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
@@ -12,17 +14,25 @@ import onnx
 from test_networks import HEIGHT, WIDTH, stirred
 
 from depth_completion_ros.bag.recordings import read_source, resized
-from depth_completion_ros.contract import DEFAULT_NETWORK
-from depth_completion_ros.networks.export import export_onnx
+from depth_completion_ros.contract import CONTRACT_VERSION, DEFAULT_NETWORK, INPUTS, OUTPUTS
+from depth_completion_ros.networks.export import OPSET, export_onnx
 from depth_completion_ros.profiles import load_profile
-from depth_completion_ros.resources import share_directory
+from depth_completion_ros.resources import PACKAGE, share_directory
 
+FLOAT = onnx.TensorProto.FLOAT
 Frame = tuple[np.ndarray, np.ndarray, float]  # what an engine takes: image, depth, scale
 
 
-@functools.cache
-def _directory() -> tempfile.TemporaryDirectory:
-    return tempfile.TemporaryDirectory(prefix="network_files_")
+def _made_once(name: str, make: Callable[[Path], object]) -> Path:
+    """The file of this name in the folder that the processes of a run share; ``make`` writes it if there is none."""
+    path = Path(os.environ["NETWORK_FILES"]) / name
+    with open(path.with_suffix(".lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            unfinished = path.with_suffix(".unfinished")
+            make(unfinished)
+            unfinished.replace(path)
+    return path
 
 
 def network_file(name: str, precision: str = "fp32", *, profile: str = "") -> Path:
@@ -39,6 +49,48 @@ def file_for_any_size() -> Path:
     return share_directory() / "models" / f"{DEFAULT_NETWORK}-small-w8a16-dynamic.onnx"
 
 
+def plain_file(*, any_size: bool = False) -> Path:
+    """A file that fulfils the contract with one convolution, for tests of what engines do with files of any network."""
+
+    def make(path: Path) -> None:
+        height, width = ("height", "width") if any_size else (HEIGHT, WIDTH)
+        shapes = {"image": (1, 3, height, width), "scale": (1, 1, 1, 1)}
+        inputs, outputs = (
+            [
+                onnx.helper.make_tensor_value_info(
+                    name, onnx.TensorProto.FLOAT, shapes.get(name, (1, 1, height, width))
+                )
+                for name in names
+            ]
+            for names in (INPUTS, OUTPUTS)
+        )
+        nodes = [
+            onnx.helper.make_node("Conv", ["image", "weights"], ["grey"], pads=[1, 1, 1, 1]),
+            onnx.helper.make_node("Sigmoid", ["grey"], ["share"]),
+            onnx.helper.make_node("Mul", ["share", "scale"], ["sigma"]),
+            onnx.helper.make_node("Add", ["depth", "sigma"], ["completed"]),
+        ]
+        weights = onnx.numpy_helper.from_array(np.full((1, 3, 3, 3), 0.1, np.float32), "weights")
+        graph = onnx.helper.make_graph(nodes, "plain", inputs, outputs, [weights])
+        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=10)
+        metadata = {
+            "producer": PACKAGE,
+            "contract": str(CONTRACT_VERSION),
+            "name": "lite",
+            "size": "small",
+            "precision": "fp32",
+            "height": "0" if any_size else str(HEIGHT),
+            "width": "0" if any_size else str(WIDTH),
+            "profile": "",
+            "trained": "false",
+            "weights": 16 * "0",
+        }
+        onnx.helper.set_model_props(model, metadata)
+        onnx.save(model, path)
+
+    return _made_once(f"plain-{'dynamic' if any_size else f'{HEIGHT}x{WIDTH}'}.onnx", make)
+
+
 def relabelled(path: Path, new: Path, **labels: str) -> Path:
     """The same network in a new file, which says of itself what ``labels`` say."""
     model = onnx.load(path)
@@ -48,18 +100,19 @@ def relabelled(path: Path, new: Path, **labels: str) -> Path:
     return new
 
 
-@functools.cache
 def _trained(name: str, precision: str, profile: str) -> Path:
     path = _file(name, precision)
-    return relabelled(path, path.with_stem(f"{path.stem}-trained"), profile=profile, trained="true")
+    return _made_once(
+        f"{path.stem}-trained-{profile}.onnx", lambda new: relabelled(path, new, profile=profile, trained="true")
+    )
 
 
-@functools.cache  # which takes arguments left out for others than the same ones given
 def _file(name: str, precision: str) -> Path:
-    path = Path(_directory().name) / f"{name}-small-{precision}-{HEIGHT}x{WIDTH}.onnx"
-    calibration = [feed_of(frame) for frame in real_frames()[::2]] if precision == "int8" else ()
-    export_onnx(stirred(name), path, HEIGHT, WIDTH, precision=precision, calibration=calibration)
-    return path
+    def make(path: Path) -> None:
+        calibration = [feed_of(frame) for frame in real_frames()[::2]] if precision == "int8" else ()
+        export_onnx(stirred(name), path, HEIGHT, WIDTH, precision=precision, calibration=calibration)
+
+    return _made_once(f"{name}-small-{precision}-{HEIGHT}x{WIDTH}.onnx", make)
 
 
 @functools.cache

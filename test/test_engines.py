@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from network_files import (  # noqa: E402
     feed_of,
     file_for_any_size,
     network_file,
+    plain_file,
     random_frame,
     real_frames,
     relabelled,
@@ -33,12 +35,14 @@ from depth_completion_ros import DepthCompleter, RgbdFrame, model_file  # noqa: 
 from depth_completion_ros.commands.export import relative_difference  # noqa: E402
 from depth_completion_ros.contract import DEFAULT_NETWORK  # noqa: E402
 from depth_completion_ros.engines import Engine, open_engine  # noqa: E402
+from depth_completion_ros.engines import openvino as openvino_module  # noqa: E402
 from depth_completion_ros.engines.openvino import _with_vectorised_logarithms  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError, EngineError  # noqa: E402
 from depth_completion_ros.model_file import find_model_file, find_weights_file, read_model_file  # noqa: E402
 from depth_completion_ros.networks import method, names  # noqa: E402
 from depth_completion_ros.networks.weights import WeightedNetwork, load_weights, save_weights  # noqa: E402
 from depth_completion_ros.profiles import load_profile  # noqa: E402
+from depth_completion_ros.resources import PACKAGE  # noqa: E402
 
 PROFILE = load_profile("kinect")
 # Relative RMSE of depth against PyTorch in float32, for networks far from their start: some steps of each format, as
@@ -189,6 +193,19 @@ def test_inputs_are_only_read_and_may_be_views():
     np.testing.assert_array_equal(views[0], image)
 
 
+def test_compiled_networks_on_disk_that_were_used_last_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(openvino_module, "_CACHED_FILES", 2)
+    directory = tmp_path / PACKAGE / "openvino"
+    directory.mkdir(parents=True)
+    for number in range(3):
+        (directory / f"{number}.blob").write_bytes(b"")
+        os.utime(directory / f"{number}.blob", (1e9 + number, 1e9 - number))
+    openvino_engine(plain_file())
+    kept = {path.name for path in directory.iterdir()}
+    assert len(kept) == 2 and "2.blob" in kept
+
+
 def test_another_size_is_rejected_with_the_command_that_fixes_it():
     engine = openvino_engine(network_file("lite"))
     with pytest.raises(
@@ -217,7 +234,7 @@ def test_dynamic_file_takes_any_size():
 
 def test_only_the_last_few_sizes_stay_compiled():
     """A camera keeps its size; an evaluation over many sizes must not fill the memory."""
-    engine = openvino_engine(file_for_any_size())
+    engine = openvino_engine(plain_file(any_size=True))
     frames = [random_frame(64, width) for width in (64, 96, 128, 160, 192)]
     first = [engine.run(*frame)[0].copy() for frame in frames]
     assert len(engine._idle) == 4

@@ -96,7 +96,7 @@ def test_relative_depth_from_an_onnx_file_serves_but_cannot_be_exported(tmp_path
             return -pixels.mean(dim=1)
 
     path = tmp_path / "darkness.onnx"
-    torch.onnx.export(Darkness().eval(), (torch.zeros(1, 3, 70, 98),), path, dynamo=True, verbose=False)
+    torch.onnx.export(Darkness().eval(), (torch.zeros(1, 3, 70, 98),), path, dynamo=True, optimize=False, verbose=False)
     network = stirred("unet")
     network.core.relative_depth = load_relative_depth(path)
     image, depth, scale = frame()

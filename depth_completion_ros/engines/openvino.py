@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from pathlib import Path
@@ -17,6 +18,7 @@ from . import Progress
 from .network import NetworkFileEngine
 
 _WORKING_PIXELS = 400_000  # 640x480 pixels are within this; CPUs complete larger images too slowly for most cameras
+_CACHED_FILES = 32  # compiled networks on disk, of 20 to 70 MB each at VGA
 _KEPT_SIZES = 4  # image sizes for which a network stays compiled; each takes memory for the results of its layers
 
 
@@ -26,8 +28,8 @@ class OpenVinoEngine(NetworkFileEngine):
     fp32 computes in float32; fp16 and w8a16 in bfloat16 if the CPU supports it and the network allows it, else in
     float32; int8 in int8, with float32 where int8 is not used. A network for any size is compiled separately for each
     image size, which makes it as fast as a network for a fixed size: for 480x640 pixels when it is opened, for other
-    sizes at their first frame. The last four sizes are kept. Compiled networks are cached in ``~/.cache`` and open
-    faster the next time.
+    sizes at their first frame. The last four sizes are kept. The 32 compiled networks that were used last are cached in
+    ``~/.cache`` and open faster the next time.
 
     Args:
         model: See ``find_model_file``.
@@ -111,6 +113,7 @@ class OpenVinoEngine(NetworkFileEngine):
                 if self.file.height is None:
                     self._network.reshape({"image": (1, *size, 3), "depth": (1, 1, *size)})
                 compiled = self._core.compile_model(self._network, "CPU", self._settings)
+                _remove_old_files(_cache_directory())
                 idle = LifoQueue()  # the request that was used last finds its memory in the caches
                 for _ in range(self.concurrency):
                     idle.put(compiled.create_infer_request())
@@ -130,6 +133,17 @@ def _library() -> Any:
 
 def _cache_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / PACKAGE / "openvino"
+
+
+def _remove_old_files(directory: Path) -> None:
+    """Keep the compiled networks that were read or written last; OpenVINO itself never removes any."""
+    times = {}
+    for path in directory.glob("*.blob"):
+        with contextlib.suppress(OSError):  # another process removed it
+            times[path] = max(path.stat().st_atime, path.stat().st_mtime)
+    for path in sorted(times, key=times.__getitem__)[:-_CACHED_FILES]:
+        with contextlib.suppress(OSError):  # as above, or the folder is read-only
+            path.unlink()
 
 
 def _with_vectorised_logarithms(network: Any) -> Any:
