@@ -16,7 +16,6 @@ from .working_size import enlarged, reduced, reduction
 # confidence is P(|error| < max(TOLERANCE_M, TOLERANCE_RELATIVE · depth))
 TOLERANCE_M = 0.05
 TOLERANCE_RELATIVE = 0.02
-_CLIPPED = 1e-6  # relative rounding error of values that were clipped to max_range
 
 
 class DepthCompleter:
@@ -66,7 +65,7 @@ class DepthCompleter:
             out: Arrays of the right size (``CompletedDepth.empty``) to write to and return; None = make new ones.
 
         Raises:
-            InputError: With the cause "empty_depth", if no pixel is measured within the range of the profile.
+            InputError: With the cause "empty_depth", if no pixel is measured in the range of the profile, or recalled.
             EngineError: If the engine fails.
         """
         height, width = frame.rgb.shape[:2]
@@ -74,8 +73,8 @@ class DepthCompleter:
             out = CompletedDepth.empty(height, width)
         started = time.perf_counter()
 
-        depth = self._measured_depth(frame, out.measured)
-        scale = self._median(depth, out.measured)
+        depth = self._known_depth(frame, out)
+        scale = self._median(depth)
         prepared = time.perf_counter()
 
         dense, sigma = self._run_at_working_size(frame.rgb, depth, scale)
@@ -86,6 +85,8 @@ class DepthCompleter:
         if self.fill_only:
             np.copyto(out.depth, depth, where=out.measured)
             np.copyto(out.sigma, self.profile.measurement_sigma(depth), where=out.measured)
+        if frame.recalled is not None:
+            out.sigma[out.recalled] = np.hypot(out.sigma[out.recalled], frame.recalled.sigma[out.recalled])
         confidence_of(out.depth, out.sigma, out=out.confidence)
         if self.min_confidence > 0:
             out.depth[out.confidence < self.min_confidence] = np.nan
@@ -102,22 +103,27 @@ class DepthCompleter:
         """Release the engine."""
         self.engine.close()
 
-    def _measured_depth(self, frame: RgbdFrame, measured: np.ndarray) -> np.ndarray:
-        """Depth on the RGB grid (H, W) [m], with 0 where it is missing or out of range; fills ``measured``."""
+    def _known_depth(self, frame: RgbdFrame, out: CompletedDepth) -> np.ndarray:
+        """Depth on the RGB grid (H, W) [m], measured or recalled, 0 = neither; fills these masks of ``out``."""
         depth = depth_on_rgb_grid(frame)
-        with np.errstate(invalid="ignore"):
-            # Sensors and filters clip depth to the ends of the range, so such a value is not a measurement.
-            np.greater(depth, max(self.profile.min_range, 1e-3) * (1 + _CLIPPED), out=measured)
-            measured &= depth < self.profile.max_range * (1 - _CLIPPED)
-        if not measured.any():
+        self.profile.measured(depth, out=out.measured)
+        missing: np.ndarray | np.float32 = np.float32(0)
+        if frame.recalled is None:
+            out.recalled.fill(False)
+        else:
+            missing = frame.recalled.depth
+            np.greater(missing, 0, out=out.recalled)
+            out.recalled &= ~out.measured
+        if not (out.measured.any() or out.recalled.any()):
             raise InputError("empty_depth", _why_empty(depth, self.profile))
-        return np.where(measured, depth, np.float32(0))
+        return np.where(out.measured, depth, missing)
 
-    def _median(self, depth: np.ndarray, measured: np.ndarray) -> float:
-        """Median of the measured depth [m], of a subsample if that is large enough; it need not be exact."""
-        sample = depth[::4, ::4][measured[::4, ::4]]
+    def _median(self, depth: np.ndarray) -> float:
+        """Median of depth above 0 [m], of a subsample if that is large enough; it need not be exact."""
+        sample = depth[::4, ::4]
+        sample = sample[sample > 0]
         if sample.size < 200:
-            sample = depth[measured]
+            sample = depth[depth > 0]
         return float(np.median(sample))
 
     def _run_at_working_size(self, rgb: np.ndarray, depth: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:

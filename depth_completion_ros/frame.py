@@ -65,6 +65,25 @@ class Intrinsics:
 
 
 @dataclass(frozen=True)
+class Recalled:
+    """Depth that earlier frames measured, moved into the view of a frame, at the resolution of its colour image.
+
+    Attributes:
+        depth: (H, W) float32 [m]; 0 where nothing is recalled, which includes all pixels that are measured now.
+        sigma: (H, W) float32, standard deviation of depth [m].
+        age: (H, W) float32, time since the depth was measured [s].
+        motion: (4, 4) transform [m] of points from the axes of the camera at the last frame to those at this frame.
+        elapsed: Time since the last frame [s].
+    """
+
+    depth: np.ndarray
+    sigma: np.ndarray
+    age: np.ndarray
+    motion: np.ndarray
+    elapsed: float
+
+
+@dataclass(frozen=True)
 class RgbdFrame:
     """A colour image and its measured depth.
 
@@ -79,6 +98,8 @@ class RgbdFrame:
         depth_intrinsics: Intrinsics of depth.
         depth_to_rgb: (4, 4) rigid transform [m] from the optical frame of the depth camera to the RGB optical frame, if
             depth comes from another camera. It needs the intrinsics of both cameras.
+        camera_pose: (4, 4) rigid transform [m] from the RGB optical frame to a frame that does not move, if known.
+        recalled: What ``TemporalMemory`` recalls for this frame; None = nothing.
 
     Raises:
         InputError: If types, shapes or sizes are not valid.
@@ -91,6 +112,8 @@ class RgbdFrame:
     frame_id: str = ""
     depth_intrinsics: Intrinsics | None = None
     depth_to_rgb: np.ndarray | None = None
+    camera_pose: np.ndarray | None = None
+    recalled: Recalled | None = None
 
     def __post_init__(self) -> None:
         if self.rgb.dtype != np.uint8 or self.rgb.ndim != 3 or self.rgb.shape[2] != 3 or 0 in self.rgb.shape:
@@ -130,7 +153,8 @@ class CompletedDepth:
         depth: (H, W) float32 [m]; NaN only where confidence is below ``min_confidence`` of the completer.
         sigma: (H, W) float32, standard deviation of depth [m].
         confidence: (H, W) float32, 0..1, probability that the error of depth is below max(5 cm, 2 % of depth).
-        measured: (H, W) bool, whether the sensor measured the pixel.
+        measured: (H, W) bool, whether the sensor measured the pixel in this frame.
+        recalled: (H, W) bool, whether an earlier frame measured what the pixel shows (``TemporalMemory``).
         timings_ms: Time of each stage [ms].
     """
 
@@ -138,6 +162,7 @@ class CompletedDepth:
     sigma: np.ndarray
     confidence: np.ndarray
     measured: np.ndarray
+    recalled: np.ndarray
     timings_ms: dict[str, float] = field(default_factory=dict)
 
     @classmethod
@@ -148,4 +173,5 @@ class CompletedDepth:
             sigma=np.empty((height, width), np.float32),
             confidence=np.empty((height, width), np.float32),
             measured=np.empty((height, width), bool),
+            recalled=np.zeros((height, width), bool),
         )

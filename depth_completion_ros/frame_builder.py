@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,8 +29,14 @@ _MILLIMETRE = 0.001
 class TransformSource(Protocol):
     """Provides the pose of one frame in another. In a ROS installation this is tf."""
 
-    def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> tuple[np.ndarray, bool]:
+    def lookup(self, target_frame: str, source_frame: str, stamp_ns: int, wait: bool = True) -> tuple[np.ndarray, bool]:
         """Look up the transform from ``source_frame`` to ``target_frame`` at ``stamp_ns``.
+
+        Args:
+            target_frame: Frame of the result.
+            source_frame: Frame of the points that are transformed.
+            stamp_ns: Time [ns].
+            wait: Whether to wait a moment for a transform that is published late.
 
         Returns:
             The (4, 4) transform, and whether it is the one at the stamp (otherwise it is the newest available).
@@ -74,6 +80,8 @@ class FrameSettings:
         rectify: "auto", "on" or "off" (rectify).
         extrinsic: Pose of the depth sensor in the optical frame of the camera: x y z [m] qx qy qz qw; empty = from the
             frames of the messages (extrinsic).
+        fixed_frame: Frame that does not move, in which the pose of the camera is looked up; empty = it is not
+            (temporal.fixed_frame).
     """
 
     points: bool = False
@@ -83,6 +91,7 @@ class FrameSettings:
     max_range: float = np.inf
     rectify: str = "auto"
     extrinsic: Sequence[float] = ()
+    fixed_frame: str = ""
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, Any]) -> FrameSettings:
@@ -95,6 +104,7 @@ class FrameSettings:
             max_range=parameters["depth.max_range"],
             rectify=parameters["rectify"],
             extrinsic=parameters["extrinsic"],
+            fixed_frame=parameters["temporal.fixed_frame"] if parameters["temporal.motion"] in ("tf", "auto") else "",
         )
 
 
@@ -128,6 +138,9 @@ class FrameBuilder:
         Raises:
             InputError: If the messages cannot be used.
         """
+        return replace(self._frame(pair), camera_pose=self._camera_pose(pair))
+
+    def _frame(self, pair: MessagePair) -> RgbdFrame:
         _check_two_images(pair)
         rgb = decode_compressed_rgb(pair.rgb) if _is_compressed(pair.rgb) else decode_rgb(pair.rgb)
         if self.settings.points:
@@ -293,6 +306,18 @@ class FrameBuilder:
                 "one clock for both",
             )
         return transform
+
+    def _camera_pose(self, pair: MessagePair) -> np.ndarray | None:
+        """(4, 4) pose of the camera in the fixed frame at the time of the image; None if tf does not know it yet."""
+        if not self.settings.fixed_frame or self._transforms is None:
+            return None
+        try:
+            pose, at_stamp = self._transforms.lookup(
+                self.settings.fixed_frame, pair.rgb.header.frame_id, pair.stamp_ns, wait=False
+            )
+        except InputError:
+            return None
+        return pose if at_stamp else None
 
 
 def _check_two_images(pair: MessagePair) -> None:

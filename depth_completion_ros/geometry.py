@@ -62,7 +62,7 @@ def project_points(points: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
     are ignored.
     """
     z = points[:, 2]
-    u, v = _pixels(points, intrinsics)
+    u, v = pixels_of(points, intrinsics)
     with np.errstate(invalid="ignore"):
         seen = (z > 0) & (z < np.inf) & (u >= 0) & (u < intrinsics.width) & (v >= 0) & (v < intrinsics.height)
     if intrinsics.distortion is not None:
@@ -74,7 +74,7 @@ def project_points(points: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
     return depth.reshape(intrinsics.height, intrinsics.width)
 
 
-def _pixels(points: np.ndarray, intrinsics: Intrinsics) -> tuple[np.ndarray, np.ndarray]:
+def pixels_of(points: np.ndarray, intrinsics: Intrinsics) -> tuple[np.ndarray, np.ndarray]:
     """Column and row of the pixel nearest to each of the points (N, 3), as floats; NaN if there is none."""
     i = intrinsics
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):

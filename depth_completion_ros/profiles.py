@@ -13,6 +13,9 @@ from .cameras import FILE_NAME as CAMERAS
 from .errors import ConfigurationError
 from .resources import share_directory
 
+_CLIPPED = 1e-6  # relative rounding error of values that were clipped to max_range
+_CLOSEST_M = 1e-3
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -41,6 +44,20 @@ class Profile:
             )
         if min(self.noise) < 0 or max(self.noise) <= 0:
             raise ConfigurationError(f"profile {self.name}: noise {self.noise} must not be negative or all zero")
+
+    def measured(self, depth: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Which values are measurements, bool of the same shape: those inside the range.
+
+        Sensors and filters clip depth to the ends of the range, so such a value is not a measurement.
+
+        Args:
+            depth: float32 [m]; NaN and values that are not positive are no measurements.
+            out: Array to write to and return; None = make a new one.
+        """
+        with np.errstate(invalid="ignore"):
+            measured = np.greater(depth, max(self.min_range, _CLOSEST_M) * (1 + _CLIPPED), out=out)
+            measured &= depth < self.max_range * (1 - _CLIPPED)
+        return measured
 
     def measurement_sigma(self, depth: np.ndarray) -> np.ndarray:
         """Standard deviation of a measurement at ``depth`` [m], of the same shape, float32 [m]."""

@@ -8,6 +8,8 @@ import pytest
 pytest.importorskip("rosbags.rosbag2", reason="bags need rosbags: pip install rosbags")
 
 from frame_sets import edit_meta, write_set
+from moving_scene import frame as moving_frame
+from moving_scene import holes, pose, view
 
 from depth_completion_ros.bag.folders import read_folder
 from depth_completion_ros.bag.make import BagOptions, make_bag
@@ -18,10 +20,12 @@ from depth_completion_ros.errors import ConfigurationError, InputError
 from depth_completion_ros.evaluation.protocols import PROTOCOLS, make_trial
 from depth_completion_ros.evaluation.samples import Sample, SampleSet, make_sample, open_bag, open_folder, profile_of
 from depth_completion_ros.frame import Intrinsics, RgbdFrame
+from depth_completion_ros.frame_builder import FrameSettings
 from depth_completion_ros.profiles import load_profile
 
 KINECT = load_profile("kinect")
 NAN = np.float32(np.nan)
+SEQUENCES = {name for name in PROTOCOLS if name.startswith("sequence")}
 
 
 @pytest.fixture
@@ -38,7 +42,7 @@ def sample(depth: np.ndarray, **known: np.ndarray) -> Sample:
     return make_sample(KINECT, RgbdFrame(np.zeros((*depth.shape, 3), np.uint8), depth), **known)
 
 
-@pytest.mark.parametrize("protocol", sorted(set(PROTOCOLS) - {"raw", "transparent"}))
+@pytest.mark.parametrize("protocol", sorted(set(PROTOCOLS) - {"raw", "transparent"} - SEQUENCES))
 def test_no_protocol_shows_what_it_scores_and_a_seed_gives_the_same_trial(folder, protocol):
     trial, again = make_trial(protocol, folder, 1), make_trial(protocol, folder, 1)
     scored = np.isfinite(trial.truth)
@@ -47,6 +51,61 @@ def test_no_protocol_shows_what_it_scores_and_a_seed_gives_the_same_trial(folder
     np.testing.assert_array_equal(trial.truth[scored], folder[1].ground_truth[scored])
     np.testing.assert_array_equal(trial.truth, again.truth)
     np.testing.assert_array_equal(trial.frame.depth, again.frame.depth)
+
+
+def moving_set(count: int, poses: bool = True) -> SampleSet:
+    """Frames of a moving camera, each with other holes."""
+    frames = []
+    for number in range(count):
+        camera = pose(0.01 * number, 0.002 * number)
+        rgb, depth, _ = view(camera)
+        depth[holes(number)] = NAN
+        frames.append(moving_frame(number, rgb, depth, camera if poses else None))
+    samples = [make_sample(KINECT, each) for each in frames]
+
+    def around(index: int, before: float, after: float) -> list[RgbdFrame]:
+        now = frames[index].stamp_ns
+        return [each for each in frames if -before <= (each.stamp_ns - now) * 1e-9 <= after]
+
+    return SampleSet("moving", KINECT, "", count, samples.__getitem__, around)
+
+
+@pytest.mark.parametrize("protocol", sorted(SEQUENCES))
+def test_real_holes_are_scored_against_what_other_frames_measured(protocol):
+    samples = moving_set(12)
+    trial = make_trial(protocol, samples, 6)
+    hole, scored = np.isnan(samples[6].frame.depth), np.isfinite(trial.truth)
+    assert not (scored & ~hole).any() and scored.sum() > 0.8 * hole.sum()
+    exact = view(pose(0.06, 0.012))[1]
+    # neighbouring pixels of the floor differ by up to 5 cm
+    assert np.abs(trial.truth - exact)[scored].mean() < 0.02
+    np.testing.assert_array_equal(trial.frame.depth, samples[6].frame.depth)
+    if protocol == "sequence":
+        assert trial.frame.recalled is None
+    else:
+        assert (trial.frame.recalled.depth[hole] > 0).mean() > 0.8
+
+
+@pytest.mark.parametrize("samples", [moving_set(12, poses=False), moving_set(3)], ids=["no poses", "too few frames"])
+def test_sequences_need_poses_and_several_frames(samples):
+    assert make_trial("sequence", samples, 1) is None
+
+
+def test_folders_and_bags_with_poses_give_the_frames_around_a_sample(tmp_path):
+    write_set(tmp_path / "small", count=6)
+
+    def add_poses(meta):
+        for number, entry in enumerate(meta["frames"]):
+            entry["pose"] = [0.1 * number, 0, 0, 0, 0, 0, 1]
+            del entry["points"]
+
+    edit_meta(tmp_path / "small", add_poses)
+    folder = open_folder(tmp_path / "small")
+    make_bag(read_folder(tmp_path / "small"), tmp_path / "bag", list(range(6)), BagOptions())
+    bag = open_bag(tmp_path / "bag", 6, settings=FrameSettings(fixed_frame="odom"))
+    for samples in (folder, bag):
+        frames = samples.around(3, 0.07, 0.04)
+        assert [round(float(each.camera_pose[0, 3]), 6) for each in frames] == [0.1, 0.2, 0.3, 0.4]
 
 
 def test_random_pixels_change_with_seed_and_frame(folder):

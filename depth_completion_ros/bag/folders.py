@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ import numpy as np
 
 from ..errors import InputError
 from ..frame import Intrinsics, RgbdFrame
+from .transforms import BagTransforms
 
 FRAME_ID = "camera_color_optical_frame"
+FIXED_FRAME_ID = "odom"  # in which the poses of the camera are given
 # Sets without stamps get those of a 30 Hz camera, or of a 10 Hz LiDAR if they have points. They start at 1 s because a
 # zero stamp means "no stamp" in ROS.
 NOMINAL_PERIOD_NS = 33_333_333
@@ -28,7 +31,8 @@ class FolderFrame:
 
     Attributes:
         id: Identifier of the frame.
-        frame: rgb, depth and intrinsics; ``frame.stamp_ns`` is the stamp of rgb.
+        frame: rgb, depth, intrinsics and the pose of the camera if it was recorded; ``frame.stamp_ns`` is the stamp of
+            rgb.
         depth_stamp_ns: Stamp of depth [ns].
         rgb_file: The recorded file of the colour image.
         ground_truth: (H, W) float32 [m] at its own resolution, NaN = unknown; optional.
@@ -86,6 +90,33 @@ class FrameSet(Sequence[FolderFrame]):
         """Stamps of rgb and depth of one frame [ns], without reading its images. Raises InputError like indexing."""
         return self._entry(index, self._stamps_ns)
 
+    def pose(self, index: int) -> tuple[int, np.ndarray] | None:
+        """The recorded pose of the camera nearest to a frame.
+
+        Returns:
+            Its stamp [ns] and the pose (7,) x y z [m] qx qy qz qw; None if there is none.
+
+        Raises:
+            InputError: Like indexing.
+        """
+        return self._entry(index, self._pose)
+
+    @functools.cached_property
+    def _poses(self) -> BagTransforms:
+        """All poses of the camera, for interpolation."""
+        poses = BagTransforms()
+        for index in range(len(self)):
+            if (stamped := self.pose(index)) is not None:
+                poses.add(FIXED_FRAME_ID, FRAME_ID, stamped[0], stamped[1], static=False)
+        return poses
+
+    def _pose(self, entry: dict[str, Any], position: int) -> tuple[int, np.ndarray] | None:
+        if "pose" not in entry:
+            return None
+        *time, x, y, z, qx, qy, qz, qw = (float(number) for number in entry["pose"])
+        stamp_ns = _nanoseconds(time[0]) if time else self._stamps_ns(entry, position)[0]
+        return stamp_ns, np.array([x, y, z, qx, qy, qz, qw])
+
     def _entry(self, index: int, read: Callable[[dict[str, Any], int], Any]) -> Any:
         position = range(len(self))[index]
         try:
@@ -109,6 +140,7 @@ class FrameSet(Sequence[FolderFrame]):
             intrinsics=_intrinsics(entry.get("intrinsics") or self.meta.get("intrinsics")),
             stamp_ns=stamp_ns,
             frame_id=FRAME_ID,
+            camera_pose=self._poses.lookup(FIXED_FRAME_ID, FRAME_ID, stamp_ns)[0] if "pose" in entry else None,
         )
         return FolderFrame(
             id=entry["id"],

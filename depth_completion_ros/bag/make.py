@@ -16,10 +16,11 @@ from rich.progress import track
 from ..conversion import encode_compressed_depth
 from ..errors import ConfigurationError, InputError
 from ..frame import Intrinsics
-from .folders import FolderFrame, FrameSet
+from .folders import FIXED_FRAME_ID, FolderFrame, FrameSet
 from .frames import camera_info_topic
-from .messages import camera_info, compressed_image, header, image, point_cloud
+from .messages import camera_info, compressed_image, header, image, point_cloud, transform
 from .reader import DEPTH_TOPIC, POINTS_TOPIC, RGB_TOPIC
+from .transforms import TF_TOPIC
 from .writer import BagWriter, Storage
 
 LIDAR_FRAME_ID = "lidar"
@@ -63,7 +64,8 @@ def make_bag(frames: FrameSet, out: Path, positions: list[int], options: BagOpti
     """Write a bag with the given frames of a set, ``LICENSE.md`` and, for a LiDAR, ``parameters.yaml``.
 
     Header stamps and log times are those of the recording. If the set has points and their extrinsic, points are
-    written instead of depth. Without intrinsics, no camera_info is written.
+    written instead of depth. Without intrinsics, no camera_info is written. Recorded poses of the camera are written to
+    /tf, in the frame odom.
 
     Args:
         frames: The set.
@@ -89,6 +91,10 @@ def make_bag(frames: FrameSet, out: Path, positions: list[int], options: BagOpti
                 extrinsic = _one_extrinsic(frame.id, extrinsic, cloud.camera_from_lidar)
             for entry in _entries(frame, shift_ns, options):
                 bag.write_message(entry.topic, entry.stamp_ns, entry.message)
+            if (stamped := frames.pose(position)) is not None:
+                stamp_ns, pose = stamped[0] + shift_ns, stamped[1]
+                message = transform(header(stamp_ns, FIXED_FRAME_ID), frame.frame.frame_id, pose)
+                bag.write_message(TF_TOPIC, stamp_ns, message)
     assert first is not None  # _positions gives at least one
     (out / "LICENSE.md").write_text(_licence_note(frames, first, positions, options), encoding="utf-8")
     if extrinsic is not None:

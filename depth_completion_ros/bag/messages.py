@@ -91,6 +91,20 @@ def camera_info(head: Any, intrinsics: Intrinsics) -> Any:
     )
 
 
+def transform(head: Any, child_frame_id: str, pose: np.ndarray) -> Any:
+    """Make a tf2_msgs/TFMessage from the pose (7,) of a frame in that of the header: x y z [m] qx qy qz qw."""
+    types, numbers = TYPESTORE.types, [float(number) for number in pose]
+    stamped = types["geometry_msgs/msg/TransformStamped"](
+        header=head,
+        child_frame_id=child_frame_id,
+        transform=types["geometry_msgs/msg/Transform"](
+            translation=types["geometry_msgs/msg/Vector3"](*numbers[:3]),
+            rotation=types["geometry_msgs/msg/Quaternion"](*numbers[3:]),
+        ),
+    )
+    return types["tf2_msgs/msg/TFMessage"]([stamped])
+
+
 def point_cloud(head: Any, points: np.ndarray) -> Any:
     """Make a sensor_msgs/PointCloud2 from points (N, 5) float32: x y z [m], intensity, ring (stored as uint16)."""
     packed = np.empty(len(points), [(name, dtype) for name, dtype, _ in _POINT_FIELDS])

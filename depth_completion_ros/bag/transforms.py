@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..geometry import transform_from_pose
 from .reader import BagReader
 
-_TF, _TF_STATIC = "/tf", "/tf_static"
+TF_TOPIC, _TF_STATIC = "/tf", "/tf_static"
 
 
 class BagTransforms:
@@ -35,7 +35,7 @@ class BagTransforms:
         self._neighbours[parent].add(child)
         self._neighbours[child].add(parent)
 
-    def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> tuple[np.ndarray, bool]:
+    def lookup(self, target_frame: str, source_frame: str, stamp_ns: int, wait: bool = True) -> tuple[np.ndarray, bool]:
         """See ``TransformSource``."""
         target, source = target_frame.lstrip("/"), source_frame.lstrip("/")
         path = self._path(source, target)
@@ -92,7 +92,7 @@ class BagTransforms:
 def read_transforms(bag: BagReader) -> BagTransforms:
     """Read all poses on /tf and /tf_static of a bag. Raises InputError with the cause "bag" for a damaged message."""
     transforms = BagTransforms()
-    for message in bag.messages({_TF, _TF_STATIC} & bag.topics.keys()):
+    for message in bag.messages({TF_TOPIC, _TF_STATIC} & bag.topics.keys()):
         for stamped in bag.deserialize(message).transforms:
             t, q = stamped.transform.translation, stamped.transform.rotation
             pose = np.array([t.x, t.y, t.z, q.x, q.y, q.z, q.w])

@@ -64,6 +64,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     unregistered = "for bags: depth images do not show the view of the colour images; both need a camera_info"
     add("--unregistered", action="store_true", help=unregistered)
+    fixed = "for bags: frame that does not move, in which /tf has the pose of the camera, for the protocols sequence…"
+    add("--fixed-frame", default="odom", help=f"{fixed} (default: odom)")
     rectify = "for bags: how to treat distorted images, as the node's parameter of this name (default: auto)"
     add("--rectify", choices=("auto", "on", "off"), default="auto", help=rectify)
     out = "folder for evaluation.csv, totals.csv, evaluation.json and evaluation.md (default: write no files)"
@@ -144,6 +146,7 @@ def _open_one(source: str, args: argparse.Namespace) -> SampleSet:
             unit=args.depth_unit or 0.0,
             rectify=args.rectify,
             extrinsic=args.extrinsic or (),
+            fixed_frame=args.fixed_frame,
         ),
         rgb_topic=args.rgb_topic,
         depth_topic=args.depth_topic,

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import warnings
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..errors import ConfigurationError
 from ..frame import Intrinsics, RgbdFrame
+from ..geometry import back_project, moved, project_points
+from ..temporal import TemporalMemory, TemporalSettings
 from .samples import Sample, SampleSet
 
 RING_DEG = 0.4  # angle between two rings of a 64-beam LiDAR: the HDL-64E covers 26.9 degrees
 DENSE = 0.25  # share of known pixels from which depth counts as dense, as some protocols need it
+_NEAR_S, _MEMORY_S = 2.0, 1.5  # time around a frame for its truth, and before it for the memory [s]
+_MOST_VIEWS, _FEWEST_VIEWS = 40, 3
+_AGREE_M, _AGREE_SHARE, _MOST_AGREE = 0.02, 0.01, 0.7
 _MISSING = np.float32(np.nan)
 
 
@@ -161,6 +167,51 @@ def _super_resolution(factor: int) -> Protocol:
     return protocol
 
 
+def _sequence(motion: str = "off") -> Protocol:
+    """Scores real holes against what other frames measured there, with the memory of the frames before, or without.
+
+    The truth is the mean of what frames up to 2 s away measured, moved by the recorded poses, where at least three of
+    them, and most of them, agree within 2 cm + 1 % of the median.
+    """
+
+    def protocol(samples: SampleSet, index: int, rng: np.random.Generator) -> Trial | None:
+        sample = samples[index]
+        frame = sample.frame
+        if frame.intrinsics is None or frame.camera_pose is None:
+            return None
+        others = [other for other in samples.around(index, _NEAR_S, _NEAR_S) if other.stamp_ns != frame.stamp_ns]
+        truth = np.where(np.isnan(frame.depth), _agreed_depth(frame, others), _MISSING)
+        if not (np.isfinite(frame.depth).any() and np.isfinite(truth).any()):
+            return None
+        memory = TemporalMemory(TemporalSettings(motion))
+        for earlier in samples.around(index, _MEMORY_S, 0.0):
+            recalled = memory.recall(earlier, samples.profile).recalled
+        return Trial(replace(frame, recalled=recalled), truth)
+
+    return protocol
+
+
+def _agreed_depth(frame: RgbdFrame, others: list[RgbdFrame]) -> np.ndarray:
+    """The depth on which other frames agree for the pixels of a frame, (H, W) float32 [m], NaN where they do not."""
+    assert frame.intrinsics is not None and frame.camera_pose is not None
+    views = []
+    for other in others[:: len(others) // _MOST_VIEWS + 1]:
+        if other.camera_pose is not None and other.intrinsics is not None:
+            points = back_project(other.depth, other.intrinsics)
+            motion = np.linalg.inv(frame.camera_pose) @ other.camera_pose
+            views.append(project_points(moved(points[np.isfinite(points[:, 2])], motion), frame.intrinsics))
+    if len(views) < _FEWEST_VIEWS:
+        return np.full(frame.depth.shape, _MISSING)
+    depth = np.stack(views)
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
+        warnings.simplefilter("ignore", RuntimeWarning)  # pixels without any view
+        median = np.nanmedian(depth, axis=0)
+        agree = np.abs(depth - median) < _AGREE_M + _AGREE_SHARE * median
+        mean = np.nanmean(np.where(agree, depth, _MISSING), axis=0)
+    count, seen = agree.sum(axis=0), np.isfinite(depth).sum(axis=0)
+    return np.where((count >= _FEWEST_VIEWS) & (count >= _MOST_AGREE * seen), mean, _MISSING)
+
+
 def _is_dense(depth: np.ndarray) -> bool:
     return bool(np.isfinite(depth).mean() >= DENSE)
 
@@ -190,4 +241,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "sr8": _super_resolution(8),
     "given": _given,
     "transparent": _transparent,
+    "sequence": _sequence(),
+    "sequence-tf": _sequence("tf"),
+    "sequence-odometry": _sequence("odometry"),
 }

@@ -60,6 +60,7 @@ class SampleSet:
         note: Remark for the results; "" = none.
         size: Number of samples.
         read: Reads a sample by its index.
+        around: Reads the frames around a sample in order of time: those at most so much [s] before and after it.
     """
 
     name: str
@@ -67,6 +68,7 @@ class SampleSet:
     note: str
     size: int
     read: Callable[[int], Sample]
+    around: Callable[[int, float, float], list[RgbdFrame]] = lambda index, before, after: []
 
     def __len__(self) -> int:
         return self.size
@@ -92,7 +94,14 @@ def open_folder(
     frames = read_folder(folder)
     chosen = load_profile(profile or profile_of(f"{frames.name} {frames.sensor}")).within(*limits)
     note = OVERLAP if frames.name in _training_sets() else ""
-    return SampleSet(frames.name, chosen, note, len(frames), lambda index: _folder_sample(frames, index, chosen))
+    return SampleSet(
+        frames.name,
+        chosen,
+        note,
+        len(frames),
+        lambda index: _folder_sample(frames, index, chosen),
+        lambda index, before, after: _folder_frames(frames, index, before, after, chosen),
+    )
 
 
 def open_bag(
@@ -160,7 +169,15 @@ def open_bag(
             f"the bag {path} has no depth between {chosen.min_range:g} and {chosen.max_range:g} m: set --depth-unit to "
             "the length of one count, or --min-range and --max-range to the range of the sensor",
         )
-    return SampleSet(path.stem, chosen, "", len(kept), kept.__getitem__)
+    kept_stamps = [sample.frame.stamp_ns for sample in kept]
+
+    def around(index: int, before: float, after: float) -> list[RgbdFrame]:
+        first, last = kept_stamps[index] - round(before * 1e9), kept_stamps[index] + round(after * 1e9)
+        near = {stamp for stamp in pair_stamps(path, rgb_topic, depth_topic) if first <= stamp <= last}
+        frames = read_frames(path, rgb_topic, depth_topic, settings=settings, stamps=near, tell=lambda line: None)
+        return [make_sample(chosen, frame).frame for frame in frames]
+
+    return SampleSet(path.stem, chosen, "", len(kept), kept.__getitem__, around)
 
 
 def _tell_in_options(line: str) -> None:
@@ -191,8 +208,15 @@ def _folder_sample(frames: FrameSet, index: int, profile: Profile) -> Sample:
     return make_sample(profile, recorded.frame, recorded.ground_truth, recorded.rings)
 
 
+def _folder_frames(frames: FrameSet, index: int, before: float, after: float, profile: Profile) -> list[RgbdFrame]:
+    stamps = [frames.stamps_ns(position)[0] for position in range(len(frames))]
+    first, last = stamps[index] - round(before * 1e9), stamps[index] + round(after * 1e9)
+    near = [frames[position].frame for position, stamp in enumerate(stamps) if first <= stamp <= last]
+    return [make_sample(profile, frame).frame for frame in near]
+
+
 def _with_depth(frame: RgbdFrame, depth: np.ndarray) -> RgbdFrame:
-    return RgbdFrame(frame.rgb, depth, frame.intrinsics, frame.stamp_ns, frame.frame_id)
+    return RgbdFrame(frame.rgb, depth, frame.intrinsics, frame.stamp_ns, frame.frame_id, camera_pose=frame.camera_pose)
 
 
 def _in_range(frame: RgbdFrame, profile: Profile) -> np.ndarray:

@@ -69,7 +69,7 @@ class CompletionNode(LifecycleNode):
         """Create publishers and worker. The classical engine serves until the requested one is ready."""
         try:
             self._outputs = Outputs(self)
-            if self.parameters["depth.source"] == "points" or not self.parameters["depth.registered"]:
+            if self._needs_tf():
                 self._transforms = transforms_of(self)
             topics = {"rgb": "rgb/image_rect_color", "depth": "depth_registered/image_rect"}
             resolved = {role: self.resolve_topic_name(topic) for role, topic in topics.items()}
@@ -142,6 +142,10 @@ class CompletionNode(LifecycleNode):
         if self._outputs is not None:
             self._outputs.destroy()
             self._outputs = None
+
+    def _needs_tf(self) -> bool:
+        two_frames = self.parameters["depth.source"] == "points" or not self.parameters["depth.registered"]
+        return two_frames or self.parameters["temporal.motion"] in ("tf", "auto")
 
     def _deliver(self, pair: MessagePair) -> None:
         if self._worker is not None and self._worker.mailbox.put(pair):

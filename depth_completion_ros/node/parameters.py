@@ -13,7 +13,9 @@ import numpy as np
 from ..engines import ENGINES, check_model
 from ..errors import ConfigurationError
 from ..geometry import transform_from_pose
+from ..smoothing import SMOOTHINGS
 from ..synchronizer import LARGEST_OFFSET_S
+from ..temporal import MOTIONS
 
 Value = Any  # str, bool, int, float or list[float], as declared
 
@@ -222,6 +224,31 @@ PARAMETERS = {
             0,
             "Number of messages of each stream that wait for a partner; 0 = all messages of the last second",
             limits=(0, 1000),
+        ),
+        Parameter(
+            "temporal.motion",
+            "auto",
+            "Source of the motion of the camera, which is needed to recall what earlier frames measured. static: it "
+            "does not move; tf: its pose in temporal.fixed_frame; odometry: estimated from the frames; auto: tf if the "
+            "pose is known, else odometry if the machine has at least four cores; off: nothing is recalled",
+            choices=MOTIONS,
+        ),
+        Parameter("temporal.fixed_frame", "odom", "Frame that does not move, in which tf knows the pose of the camera"),
+        Parameter(
+            "temporal.max_age",
+            1.0,
+            "Time after which a measurement is forgotten",
+            "s",
+            (0.0, 60.0),
+            dynamic=True,
+        ),
+        Parameter(
+            "temporal.smoothing",
+            "filled",
+            "Which pixels are averaged over time where colour and depth stay the same. filled: those that are not "
+            "measured; all: measured ones too; off: none. Needs a known motion of the camera",
+            choices=SMOOTHINGS,
+            dynamic=True,
         ),
         Parameter("fill_only", False, "Whether measured pixels keep their measured depth", dynamic=True),
         Parameter(

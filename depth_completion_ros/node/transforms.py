@@ -30,15 +30,8 @@ class TfTransforms:
         self._buffer = tf2_ros.Buffer()
         self._listener = tf2_ros.TransformListener(self._buffer, node)
 
-    def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> tuple[np.ndarray, bool]:
-        """Look up the transform from ``source_frame`` to ``target_frame`` at ``stamp_ns``.
-
-        Returns:
-            The (4, 4) float64 transform, and whether it is the one at the stamp (otherwise it is the newest).
-
-        Raises:
-            InputError: With the cause "extrinsic", if tf has no transform between the frames, or an invalid one.
-        """
+    def lookup(self, target_frame: str, source_frame: str, stamp_ns: int, wait: bool = True) -> tuple[np.ndarray, bool]:
+        """See ``TransformSource``. The transform is float64."""
         for frame, role in ((source_frame, "depth or points"), (target_frame, "rgb")):
             if not frame:
                 raise InputError(
@@ -47,9 +40,9 @@ class TfTransforms:
                     "in the driver, or set the parameter extrinsic",
                 )
         pose = f"pose of {source_frame!r} in {target_frame!r}"
-        at_stamp = True
+        time, at_stamp = Time(nanoseconds=stamp_ns), True
         try:
-            found = self._buffer.lookup_transform(target_frame, source_frame, Time(nanoseconds=stamp_ns), _WAIT)
+            found = self._buffer.lookup_transform(target_frame, source_frame, time, _WAIT if wait else Duration())
         except tf2_ros.TransformException:
             at_stamp = False
             try:

@@ -20,6 +20,8 @@ from ..frame import CompletedDepth, RgbdFrame
 from ..frame_builder import FrameBuilder, FrameSettings, MessagePair
 from ..memory import return_freed_memory
 from ..profiles import Profile
+from ..smoothing import DepthSmoother
+from ..temporal import TemporalMemory, TemporalSettings
 from .engine_loader import EngineLoader
 from .in_flight import InFlight
 from .mailbox import Mailbox
@@ -37,7 +39,7 @@ _POLL_PERIOD_S = 0.02  # while waiting for the first frame
 
 
 class _Job(NamedTuple):
-    """A frame that is being completed: number is its place in the order, started and decoded are times [s]."""
+    """A frame that is being completed: number is its place in the order; started, decoded, recalled are times [s]."""
 
     pair: MessagePair
     frame: RgbdFrame
@@ -45,6 +47,7 @@ class _Job(NamedTuple):
     number: int
     started: float
     decoded: float
+    recalled: float
 
 
 class Worker:
@@ -85,6 +88,8 @@ class Worker:
         self._engine = self._classical()
         self._failed_engines: list[Engine] = []  # to be closed when no thread uses them any more
         self._in_flight = InFlight()
+        self._memory = TemporalMemory(report=functools.partial(statistics.report, "temporal"))
+        self._smoother = DepthSmoother()
         self._taking = threading.Lock()
         self._recovering = threading.Lock()
         self.loader = EngineLoader(self._load, lambda message: statistics.report("engine", message))
@@ -133,6 +138,7 @@ class Worker:
                     completed = self._complete(job, completer, messages.completed)
                     done = time.monotonic()
                     self._in_flight.wait_for_turn(job.number)
+                    self._smoother.smooth(completed, job.frame, self._parameters["temporal.smoothing"])
                     self._publish(job, messages)
                     self._count(job, completed, done)
             finally:
@@ -173,7 +179,23 @@ class Worker:
         self._builder.settings = FrameSettings.from_parameters(self._parameters.as_dict())
         frame = self._builder.build(pair)
         self._frame_size = frame.rgb.shape[:2]
-        return _Job(pair, frame, self._engine, self._in_flight.enter(), started, time.monotonic())
+        decoded = time.monotonic()
+        frame = self._with_recalled(frame)
+        return _Job(pair, frame, self._engine, self._in_flight.enter(), started, decoded, time.monotonic())
+
+    def _with_recalled(self, frame: RgbdFrame) -> RgbdFrame:
+        """The frame with the depth that earlier frames measured."""
+        self._memory.settings = TemporalSettings(
+            self._parameters["temporal.motion"], self._parameters["temporal.max_age"]
+        )
+        try:
+            return self._memory.recall(frame, self._profile())
+        except InputError:
+            raise
+        except Exception as error:  # a frame without memory is better than no frame
+            self._memory.clear()
+            self._statistics.report("temporal", f"an internal error of this node ended the memory: {error!r}")
+            return frame
 
     def _complete(self, job: _Job, completer: DepthCompleter, out: CompletedDepth) -> CompletedDepth:
         completer.engine = job.engine
@@ -208,6 +230,7 @@ class Worker:
         for stage, seconds in {
             "wait": job.started - job.pair.received,
             "decode": job.decoded - job.started,
+            "recall": job.recalled - job.decoded,
             "publish": published - done,
             "latency": published - job.pair.received,
             "age": (self._now_ns() - job.pair.stamp_ns) * 1e-9,

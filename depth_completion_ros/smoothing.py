@@ -1,0 +1,67 @@
+"""Smooth completed depth over time, where the scene stays the same."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from .frame import CompletedDepth, RgbdFrame
+from .temporal_grid import Grid, colours_differ
+
+SMOOTHINGS = ("off", "filled", "all")
+
+_NEW = (
+    0.15  # weight of the present frame; the standard deviation of white noise falls to sqrt(_NEW / (2 - _NEW)) = 0.28
+)
+_DIFFERS = 0.05  # relative difference of depth from which on a pixel shows something else
+_COLOUR_DIFFERS = 12.0  # mean difference over the channels, 0..255, from which on a pixel shows something else
+
+
+class DepthSmoother:
+    """Averages completed depth with that of the last frames, moved with the camera. Not thread-safe.
+
+    A pixel is averaged only if its colour and depth have hardly changed, so depth does not lag behind what moves.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[int, np.ndarray, np.ndarray] | None = None  # stamp [ns], depth [m] and colours of the cells
+
+    def smooth(self, completed: CompletedDepth, frame: RgbdFrame, smoothing: str) -> None:
+        """Smooth the depth of a frame in place.
+
+        Args:
+            completed: The completed frame.
+            frame: The frame as ``TemporalMemory`` returned it. Without ``recalled``, smoothing starts anew.
+            smoothing: "filled" = only pixels that are not measured, "all" = measured pixels too, or "off".
+        """
+        last, self._last = self._last, None
+        if smoothing == "off":
+            return
+        grid = Grid(frame.rgb, completed.depth, frame.intrinsics)
+        depth = grid.depth.copy()
+        if last is not None and frame.recalled is not None and _follows(last[0], frame):
+            cells, depth_before = _places_before(grid, frame.recalled.motion)
+            correction = last[1].take(cells) - depth_before
+            with np.errstate(invalid="ignore"):  # NaN where the confidence is too small
+                changed = ~(np.abs(correction) < _DIFFERS * depth)
+            changed |= (cells < 0) | colours_differ(grid.colours, last[2].take(cells), _COLOUR_DIFFERS)
+            correction = np.where(changed, np.float32(0), correction * np.float32(1 - _NEW))
+            depth += correction
+            where = np.ones_like(completed.measured) if smoothing == "all" else ~completed.measured
+            completed.depth += grid.enlarged(np.arange(depth.size), correction, where)
+        self._last = frame.stamp_ns, depth, grid.colours
+
+
+def _follows(stamp_ns: int, frame: RgbdFrame) -> bool:
+    """Whether the frame of a stamp [ns] is the one that came before a frame in ``TemporalMemory``."""
+    assert frame.recalled is not None
+    return abs(frame.stamp_ns - stamp_ns - round(frame.recalled.elapsed * 1e9)) < 1000
+
+
+def _places_before(grid: Grid, motion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the last frame showed what each cell shows now: the cell, -1 = outside the image, and its depth [m]."""
+    every = np.arange(grid.depth.size, dtype=np.int32)
+    if np.array_equal(motion, np.eye(4)):
+        return every, grid.depth
+    points = cv2.transform(grid.points(grid.depth)[:, None], np.linalg.inv(motion)[:3].astype(np.float32))[:, 0]
+    return grid.cells(points), points[:, 2]

@@ -1,0 +1,90 @@
+"""A frame at the resolution at which depth is remembered and smoothed over time."""
+
+from __future__ import annotations
+
+import functools
+
+import cv2
+import numpy as np
+
+from .frame import Intrinsics
+from .geometry import pixels_of, rays
+
+_CELLS = 80_000  # largest number of cells: 320x240 for images of 640x480 pixels
+_REGION = (9, 9)  # cells that count as the surroundings of a cell
+
+
+def colours_differ(a: np.ndarray, b: np.ndarray, limit: float) -> np.ndarray:
+    """Whether colours (N,) uint32 of ``Grid.colours`` differ by more than ``limit``, 0..255, on average, (N,) bool."""
+    channels_a, channels_b = a.view(np.uint8).reshape(-1, 4), b.view(np.uint8).reshape(-1, 4)
+    difference = np.maximum(channels_a, channels_b) - np.minimum(channels_a, channels_b)
+    return difference.sum(axis=1, dtype=np.uint16) > 3 * limit
+
+
+@functools.lru_cache(maxsize=8)
+def _rays_of_cells(intrinsics: Intrinsics, step: int) -> tuple[np.ndarray, np.ndarray]:
+    """x/z and y/z of the rays through the middle of the cells, (rows, columns) float32."""
+    x, y = np.broadcast_arrays(*rays(intrinsics))
+    middles = (np.minimum(np.arange(step // 2, side + step // 2, step), side - 1) for side in x.shape)
+    places = np.ix_(*middles)
+    return x[places], y[places]
+
+
+class Grid:
+    """A frame at the resolution of the memory. Each cell is a square of ``step`` x ``step`` pixels.
+
+    Args:
+        rgb: (H, W, 3) uint8.
+        depth: (H, W) float32 [m], 0 = missing.
+        intrinsics: Intrinsics of rgb; ``points`` and ``cells`` need them.
+
+    Attributes:
+        depth: (n,) float32, one of the measurements in each cell [m], 0 = none.
+        colours: (n,) uint32, colour of the pixel in the middle, one byte for each channel.
+    """
+
+    def __init__(self, rgb: np.ndarray, depth: np.ndarray, intrinsics: Intrinsics | None):
+        self._intrinsics = intrinsics
+        self._step = step = max(1, int(np.ceil(np.sqrt(depth.size / _CELLS))))
+        self._middle = middle = step // 2
+        down, right = (-side % step for side in depth.shape)
+        if down or right:
+            rgb = cv2.copyMakeBorder(rgb, 0, down, 0, right, cv2.BORDER_REPLICATE)
+            depth = cv2.copyMakeBorder(depth, 0, down, 0, right, cv2.BORDER_CONSTANT, value=0)
+        some = depth[middle::step, middle::step].copy()
+        for y, x in np.ndindex(step, step):
+            np.copyto(some, depth[y::step, x::step], where=some == 0)
+        self._shape = some.shape
+        self.depth = some.ravel()
+        colours = np.ascontiguousarray(rgb[middle::step, middle::step])
+        self.colours = cv2.cvtColor(colours, cv2.COLOR_RGB2RGBA).view(np.uint32).ravel()
+
+    def points(self, depth: np.ndarray) -> np.ndarray:
+        """The points in the middle of all cells at depth (n,) [m], (n, 3) float32 [m]."""
+        assert self._intrinsics is not None
+        x, y = _rays_of_cells(self._intrinsics, self._step)
+        z = depth.reshape(self._shape)
+        return cv2.merge([x * z, y * z, z]).reshape(-1, 3)
+
+    def cells(self, points: np.ndarray) -> np.ndarray:
+        """The cells in which points (N, 3) in front of the camera appear, (N,) int32; -1 outside the image."""
+        intrinsics = self._intrinsics
+        assert intrinsics is not None
+        u, v = pixels_of(points, intrinsics)
+        with np.errstate(invalid="ignore"):
+            inside = (u >= 0) & (u < intrinsics.width) & (v >= 0) & (v < intrinsics.height)
+            rows, columns = v.astype(np.int32) // self._step, u.astype(np.int32) // self._step
+        return np.where(inside, rows * np.int32(self._shape[1]) + columns, np.int32(-1))
+
+    def sum_around(self, cells: np.ndarray, values: np.ndarray | None = None) -> np.ndarray:
+        """The sum of the values (N,) of the cells (N,) around each cell, (n,) float32; None = all 1."""
+        count = np.bincount(cells, values, minlength=self.depth.size).astype(np.float32)
+        return cv2.boxFilter(count.reshape(self._shape), -1, _REGION, normalize=False).ravel()
+
+    def enlarged(self, cells: np.ndarray, values: np.ndarray, where: np.ndarray) -> np.ndarray:
+        """An image (H, W) float32 with the values (N,) of cells (N,) at pixels ``where`` (H, W), and 0 elsewhere."""
+        small = np.zeros(self.depth.size, np.float32)
+        small[cells] = values
+        size = self._shape[1] * self._step, self._shape[0] * self._step
+        large = cv2.resize(small.reshape(self._shape), size, interpolation=cv2.INTER_NEAREST)
+        return large[: where.shape[0], : where.shape[1]] * where
