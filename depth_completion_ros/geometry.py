@@ -47,6 +47,13 @@ def transform_from_pose(pose: np.ndarray) -> np.ndarray:
     return transform
 
 
+def pose_of(transform: np.ndarray) -> np.ndarray:
+    """The pose (7,) of a (4, 4) rigid transform: x y z [m] qx qy qz qw, float64."""
+    axis = cv2.Rodrigues(np.asarray(transform[:3, :3], np.float64))[0].ravel()
+    angle = float(np.linalg.norm(axis))
+    return np.array([*transform[:3, 3], *(axis * (np.sin(angle / 2) / angle if angle else 0.5)), np.cos(angle / 2)])
+
+
 def moved(points: np.ndarray, transform: np.ndarray) -> np.ndarray:
     """Transform points (N, 3) [m] by a (4, 4) rigid transform, in float32. The identity returns ``points`` itself."""
     if np.array_equal(transform, np.eye(4)):

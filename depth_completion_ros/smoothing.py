@@ -38,17 +38,20 @@ class DepthSmoother:
         if smoothing == "off":
             return
         grid = Grid(frame.rgb, completed.depth, frame.intrinsics)
-        depth = grid.depth.copy()
+        where = np.ones(completed.depth.shape, np.float32)
+        if smoothing == "filled":
+            where = (~completed.measured).astype(np.float32)
+        depth = grid.depth
         if last is not None and frame.recalled is not None and _follows(last[0], frame):
-            cells, depth_before = _places_before(grid, frame.recalled.motion)
+            some = np.flatnonzero(grid.largest(where))
+            cells, depth_before = _places_before(grid, some, frame.recalled.motion)
             correction = last[1].take(cells) - depth_before
             with np.errstate(invalid="ignore"):  # NaN where the confidence is too small
-                changed = ~(np.abs(correction) < _DIFFERS * depth)
-            changed |= (cells < 0) | colours_differ(grid.colours, last[2].take(cells), _COLOUR_DIFFERS)
+                changed = ~(np.abs(correction) < _DIFFERS * depth.take(some))
+            changed |= (cells < 0) | colours_differ(grid.colours.take(some), last[2].take(cells), _COLOUR_DIFFERS)
             correction = np.where(changed, np.float32(0), correction * np.float32(1 - _NEW))
-            depth += correction
-            where = np.ones_like(completed.measured) if smoothing == "all" else ~completed.measured
-            completed.depth += grid.enlarged(np.arange(depth.size), correction, where)
+            completed.depth += grid.enlarged(some, correction, where)
+            depth[some] += correction
         self._last = frame.stamp_ns, depth, grid.colours
 
 
@@ -58,10 +61,10 @@ def _follows(stamp_ns: int, frame: RgbdFrame) -> bool:
     return abs(frame.stamp_ns - stamp_ns - round(frame.recalled.elapsed * 1e9)) < 1000
 
 
-def _places_before(grid: Grid, motion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where the last frame showed what each cell shows now: the cell, -1 = outside the image, and its depth [m]."""
-    every = np.arange(grid.depth.size, dtype=np.int32)
+def _places_before(grid: Grid, cells: np.ndarray, motion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where the last frame showed what cells (N,) show now: its cells, -1 = outside, and their depth there [m]."""
     if np.array_equal(motion, np.eye(4)):
-        return every, grid.depth
-    points = cv2.transform(grid.points(grid.depth)[:, None], np.linalg.inv(motion)[:3].astype(np.float32))[:, 0]
-    return grid.cells(points), points[:, 2]
+        return cells, grid.depth.take(cells)
+    points = grid.points(grid.depth).take(cells, axis=0)
+    points = cv2.transform(points[:, None], np.linalg.inv(motion)[:3].astype(np.float32))[:, 0]
+    return grid.cells(points)[0], points[:, 2]

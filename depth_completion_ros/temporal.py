@@ -29,7 +29,7 @@ _AGREES_SIGMAS, _AGREES_M = 3.0, 0.03
 _COLOUR_DIFFERS = 30.0  # mean difference over the channels, 0..255, from which on a point belongs to something else
 _FEW = 1.5  # points around a point that tell nothing
 _OLD = np.float32(0.8)  # weight of the remembered depth of a point that is measured again, which averages noise
-_FITS, _CHECKED_POINTS = 0.6, 500  # the motion is wrong if fewer of the points agree, where there are so many
+_FITS, _CHECKED_POINTS = 0.75, 500  # the motion is wrong if fewer of the points agree, where there are so many
 _FASTEST_M_PER_S = 50.0  # no camera moves faster
 _CAN_ESTIMATE = odometry_available() and len(os.sched_getaffinity(0)) >= 4  # without delaying the engine
 _RIGID = 1e-3  # largest error of a rotation matrix
@@ -97,8 +97,8 @@ class TemporalMemory:
         grid = Grid(frame.rgb, depth, intrinsics)
         recalled, known = None, grid.depth
         if motion is not None:
-            self._points.move(motion, elapsed, self.settings.max_age)
-            found = self._points.recall(grid, profile)
+            self._points.move(motion, elapsed)
+            found = self._points.recall(grid, profile, self.settings.max_age)
             if found is None:
                 self._start_anew(
                     "what it recalls does not fit the measured depth: the pose of the camera is wrong, or most of the "
@@ -106,7 +106,8 @@ class TemporalMemory:
                 )
             else:
                 sigma = np.hypot(profile.measurement_sigma(found.depth), _SIGMA_M + _SIGMA_M_PER_S * found.ages)
-                images = [grid.enlarged(found.cells, values, depth == 0) for values in (found.depth, sigma, found.ages)]
+                missing = (depth == 0).astype(np.float32)
+                images = [grid.enlarged(found.cells, values, missing) for values in (found.depth, sigma, found.ages)]
                 recalled = Recalled(images[0], images[1], images[2], motion, elapsed)
                 known = found.averaged
         self._points.add(grid, known)
@@ -221,25 +222,26 @@ class _Points:
         self._ages = np.concatenate([self._ages, np.zeros(cells.size, np.float32)])
         self._colours = np.concatenate([self._colours, grid.colours.take(cells)])
 
-    def move(self, motion: np.ndarray, elapsed: float, max_age: float) -> None:
-        """Move the points with the camera, and forget those that are older than ``max_age`` [s]."""
+    def move(self, motion: np.ndarray, elapsed: float) -> None:
+        """Move the points with the camera."""
         if self._ages.size:
             self._positions = cv2.transform(self._positions[:, None], motion[:3].astype(np.float32))[:, 0]
             self._ages += np.float32(elapsed)
-            self._keep(np.flatnonzero((self._ages <= max_age) & (self._positions[:, 2] > 0)))
 
-    def recall(self, grid: Grid, profile: Profile) -> _Found | None:
-        """Forget the points that a frame contradicts or measures anew, and return those that fill its holes.
+    def recall(self, grid: Grid, profile: Profile, max_age: float) -> _Found | None:
+        """Forget the points that are too old or that a frame contradicts or measures anew; return those in its holes.
 
         Args:
             grid: The frame; the points have been moved to it.
             profile: The sensor.
+            max_age: Time after which a point is forgotten [s].
 
         Returns:
             What was found; None if so many points are contradicted that the motion must be wrong.
         """
-        cells = grid.cells(self._positions)
-        inside, outside = np.flatnonzero(cells >= 0), np.flatnonzero(cells < 0)
+        cells, near = grid.cells(self._positions)
+        young = self._ages <= max_age
+        inside, outside = np.flatnonzero(young & (cells >= 0)), np.flatnonzero(young & near)
         cells, z = cells.take(inside), self._positions[:, 2].take(inside)
         now = grid.depth.take(cells)
         tolerance = np.float32(_AGREES_SIGMAS) * profile.measurement_sigma(z) + np.float32(_AGREES_M)
@@ -288,7 +290,7 @@ def _belongs_to(
     at = cells.take(points)
     distances = []
     for others in (gone, there):
-        count = grid.sum_around(cells.take(others)).take(at)
+        count = grid.sum_around(cells.take(others), np.float32(1)).take(at)
         total = grid.sum_around(cells.take(others), z.take(others)).take(at)
         with np.errstate(invalid="ignore", divide="ignore"):
             distances.append(np.where(count > _FEW, np.abs(total / count - z.take(points)), np.float32(np.inf)))

@@ -11,6 +11,7 @@ from .frame import Intrinsics
 from .geometry import pixels_of, rays
 
 _CELLS = 80_000  # largest number of cells: 320x240 for images of 640x480 pixels
+_MARGIN = 0.25  # width of the surroundings of the image, relative to the image
 _REGION = (9, 9)  # cells that count as the surroundings of a cell
 
 
@@ -53,7 +54,8 @@ class Grid:
             depth = cv2.copyMakeBorder(depth, 0, down, 0, right, cv2.BORDER_CONSTANT, value=0)
         some = depth[middle::step, middle::step].copy()
         for y, x in np.ndindex(step, step):
-            np.copyto(some, depth[y::step, x::step], where=some == 0)
+            if (empty := some == 0).any():
+                np.copyto(some, depth[y::step, x::step], where=empty)
         self._shape = some.shape
         self.depth = some.ravel()
         colours = np.ascontiguousarray(rgb[middle::step, middle::step])
@@ -66,23 +68,40 @@ class Grid:
         z = depth.reshape(self._shape)
         return cv2.merge([x * z, y * z, z]).reshape(-1, 3)
 
-    def cells(self, points: np.ndarray) -> np.ndarray:
-        """The cells in which points (N, 3) in front of the camera appear, (N,) int32; -1 outside the image."""
+    def cells(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Where points (N, 3) [m] appear.
+
+        Returns:
+            Their cells, (N,) int32, -1 = outside the image, and whether they are just outside the image, (N,) bool.
+        """
         intrinsics = self._intrinsics
         assert intrinsics is not None
         u, v = pixels_of(points, intrinsics)
         with np.errstate(invalid="ignore"):
-            inside = (u >= 0) & (u < intrinsics.width) & (v >= 0) & (v < intrinsics.height)
+            front = points[:, 2] > 0
+            inside = (u >= 0) & (u < intrinsics.width) & (v >= 0) & (v < intrinsics.height) & front
+            x, y = _MARGIN * intrinsics.width, _MARGIN * intrinsics.height
+            near = (u > -x) & (u < intrinsics.width + x) & (v > -y) & (v < intrinsics.height + y) & front & ~inside
             rows, columns = v.astype(np.int32) // self._step, u.astype(np.int32) // self._step
-        return np.where(inside, rows * np.int32(self._shape[1]) + columns, np.int32(-1))
+        return np.where(inside, rows * np.int32(self._shape[1]) + columns, np.int32(-1)), near
 
-    def sum_around(self, cells: np.ndarray, values: np.ndarray | None = None) -> np.ndarray:
-        """The sum of the values (N,) of the cells (N,) around each cell, (n,) float32; None = all 1."""
-        count = np.bincount(cells, values, minlength=self.depth.size).astype(np.float32)
-        return cv2.boxFilter(count.reshape(self._shape), -1, _REGION, normalize=False).ravel()
+    def largest(self, image: np.ndarray) -> np.ndarray:
+        """The largest value of an image (H, W) in each cell, (n,)."""
+        step = self._step
+        out = np.zeros(self._shape, image.dtype)
+        for y, x in np.ndindex(step, step):
+            part = image[y::step, x::step]
+            np.maximum(out[: part.shape[0], : part.shape[1]], part, out=out[: part.shape[0], : part.shape[1]])
+        return out.ravel()
+
+    def sum_around(self, cells: np.ndarray, values: np.ndarray | np.float32) -> np.ndarray:
+        """The sum of the values (N,) of the cells (N,) around each cell, (n,) float32. Each cell counts once."""
+        image = np.zeros(self.depth.size, np.float32)
+        image[cells] = values
+        return cv2.boxFilter(image.reshape(self._shape), -1, _REGION, normalize=False).ravel()
 
     def enlarged(self, cells: np.ndarray, values: np.ndarray, where: np.ndarray) -> np.ndarray:
-        """An image (H, W) float32 with the values (N,) of cells (N,) at pixels ``where`` (H, W), and 0 elsewhere."""
+        """An image (H, W) float32 with the values (N,) of cells (N,), multiplied by ``where`` (H, W) float32."""
         small = np.zeros(self.depth.size, np.float32)
         small[cells] = values
         size = self._shape[1] * self._step, self._shape[0] * self._step

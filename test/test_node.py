@@ -83,6 +83,27 @@ def test_frames_do_not_affect_each_other(graph):
     assert_same(pixels_of(ros.completed_pair()), first)
 
 
+def test_depth_that_an_earlier_frame_measured_is_recalled(graph):
+    ros = graph({"temporal.motion": "static"})
+    rgb, millimetres = scene()
+    whole = np.where(millimetres == 0, np.uint16(1700), millimetres)
+    holey = whole.copy()
+    holey[20:60, 100:140] = 0
+    ros.completed_pair(rgb=image_message(rgb, "rgb8", 0), depth=image_message(whole, "16UC1", 0))
+    depth = pixels_of(ros.completed_pair(rgb=image_message(rgb, "rgb8", 0), depth=image_message(holey, "16UC1", 0)))
+    hole = holey == 0
+    np.testing.assert_allclose(depth[hole], whole[hole] * 1e-3, rtol=0.02)
+    assert ros.problems() == {}
+
+
+def test_a_memory_that_cannot_work_is_reported_and_no_frame_is_lost(graph):
+    ros = graph({"temporal.motion": "tf"})
+    for _ in range(3):
+        ros.completed_pair()
+    assert ros.problems() == {"temporal": 3}
+    assert ros.drops() == {}
+
+
 def test_millimetre_output(graph):
     ros = graph({"output.encoding": "16UC1"})
     message = ros.completed_pair()

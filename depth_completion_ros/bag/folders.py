@@ -90,29 +90,18 @@ class FrameSet(Sequence[FolderFrame]):
         """Stamps of rgb and depth of one frame [ns], without reading its images. Raises InputError like indexing."""
         return self._entry(index, self._stamps_ns)
 
-    def pose(self, index: int) -> tuple[int, np.ndarray] | None:
-        """The recorded pose of the camera nearest to a frame.
-
-        Returns:
-            Its stamp [ns] and the pose (7,) x y z [m] qx qy qz qw; None if there is none.
-
-        Raises:
-            InputError: Like indexing.
-        """
-        return self._entry(index, self._pose)
-
     @functools.cached_property
     def _poses(self) -> BagTransforms:
         """All poses of the camera, for interpolation."""
         poses = BagTransforms()
-        for index in range(len(self)):
-            if (stamped := self.pose(index)) is not None:
-                poses.add(FIXED_FRAME_ID, FRAME_ID, stamped[0], stamped[1], static=False)
+        for index, entry in enumerate(self.meta["frames"]):
+            if "pose" in entry:
+                stamp_ns, pose = self._entry(index, self._pose)
+                poses.add(FIXED_FRAME_ID, FRAME_ID, stamp_ns, pose, static=False)
         return poses
 
-    def _pose(self, entry: dict[str, Any], position: int) -> tuple[int, np.ndarray] | None:
-        if "pose" not in entry:
-            return None
+    def _pose(self, entry: dict[str, Any], position: int) -> tuple[int, np.ndarray]:
+        """The stamp [ns] and pose (7,) in the entry of a frame: (t) x y z [m] qx qy qz qw."""
         *time, x, y, z, qx, qy, qz, qw = (float(number) for number in entry["pose"])
         stamp_ns = _nanoseconds(time[0]) if time else self._stamps_ns(entry, position)[0]
         return stamp_ns, np.array([x, y, z, qx, qy, qz, qw])

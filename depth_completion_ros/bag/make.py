@@ -16,6 +16,7 @@ from rich.progress import track
 from ..conversion import encode_compressed_depth
 from ..errors import ConfigurationError, InputError
 from ..frame import Intrinsics
+from ..geometry import pose_of
 from .folders import FIXED_FRAME_ID, FolderFrame, FrameSet
 from .frames import camera_info_topic
 from .messages import camera_info, compressed_image, header, image, point_cloud, transform
@@ -64,8 +65,8 @@ def make_bag(frames: FrameSet, out: Path, positions: list[int], options: BagOpti
     """Write a bag with the given frames of a set, ``LICENSE.md`` and, for a LiDAR, ``parameters.yaml``.
 
     Header stamps and log times are those of the recording. If the set has points and their extrinsic, points are
-    written instead of depth. Without intrinsics, no camera_info is written. Recorded poses of the camera are written to
-    /tf, in the frame odom.
+    written instead of depth. Without intrinsics, no camera_info is written. Poses of the camera at the stamps of
+    the colour images are written to /tf, in the frame odom.
 
     Args:
         frames: The set.
@@ -91,9 +92,9 @@ def make_bag(frames: FrameSet, out: Path, positions: list[int], options: BagOpti
                 extrinsic = _one_extrinsic(frame.id, extrinsic, cloud.camera_from_lidar)
             for entry in _entries(frame, shift_ns, options):
                 bag.write_message(entry.topic, entry.stamp_ns, entry.message)
-            if (stamped := frames.pose(position)) is not None:
-                stamp_ns, pose = stamped[0] + shift_ns, stamped[1]
-                message = transform(header(stamp_ns, FIXED_FRAME_ID), frame.frame.frame_id, pose)
+            if (pose := frame.frame.camera_pose) is not None:
+                stamp_ns = frame.frame.stamp_ns + shift_ns
+                message = transform(header(stamp_ns, FIXED_FRAME_ID), frame.frame.frame_id, pose_of(pose))
                 bag.write_message(TF_TOPIC, stamp_ns, message)
     assert first is not None  # _positions gives at least one
     (out / "LICENSE.md").write_text(_licence_note(frames, first, positions, options), encoding="utf-8")
@@ -214,10 +215,7 @@ def _millimetres(depth: np.ndarray) -> np.ndarray:
 
 def _extrinsic_parameters(camera_from_lidar: np.ndarray) -> str:
     """The text of a ROS parameter file with the pose of the LiDAR in the optical frame of the camera."""
-    axis = cv2.Rodrigues(camera_from_lidar[:3, :3])[0].ravel()
-    angle = float(np.linalg.norm(axis))
-    quaternion = [*(axis * (np.sin(angle / 2) / angle if angle else 0.5)), np.cos(angle / 2)]
-    pose = [round(float(value), 9) for value in [*camera_from_lidar[:3, 3], *quaternion]]
+    pose = [round(float(value), 9) for value in pose_of(camera_from_lidar)]
     comment = "# Pose of the LiDAR in the camera's optical frame: x y z [m], qx qy qz qw.\n"
     return comment + yaml.safe_dump({"/**": {"ros__parameters": {"extrinsic": pose}}}, sort_keys=False)
 

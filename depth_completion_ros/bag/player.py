@@ -153,9 +153,11 @@ class PlayerNode(Node):
         for topic in recording.topics.values():
             kind = message_class(topic.type)
             if kind is None:
-                self.get_logger().warning(
-                    f"{topic.name} is not played: the message type {topic.type} is not installed; install its package"
-                )
+                line = f"{topic.name} is not played: the message type {topic.type} is not installed; "
+                if topic.type.startswith("tf2_msgs/"):  # no node of this installation could use it
+                    self.get_logger().info(line + "it is part of ROS")
+                else:
+                    self.get_logger().warning(line + "install its package")
                 continue
             durability = DurabilityPolicy.TRANSIENT_LOCAL if topic.latched else DurabilityPolicy.VOLATILE
             qos = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE, durability=durability)
