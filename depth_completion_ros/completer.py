@@ -85,7 +85,7 @@ class DepthCompleter:
         if self.fill_only:
             np.copyto(out.depth, depth, where=out.measured)
             np.copyto(out.sigma, self.profile.measurement_sigma(depth), where=out.measured)
-        if frame.recalled is not None:
+        if frame.recalled is not None and out.recalled is not None:
             out.sigma[out.recalled] = np.hypot(out.sigma[out.recalled], frame.recalled.sigma[out.recalled])
         confidence_of(out.depth, out.sigma, out=out.confidence)
         if self.min_confidence > 0:
@@ -107,14 +107,12 @@ class DepthCompleter:
         """Depth on the RGB grid (H, W) [m], measured or recalled, 0 = neither; fills these masks of ``out``."""
         depth = depth_on_rgb_grid(frame)
         self.profile.measured(depth, out=out.measured)
+        out.recalled = None
         missing: np.ndarray | np.float32 = np.float32(0)
-        if frame.recalled is None:
-            out.recalled.fill(False)
-        else:
+        if frame.recalled is not None:
             missing = frame.recalled.depth
-            np.greater(missing, 0, out=out.recalled)
-            out.recalled &= ~out.measured
-        if not (out.measured.any() or out.recalled.any()):
+            out.recalled = (missing > 0) & ~out.measured
+        if not out.measured.any() and (out.recalled is None or not out.recalled.any()):
             raise InputError("empty_depth", _why_empty(depth, self.profile))
         return np.where(out.measured, depth, missing)
 

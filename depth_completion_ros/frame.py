@@ -154,16 +154,17 @@ class CompletedDepth:
         sigma: (H, W) float32, standard deviation of depth [m].
         confidence: (H, W) float32, 0..1, probability that the error of depth is below max(5 cm, 2 % of depth).
         measured: (H, W) bool, whether the sensor measured the pixel in this frame.
-        recalled: (H, W) bool, whether an earlier frame measured what the pixel shows (``TemporalMemory``).
         timings_ms: Time of each stage [ms].
+        recalled: (H, W) bool, whether the pixel is not measured, but an earlier frame measured what it shows
+            (``TemporalMemory``); None = nowhere.
     """
 
     depth: np.ndarray
     sigma: np.ndarray
     confidence: np.ndarray
     measured: np.ndarray
-    recalled: np.ndarray
     timings_ms: dict[str, float] = field(default_factory=dict)
+    recalled: np.ndarray | None = None
 
     @classmethod
     def empty(cls, height: int, width: int) -> CompletedDepth:
@@ -173,5 +174,4 @@ class CompletedDepth:
             sigma=np.empty((height, width), np.float32),
             confidence=np.empty((height, width), np.float32),
             measured=np.empty((height, width), bool),
-            recalled=np.zeros((height, width), bool),
         )

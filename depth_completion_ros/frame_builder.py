@@ -29,14 +29,8 @@ _MILLIMETRE = 0.001
 class TransformSource(Protocol):
     """Provides the pose of one frame in another. In a ROS installation this is tf."""
 
-    def lookup(self, target_frame: str, source_frame: str, stamp_ns: int, wait: bool = True) -> tuple[np.ndarray, bool]:
+    def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> tuple[np.ndarray, bool]:
         """Look up the transform from ``source_frame`` to ``target_frame`` at ``stamp_ns``.
-
-        Args:
-            target_frame: Frame of the result.
-            source_frame: Frame of the points that are transformed.
-            stamp_ns: Time [ns].
-            wait: Whether to wait a moment for a transform that is published late.
 
         Returns:
             The (4, 4) transform, and whether it is the one at the stamp (otherwise it is the newest available).
@@ -44,6 +38,13 @@ class TransformSource(Protocol):
         Raises:
             InputError: With the cause "extrinsic", if no valid transform is known.
         """
+
+
+class PoseSource(Protocol):
+    """Provides the pose of a moving frame. In a ROS installation this is tf."""
+
+    def pose(self, fixed_frame: str, frame: str, stamp_ns: int) -> np.ndarray | None:
+        """The pose (4, 4) of a frame in a fixed one at ``stamp_ns``; None if it is not known by now."""
 
 
 @dataclass
@@ -116,6 +117,7 @@ class FrameBuilder:
         report: Called with a cause and a warning about suspicious input, which is used all the same.
         transforms: Source of extrinsics; None if tf is not available.
         topics: Full topic names of "rgb" and "depth". A name can indicate that the images are rectified.
+        poses: Source of the poses of a moving camera; None if there is none.
     """
 
     def __init__(
@@ -124,11 +126,13 @@ class FrameBuilder:
         report: Callable[[str, str], object],
         transforms: TransformSource | None,
         topics: Mapping[str, str],
+        poses: PoseSource | None = None,
     ):
         self.settings = settings
         self._report = report
         self._transforms = transforms
         self._topics = topics
+        self._poses = poses
 
     def build(self, pair: MessagePair) -> RgbdFrame:
         """Decode both messages, project points, and determine intrinsics and extrinsic where they are needed.
@@ -309,15 +313,9 @@ class FrameBuilder:
 
     def _camera_pose(self, pair: MessagePair) -> np.ndarray | None:
         """(4, 4) pose of the camera in the fixed frame at the time of the image; None if tf does not know it yet."""
-        if not self.settings.fixed_frame or self._transforms is None:
+        if not self.settings.fixed_frame or self._poses is None:
             return None
-        try:
-            pose, at_stamp = self._transforms.lookup(
-                self.settings.fixed_frame, pair.rgb.header.frame_id, pair.stamp_ns, wait=False
-            )
-        except InputError:
-            return None
-        return pose if at_stamp else None
+        return self._poses.pose(self.settings.fixed_frame, pair.rgb.header.frame_id, pair.stamp_ns)
 
 
 def _check_two_images(pair: MessagePair) -> None:

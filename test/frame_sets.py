@@ -56,6 +56,6 @@ def write_meta(folder: Path, meta: object) -> None:
 
 
 def edit_meta(folder: Path, edit: Callable[[dict], Any]) -> None:
-    meta = json.loads((folder / "meta.json").read_text())
+    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     edit(meta)
     write_meta(folder, meta)

@@ -16,7 +16,7 @@ def held_by(processes: Iterable[int]) -> set[str]:
     found = set()
     for process in processes:
         try:
-            lines = Path(f"/proc/{process}/maps").read_text().splitlines()
+            lines = Path(f"/proc/{process}/maps").read_text(encoding="utf-8").splitlines()
         except OSError:  # it has ended
             continue
         found |= {line.split()[5] for line in lines if "/dev/shm/fast" in line and "(deleted)" not in line}

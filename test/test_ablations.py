@@ -245,12 +245,12 @@ def test_interrupted_command_continues_and_writes_the_table(tmp_path, capsys):
     first, second = rows = list(csv.DictReader(path.open()))
     assert [row["variant"] for row in rows] == [METHOD, "no relative depth"]
     assert int(first["parameters"]) > int(second["parameters"]) and float(first["rmse"]) > 0
-    assert (out / "ablations.md").read_text() == capsys.readouterr().out
+    assert (out / "ablations.md").read_text(encoding="utf-8") == capsys.readouterr().out
 
-    lines = path.read_text().splitlines(keepends=True)
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     path.write_text("".join(lines[:-1]))
     assert ablate("--steps", "1", "--seeds", "0") == 0
-    assert path.read_text().startswith("".join(lines[:-1])), "what was there is not repeated"
+    assert path.read_text(encoding="utf-8").startswith("".join(lines[:-1])), "what was there is not repeated"
     again = list(csv.DictReader(path.open()))[-1]
     assert {**again, "steps_per_s": ""} == {**second, "steps_per_s": ""}, "the same batches, steps and scores"
 

@@ -334,7 +334,7 @@ def test_an_incomplete_recording_is_read_as_far_as_possible(written, tmp_path, m
     file = storage_file(bag)
     data = file.read_bytes()
     file.write_bytes(data[: int(len(data) * share)])
-    text = (bag / "metadata.yaml").read_text()
+    text = (bag / "metadata.yaml").read_text(encoding="utf-8")
     if metadata == "missing":
         (bag / "metadata.yaml").unlink()
     elif metadata == "cut":
@@ -407,7 +407,7 @@ def test_what_a_killed_sqlite_recorder_left_in_its_write_ahead_log_is_read(tmp_p
 def test_messages_that_metadata_does_not_count_are_read(tmp_path, storage):
     """As a recorder leaves it that writes metadata.yaml at its start and is killed."""
     messages = write_messages(tmp_path / "bag", storage)
-    metadata = yaml.safe_load((tmp_path / "bag" / "metadata.yaml").read_text())
+    metadata = yaml.safe_load((tmp_path / "bag" / "metadata.yaml").read_text(encoding="utf-8"))
     metadata["rosbag2_bagfile_information"] |= {"message_count": 0, "topics_with_message_count": []}
     (tmp_path / "bag" / "metadata.yaml").write_text(yaml.safe_dump(metadata))
     read, (line,) = read_all(tmp_path / "bag")
@@ -425,7 +425,7 @@ def test_existing_files_of_a_split_recording_are_read(tmp_path, storage):
             writer.write(*message)
     second = bag / f"bag_1{storage_file(other).suffix}"
     shutil.move(storage_file(other), second)
-    metadata = yaml.safe_load((bag / "metadata.yaml").read_text())
+    metadata = yaml.safe_load((bag / "metadata.yaml").read_text(encoding="utf-8"))
     information = metadata["rosbag2_bagfile_information"]
     information["relative_file_paths"].append(second.name)
     information["message_count"] *= 2

@@ -29,7 +29,7 @@ SYNC_LOSS = {"unpaired", "late", "duplicate_stamp", "time_jump"}
 
 def start_demo(out: Path, *options: str) -> subprocess.Popen:
     command = [sys.executable, "-m", "depth_completion_ros.cli", "demo", "--headless", "--out", str(out), *options]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
 
 
 def processes_of(run: subprocess.Popen) -> set[int]:
@@ -37,7 +37,7 @@ def processes_of(run: subprocess.Popen) -> set[int]:
     parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
-            fields = stat.read_text().rpartition(")")[2].split()
+            fields = stat.read_text(encoding="utf-8").rpartition(")")[2].split()
         except OSError:
             continue
         if fields[0] != "Z":
@@ -61,7 +61,7 @@ def test_every_frame_of_the_demo_is_accounted_for(tmp_path, profile):
     output = run.communicate()[0]
     assert run.returncode == 0, output
 
-    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    summary = json.loads((tmp_path / "out/summary.json").read_text(encoding="utf-8"))
     assert summary["frames_out"] > 0
     drops = summary["drops"]
     lost_on_the_way = sum(summary["frames_in"].values()) - sum(summary["frames_received"].values())
@@ -114,7 +114,7 @@ def test_a_child_that_ignores_signals_is_killed(tmp_path, monkeypatch):
         "time.sleep(60)\n"
     )
     child = Child("deaf", ["deaf"], tmp_path, {**os.environ, "PYTHONPATH": str(tmp_path)})
-    while "ready" not in (tmp_path / "deaf.log").read_text():
+    while "ready" not in (tmp_path / "deaf.log").read_text(encoding="utf-8"):
         child.expect_running()
         time.sleep(0.02)
     child.end()
@@ -134,7 +134,7 @@ def test_cpu_and_memory_of_a_process_that_counts_for_itself(tmp_path):
     child = Child("busy", ["busy"], tmp_path, {**os.environ, "PYTHONPATH": str(tmp_path)})
     usage = Usage(child.pid)
     usage.sample()
-    while "done" not in (tmp_path / "busy.log").read_text():
+    while "done" not in (tmp_path / "busy.log").read_text(encoding="utf-8"):
         time.sleep(0.02)
     usage.sample()
     ended = time.monotonic_ns()

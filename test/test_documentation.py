@@ -64,9 +64,13 @@ def test_sphinx_builds_all_pages_without_warnings(tmp_path):
     pytest.importorskip("sphinx", reason="needs Sphinx: pip install -e '.[docs]'")
     pytest.importorskip("myst_parser", reason="needs myst-parser: pip install -e '.[docs]'")
     build = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-d", tmp_path / "doctrees"]
-    done = subprocess.run([*build, ROOT / "docs", tmp_path / "html"], capture_output=True, text=True, timeout=300)
+    done = subprocess.run(
+        [*build, ROOT / "docs", tmp_path / "html"], capture_output=True, encoding="utf-8", timeout=300
+    )
     assert done.returncode == 0, done.stderr
-    assert 'id="depth_completion_ros.DepthCompleter.complete"' in (tmp_path / "html" / "api.html").read_text()
+    assert 'id="depth_completion_ros.DepthCompleter.complete"' in (tmp_path / "html" / "api.html").read_text(
+        encoding="utf-8"
+    )
     index = (tmp_path / "html" / "index.html").read_text(encoding="utf-8")
     assert {page.stem for page in (ROOT / "docs").glob("*.md") if f'href="{page.stem}.html' not in index} <= {"index"}
 

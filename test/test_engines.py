@@ -193,6 +193,34 @@ def test_inputs_are_only_read_and_may_be_views():
     np.testing.assert_array_equal(views[0], image)
 
 
+CTRL_C_AFTER_ENGINES = """
+import faulthandler, os, signal, sys
+from depth_completion_ros.engines import open_engine
+from depth_completion_ros.profiles import load_profile
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored in the background of a shell
+faulthandler.enable()  # as in pytest: handlers of signals get a stack of their own
+engines = [open_engine("openvino", sys.argv[1], profile=load_profile("kinect")) for _ in range(3)]
+while engines:
+    engines.pop(0).close()
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    signal.pause()
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_signals_arrive_after_engines_were_closed():
+    run = subprocess.run(
+        [sys.executable, "-c", CTRL_C_AFTER_ENGINES, str(plain_file())],
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+    )
+    assert (run.returncode, run.stdout) == (0, "interrupted\n"), run.stderr
+
+
 def test_compiled_networks_on_disk_that_were_used_last_are_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(openvino_module, "_CACHED_FILES", 2)
@@ -368,7 +396,7 @@ def test_commands_warn_about_a_damaged_network_that_is_skipped(models):
     shutil.copy(network_file("lite", profile="kinect"), models)
     (models / "lite-best.onnx").write_bytes(damaged(network_file("lite"), "cut short"))
     code = "from depth_completion_ros import DepthCompleter; print(DepthCompleter().engine.trained)"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, encoding="utf-8")
     (line,) = done.stderr.splitlines()
     assert "lite-best.onnx" in line and "depth-completion export" in line
     assert done.stdout == "True\n"

@@ -108,7 +108,7 @@ def test_evaluate_writes_the_same_figures_to_csv_json_and_markdown(two_sets, tmp
     assert main([*arguments, "--frames", "2", "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert all(f"{name}, {protocol}, 2 frames" in printed for name in ("one", "two") for protocol in ("rows", "sr8"))
-    rows, content = read_csv(out / "evaluation.csv"), json.loads((out / "evaluation.json").read_text())
+    rows, content = read_csv(out / "evaluation.csv"), json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
     assert content["complete"] and content["engines"]["guided"] == "classical guided"
     assert [row["stratum"] for row in rows] == [score["stratum"] for score in content["scores"]]
     for row, score in zip(rows, content["scores"], strict=True):
@@ -120,7 +120,7 @@ def test_evaluate_writes_the_same_figures_to_csv_json_and_markdown(two_sets, tmp
         pixels[row["set"], row["protocol"], row["stratum"]].add(row["pixels"])
     assert all(len(counts) == 1 for counts in pixels.values()), "all models are scored on the same pixels"
 
-    lines = (out / "evaluation.md").read_text().splitlines()
+    lines = (out / "evaluation.md").read_text(encoding="utf-8").splitlines()
     whole = {(row["set"], row["protocol"], row["model"]): row for row in rows if row["stratum"] == "all"}
     for (name, protocol, model), row in whole.items():
         line = next(line for line in lines if line.startswith(f"| {name}, {protocol}, 2 frames |"))
@@ -182,7 +182,7 @@ def test_a_frame_that_cannot_be_read_is_skipped_and_reported(two_sets, tmp_path,
     out = tmp_path / "out"
     assert main(["evaluate", two_sets[0], "--protocol", "rows", "--models", "nearest", "--out", str(out)]) == 0
     assert "rgb/1.png" in capsys.readouterr().out
-    content = json.loads((out / "evaluation.json").read_text())
+    content = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
     assert "frame 1" in content["failures"][0]
     assert content["scores"][0]["frames"] == 2
 
@@ -210,7 +210,7 @@ def test_a_model_that_fails_on_a_set_is_skipped_there_and_reported(two_sets, tmp
     assert main(arguments) == 0
     whole = {(row["set"], row["model"], row["frames"]) for row in read_csv(out / "evaluation.csv")}
     assert whole == {("one", "nearest", "3"), ("two", "nearest", "3"), ("two", "failing", "3")}
-    told = (out / "evaluation.md").read_text()
+    told = (out / "evaluation.md").read_text(encoding="utf-8")
     assert "one, failing: skipped" in told and "not finite" in told
     assert next(line for line in told.splitlines() if line.startswith("| failing |")).endswith("(1 set) |")
     assert next(line for line in told.splitlines() if line.startswith("| one, rows")).split(" | ")[1] == "-"
@@ -242,7 +242,7 @@ def test_an_interrupted_run_prints_and_writes_its_partial_results(two_sets, tmp_
     arguments = ["evaluate", *two_sets, "--protocol", "rows,sr8", "--models", "nearest,guided", "--out", str(out)]
     assert main(arguments) == 130
     assert "interrupted" in capsys.readouterr().out
-    content = json.loads((out / "evaluation.json").read_text())
+    content = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
     assert not content["complete"]
     assert {(score["set"], score["frames"]) for score in content["scores"]} == {("one", 2)}
 
@@ -254,16 +254,16 @@ def test_a_set_whose_rooms_are_trained_on_is_marked_in_every_table(two_sets, tmp
     out = tmp_path / "out"
     assert main(["evaluate", two_sets[0], "--protocol", "rows", "--models", "nearest", "--out", str(out)]) == 0
     assert OVERLAP in capsys.readouterr().out
-    marked = (out / "evaluation.md").read_text()
+    marked = (out / "evaluation.md").read_text(encoding="utf-8")
     assert "| one \\*, rows, 3 frames |" in marked and f"\\* {OVERLAP}" in marked
-    assert json.loads((out / "evaluation.json").read_text())["notes"] == {"one": OVERLAP}
+    assert json.loads((out / "evaluation.json").read_text(encoding="utf-8"))["notes"] == {"one": OVERLAP}
 
 
 def test_sets_that_the_training_splits_name_carry_the_note(tmp_path):
     splits = share_directory() / "config" / "training" / "splits.yaml"
     if not splits.is_file():
         pytest.skip("no training splits")
-    trained = yaml.safe_load(splits.read_text())["train"][0]
+    trained = yaml.safe_load(splits.read_text(encoding="utf-8"))["train"][0]
     for name in (trained, "elsewhere"):
         write_set(tmp_path / name, name=name)
     assert open_folder(tmp_path / trained).note == OVERLAP
@@ -307,7 +307,7 @@ def test_bench_engines_times_every_model_asked_for(tmp_path, capsys):
     arguments = ["bench", "engines", "--frames", str(tmp_path / "small"), "--size", "64x48", "--rounds", "2"]
     assert main([*arguments, "--models", "guided,measured", "--out", str(out)]) == 0
     assert "p95" in capsys.readouterr().out
-    timings = json.loads(out.read_text())["timings"]
+    timings = json.loads(out.read_text(encoding="utf-8"))["timings"]
     assert [timing["model"] for timing in timings] == ["guided", "measured"]
     assert all(len(values) == 2 and min(values) > 0 for timing in timings for values in timing["ms"].values())
 

@@ -82,13 +82,15 @@ def test_the_client_logs_the_nearest_trusted_distance_of_each_frame(tmp_path):
         running(*player, log=tmp_path / "player.txt"),
     ):
         end = time.monotonic() + 60
-        while log.read_text().count("nearest object") < 5:
-            assert client.poll() is None and time.monotonic() < end, log.read_text()
+        while log.read_text(encoding="utf-8").count("nearest object") < 5:
+            assert client.poll() is None and time.monotonic() < end, log.read_text(encoding="utf-8")
             time.sleep(0.1)
         client.send_signal(signal.SIGINT)
-        assert client.wait(20) == 0, log.read_text()
+        assert client.wait(20) == 0, log.read_text(encoding="utf-8")
 
-    lines = re.findall(r"frame (\d+)\.(\d{9}): distance of the nearest object ([\d.]+) m", log.read_text())
+    lines = re.findall(
+        r"frame (\d+)\.(\d{9}): distance of the nearest object ([\d.]+) m", log.read_text(encoding="utf-8")
+    )
     logged = {int(seconds) * 1_000_000_000 + int(nanoseconds): float(metres) for seconds, nanoseconds, metres in lines}
     completer = DepthCompleter("kinect", "classical")
     expected = {}

@@ -113,7 +113,7 @@ def test_a_bad_frame_is_named_and_the_next_one_is_fine(tmp_path):
     for key, (content, words) in cases.items():
         folder = tmp_path / key
         write_set(folder)
-        name = json.loads((folder / "meta.json").read_text())["frames"][1][key]
+        name = json.loads((folder / "meta.json").read_text(encoding="utf-8"))["frames"][1][key]
         (folder / name).unlink() if content is None else (folder / name).write_bytes(content)
         frames = read_folder(folder)
         with folder_error(words, name):

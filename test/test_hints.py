@@ -248,7 +248,7 @@ def test_in_64_mb_of_shared_memory_vga_arrives_whole_and_what_another_camera_los
     script = Path(__file__).with_name("small_shared_memory.py")
     inside = 'mount -t tmpfs -o size=64m tmpfs /dev/shm && exec "$0" "$@"'
     command = ["unshare", "--mount", "sh", "-c", inside, sys.executable, str(script)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=120)
     if "unshare:" in done.stderr or "mount:" in done.stderr:
         pytest.skip("a mount namespace needs more rights than this user has")
     assert done.returncode == 0, done.stderr

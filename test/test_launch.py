@@ -34,7 +34,7 @@ arguments = sys.argv[1:]
 files = [arguments[i + 1] for i, argument in enumerate(arguments) if argument == "--params-file"]
 record = {{
     "arguments": arguments,
-    "parameter_files": {{file: Path(file).read_text() for file in files}},
+    "parameter_files": {{file: Path(file).read_text(encoding="utf-8") for file in files}},
     "environment": {{name: os.environ.get(name) for name in {variables}}},
 }}
 Path({folder!r}, f"{{Path(sys.argv[0]).name}}-{{os.getpid()}}.json").write_text(json.dumps(record))
@@ -106,7 +106,7 @@ class Started:
 
 
 def all_started(tmp_path: Path) -> list[Started]:
-    return [Started(json.loads(path.read_text())) for path in (tmp_path / "records").iterdir()]
+    return [Started(json.loads(path.read_text(encoding="utf-8"))) for path in (tmp_path / "records").iterdir()]
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def start(tmp_path):
             cwd=tmp_path,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
+            encoding="utf-8",
         )
 
     return start
@@ -157,7 +157,7 @@ def launch(start, tmp_path):
                 process.kill()
         assert process.returncode == 0, said
         records = (tmp_path / "records").glob("*.json")
-        return {path.stem.rpartition("-")[0]: Started(json.loads(path.read_text())) for path in records}
+        return {path.stem.rpartition("-")[0]: Started(json.loads(path.read_text(encoding="utf-8"))) for path in records}
 
     return run
 
@@ -171,7 +171,7 @@ def bag(tmp_path) -> Path:
 
 @pytest.mark.parametrize("path", LAUNCH_FILES, ids=lambda path: path.name)
 def test_launch_files_compile(path):
-    compile(path.read_text(), str(path), "exec")
+    compile(path.read_text(encoding="utf-8"), str(path), "exec")
 
 
 def test_there_is_a_launch_file_for_each_sensor_and_for_replays():
@@ -194,13 +194,15 @@ def test_displays_follow_the_camera_and_the_namespace(sensor):
 
 @pytest.mark.parametrize("sensor", SENSORS)
 def test_displays_are_unchanged_with_default_topics(sensor):
-    text = (ROOT / "config" / "rviz" / f"{sensor}.rviz").read_text()
+    text = (ROOT / "config" / "rviz" / f"{sensor}.rviz").read_text(encoding="utf-8")
     assert displays(sensor, "/", TOPICS, DEFAULT_FRAME) == text
 
 
 @pytest.mark.parametrize("sensor", SENSORS)
 def test_rviz_shows_what_the_node_publishes(sensor):
-    config = yaml.safe_load((ROOT / "config" / "rviz" / f"{sensor}.rviz").read_text())["Visualization Manager"]
+    config = yaml.safe_load((ROOT / "config" / "rviz" / f"{sensor}.rviz").read_text(encoding="utf-8"))[
+        "Visualization Manager"
+    ]
     assert config["Global Options"]["Fixed Frame"] == "camera_color_optical_frame"
     topics = [display["Topic"] for display in config["Displays"] if "Topic" in display]
     clouds = [display["Depth Map Topic"] for display in config["Displays"] if "Depth Map Topic" in display]
@@ -411,9 +413,11 @@ def test_rviz_gets_displays_for_its_topics_and_a_frame_to_show_them_in(launch, t
     started = launch("replay", "profile:=lidar", "rviz:=True", "namespace:=front")
     assert started["rviz2"].resolved("use_sim_time") is True
     config = Path(started["rviz2"].arguments[started["rviz2"].arguments.index("-d") + 1])
-    assert "/front/depth_completion/depth" in config.read_text() and " /front/points" in config.read_text()
+    assert "/front/depth_completion/depth" in config.read_text(
+        encoding="utf-8"
+    ) and " /front/points" in config.read_text(encoding="utf-8")
     config.unlink()
-    content = yaml.safe_load((ROOT / "samples" / "lidar" / "parameters.yaml").read_text())
+    content = yaml.safe_load((ROOT / "samples" / "lidar" / "parameters.yaml").read_text(encoding="utf-8"))
     x, y, z, *_ = content["/**"]["ros__parameters"]["extrinsic"]
     programs = [each for each in all_started(tmp_path) if "--child-frame-id" in each.arguments]
     transforms = [" ".join(program.arguments) for program in programs]

@@ -30,7 +30,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
 
 def page_faults(mode: str) -> int:
     run = [sys.executable, "-c", PROGRAM, mode]
-    return int(subprocess.run(run, cwd=Path(__file__).parent.parent, capture_output=True, check=True, text=True).stdout)
+    return int(
+        subprocess.run(run, cwd=Path(__file__).parent.parent, capture_output=True, check=True, encoding="utf-8").stdout
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mallopt is glibc's")

@@ -75,7 +75,7 @@ def shared_files(directory: Path) -> set[str]:
 def imported_modules() -> set[str]:
     modules = set()
     for path in [*(ROOT / PACKAGE).rglob("*.py"), *(ROOT / "launch").glob("*.py")]:
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 modules |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.level == 0:
@@ -103,8 +103,12 @@ def test_the_version_is_the_same_everywhere(setup_cfg, package_xml):
     version = setup_cfg["metadata"]["version"]
     assert package_xml.findtext("version") == version
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"] == version
-    assert re.findall(r'^release = "(.*)"$', (ROOT / "docs" / "conf.py").read_text(), re.MULTILINE) == [version]
-    sections = re.findall(r"^(\d+\.\d+\.\d+) \(.*\)\n-+$", (ROOT / "CHANGELOG.rst").read_text(), re.MULTILINE)
+    assert re.findall(r'^release = "(.*)"$', (ROOT / "docs" / "conf.py").read_text(encoding="utf-8"), re.MULTILINE) == [
+        version
+    ]
+    sections = re.findall(
+        r"^(\d+\.\d+\.\d+) \(.*\)\n-+$", (ROOT / "CHANGELOG.rst").read_text(encoding="utf-8"), re.MULTILINE
+    )
     assert sections[:1] == [version]
 
 
@@ -127,7 +131,7 @@ def test_package_xml_says_under_which_licences_the_recordings_are(package_xml):
     notes = sorted((ROOT / "samples").glob("*/LICENSE.md"))
     assert len(notes) == 3
     for note in notes:
-        (licence,) = re.findall(r"^- Licence: (\S+)$", note.read_text(), re.MULTILINE)
+        (licence,) = re.findall(r"^- Licence: (\S+)$", note.read_text(encoding="utf-8"), re.MULTILINE)
         assert licence in licences, note
 
 
@@ -136,7 +140,9 @@ def test_nothing_that_the_node_needs_imports_rosbags():
     code = "import sys; sys.modules['rosbags'] = None; from depth_completion_ros.cli import main; "
     for command, status in (("node --help", 0), ("complete --help", 0), ("bag info samples/kinect", 1)):
         call = f"import sys; sys.exit(main({command.split()!r}))"
-        done = subprocess.run([sys.executable, "-c", code + call], cwd=ROOT, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            [sys.executable, "-c", code + call], cwd=ROOT, capture_output=True, encoding="utf-8", timeout=60
+        )
         assert (done.returncode, "Traceback" in done.stderr) == (status, False), done.stderr
     assert "pip install rosbags" in done.stderr
 
@@ -201,7 +207,9 @@ def test_a_missing_package_is_noticed_whatever_needs_it(tmp_path):
     def lacking(*extras: str) -> set[str]:
         code = f"import sys; sys.path.append({str(ROOT / 'tools')!r}); from installed import missing; "
         code += f"print(*missing(set({extras!r}), [{str(tmp_path)!r}]), sep='\\n')"
-        told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
+        told = subprocess.run(
+            [sys.executable, "-c", code], check=True, capture_output=True, encoding="utf-8", timeout=60
+        )
         return set(told.stdout.split("\n")) - {""}
 
     assert lacking("evaluation") <= {"scipy<2,>=1.8"}
@@ -209,7 +217,9 @@ def test_a_missing_package_is_noticed_whatever_needs_it(tmp_path):
         shutil.rmtree(folder)
     assert {re.match(r"[\w.]+", name).group() for name in lacking("evaluation")} - {"scipy"} == {"ruamel.yaml", "rich"}
     metadata = next(tmp_path.glob("numpy-*.dist-info")) / "METADATA"
-    metadata.write_text(re.sub(r"^Version: .*", "Version: 0.1", metadata.read_text(), flags=re.MULTILINE))
+    metadata.write_text(
+        re.sub(r"^Version: .*", "Version: 0.1", metadata.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    )
     assert "numpy<3,>=1.22.4" in lacking("evaluation")
     shutil.rmtree(own)
     assert lacking("evaluation") == {PACKAGE}
@@ -239,7 +249,7 @@ def test_pip_installs_all_shared_files_and_they_are_found(tmp_path):
         cwd=tmp_path,
         check=True,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=60,
     )
     assert found.stdout.strip() == str(share)

@@ -115,7 +115,7 @@ def test_the_shipped_profiles_set_only_what_is_declared_and_fits(path):
         for name, value in tree.items():
             yield from flat(value, f"{prefix}{name}.") if isinstance(value, dict) else [(f"{prefix}{name}", value)]
 
-    parameters = dict(flat(yaml.safe_load(path.read_text())["/**"]["ros__parameters"]))
+    parameters = dict(flat(yaml.safe_load(path.read_text(encoding="utf-8"))["/**"]["ros__parameters"]))
     assert parameters
     for name, value in parameters.items():
         assert PARAMETERS[name].checked(value) == value
@@ -276,13 +276,13 @@ def test_output_of_ros2_param_dump_is_accepted_as_a_parameter_file(started, tmp_
     first.trigger_configure()  # declares the QoS of the outputs
     path = tmp_path / "dump.yaml"
     path.write_text(dumped(first))
-    assert f"extrinsic: {[]}" in path.read_text() or extrinsic
+    assert f"extrinsic: {[]}" in path.read_text(encoding="utf-8") or extrinsic
     second = started("--params-file", str(path))
     second.trigger_configure()
     assert second.statistics.problems() == {}
     assert second.parameters.as_dict() == first.parameters.as_dict()
     assert second.parameters["extrinsic"] == extrinsic
-    assert dumped(second) == path.read_text()
+    assert dumped(second) == path.read_text(encoding="utf-8")
 
 
 @pytest.mark.ros

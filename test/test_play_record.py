@@ -45,7 +45,7 @@ def start() -> Iterator[Start]:
         # rclpy's own guard would tell the child that its libraries are found already.
         environment = {name: value for name, value in os.environ.items() if name != "_ROS_WHEELS_BOOTSTRAP_COMPLETE"}
         processes.append(
-            subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            subprocess.Popen(command, env=environment, encoding="utf-8", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         )
         return processes[-1]
 
@@ -78,7 +78,7 @@ def finish(process: subprocess.Popen, send: signal.Signals | None = None) -> str
 def wait_for_log(log: Path, rows: int) -> None:
     """Until a process has logged that many messages (its file is written in blocks), so that it is in full swing."""
     deadline = time.monotonic() + 30
-    while not log.exists() or log.read_text().count("\n") < rows:
+    while not log.exists() or log.read_text(encoding="utf-8").count("\n") < rows:
         assert time.monotonic() < deadline, f"{log} did not grow"
         time.sleep(0.05)
 

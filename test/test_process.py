@@ -45,21 +45,23 @@ def test_a_signal_ends_it_with_status_0_and_nothing_left(tmp_path, number, autos
         # Its participant's shared memory says that it is up; active, the watchdog's first line does.
         def ready() -> bool:
             if autostart == "true":
-                return "nobody publishes it" in log.read_text()
+                return "nobody publishes it" in log.read_text(encoding="utf-8")
             return bool(held_by([process.pid]))
 
-        assert waited_for(ready), log.read_text()
+        assert waited_for(ready), log.read_text(encoding="utf-8")
         time.sleep(0.3)
         held = held_by([process.pid])
         process.send_signal(number)
         time.sleep(0.02)
         process.send_signal(number)  # a terminal and ros2 launch both pass Ctrl-C on
         # Two seconds are promised on a machine that has them to spare; a test only tells hanging from ending.
-        assert process.wait(20) == 0, log.read_text()
+        assert process.wait(20) == 0, log.read_text(encoding="utf-8")
     finally:
         process.kill()
         process.wait()
-    assert "Traceback" not in log.read_text() and "terminate called" not in log.read_text()
+    assert "Traceback" not in log.read_text(encoding="utf-8") and "terminate called" not in log.read_text(
+        encoding="utf-8"
+    )
     assert held and not left_behind(held, before)
     with pytest.raises(ProcessLookupError):
         os.kill(process.pid, 0)
@@ -73,11 +75,15 @@ def test_a_signal_while_it_starts_ends_it_too(tmp_path, delay):
     try:
         time.sleep(delay)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) in (0, -signal.SIGTERM), log.read_text()  # the latter before Python has begun
+        assert process.wait(20) in (0, -signal.SIGTERM), log.read_text(
+            encoding="utf-8"
+        )  # the latter before Python has begun
     finally:
         process.kill()
         process.wait()
-    assert "Traceback" not in log.read_text() and "terminate called" not in log.read_text()
+    assert "Traceback" not in log.read_text(encoding="utf-8") and "terminate called" not in log.read_text(
+        encoding="utf-8"
+    )
 
 
 @pytest.mark.parametrize("delay", [0.0, 3.0])
@@ -95,7 +101,7 @@ def test_exit_with_ends_the_node_together_with_that_process(tmp_path, delay):
         for each in (other, process):
             each.kill()
             each.wait()
-    assert "Traceback" not in log.read_text()
+    assert "Traceback" not in log.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -109,11 +115,11 @@ def test_an_unreadable_parameter_file_is_one_clear_line(tmp_path, content, words
     log = tmp_path / "log"
     process = started("--ros-args", "--params-file", str(path), log=log)
     assert process.wait(30) == 1
-    assert words in log.read_text() and "Traceback" not in log.read_text()
+    assert words in log.read_text(encoding="utf-8") and "Traceback" not in log.read_text(encoding="utf-8")
 
 
 def test_an_unknown_profile_names_the_choices(tmp_path):
     log = tmp_path / "log"
     process = started("--profile", "sonar", log=log)
     assert process.wait(30) == 2
-    assert all(name in log.read_text() for name in ("sonar", "kinect", "tof", "lidar"))
+    assert all(name in log.read_text(encoding="utf-8") for name in ("sonar", "kinect", "tof", "lidar"))

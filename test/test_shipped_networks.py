@@ -45,7 +45,7 @@ print(completer.engine.model)
 
 def run_without_pytorch(code: str, *arguments: str) -> str:
     command = [sys.executable, "-c", BLOCK_IMPORTS + code, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -18,6 +18,7 @@ from depth_completion_ros.smoothing import DepthSmoother
 from depth_completion_ros.temporal import TemporalMemory, TemporalSettings
 
 PROFILE = load_profile("kinect")
+SIDE = 1.1  # a place of the box at the side, where it covers less than a fifth of the image [m]
 
 
 def shown(number: int, camera: np.ndarray, box_x: float | None = None, share: float = 0.3) -> tuple[RgbdFrame, ...]:
@@ -76,13 +77,13 @@ def test_what_has_gone_is_not_recalled():
     """A box has stood before the wall. It leaves at once, and half of the place where it stood is not measured."""
     kept, _ = memory("static")
     for number in range(5):
-        kept.recall(shown(number, pose(), box_x=0.0, share=0.0)[1], PROFILE)
+        kept.recall(shown(number, pose(), box_x=SIDE, share=0.0)[1], PROFILE)
     rgb, depth, _ = view(pose())
-    place = view(pose(), 0.0)[2]
+    place = view(pose(), SIDE)[2]
     hole = place & (np.indices(place.shape).sum(axis=0) // 6 % 2 == 0)
     recalled = kept.recall(frame(5, rgb, np.where(hole, np.float32(0), depth), pose()), PROFILE).recalled
     ghosts = hole & (recalled.depth > 0) & (np.abs(recalled.depth - depth) > 0.1)
-    assert hole.sum() > 1000
+    assert hole.sum() > 500
     assert ghosts.sum() < 0.005 * hole.size
 
 
@@ -90,7 +91,7 @@ def test_what_comes_is_not_filled_with_what_lies_behind_it():
     kept, _ = memory("static")
     for number in range(5):
         kept.recall(shown(number, pose(), share=0.0)[1], PROFILE)
-    rgb, depth, box = view(pose(), 0.0)
+    rgb, depth, box = view(pose(), SIDE)
     recalled = kept.recall(frame(5, rgb, np.where(box, np.float32(0), depth), pose()), PROFILE).recalled
     assert (box & (recalled.depth > 0)).sum() < 0.02 * box.sum()
 
@@ -100,10 +101,10 @@ def test_what_was_hidden_is_recalled_when_it_appears_again():
     kept, _ = memory("static")
     rgb, depth, _ = view(pose())
     kept.recall(frame(0, rgb, depth, pose()), PROFILE)
-    with_box = shown(1, pose(), box_x=0.0, share=0.0)[1]
+    with_box = shown(1, pose(), box_x=SIDE, share=0.0)[1]
     kept.recall(with_box, PROFILE)
-    place = view(pose(), 0.0)[2]
-    place[:, : WIDTH // 2] = False  # in the other half, the frame shows that the box has gone
+    place = view(pose(), SIDE)[2]
+    place[: HEIGHT // 2] = False  # in the other half, the frame shows that the box has gone
     recalled = kept.recall(frame(2, rgb, np.where(place, np.float32(0), depth), pose()), PROFILE).recalled
     filled = place & (recalled.depth > 0)
     assert filled.sum() > 0.5 * place.sum()
@@ -230,7 +231,7 @@ def test_a_completed_frame_says_what_was_measured_and_what_was_recalled():
     alone, recalled = completer.complete(holey), completer.complete(kept.recall(holey, PROFILE))
     assert np.array_equal(recalled.measured, holey.depth > 0)
     assert not (recalled.measured & recalled.recalled).any() and recalled.recalled.any()
-    assert not alone.recalled.any()
+    assert alone.recalled is None
     hole = recalled.recalled
     assert np.abs(recalled.depth - whole.depth)[hole].mean() < 0.5 * np.abs(alone.depth - whole.depth)[hole].mean()
 

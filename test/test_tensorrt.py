@@ -265,7 +265,7 @@ def test_ctrl_c_ends_the_command(tmp_path):
     """TensorRT swallows what Python raises inside its calls."""
     command = ["build-engine", str(network("lite").path), "--out", str(tmp_path)]
     run = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED_BUILD, *command], capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", INTERRUPTED_BUILD, *command], capture_output=True, encoding="utf-8", timeout=300
     )
     assert run.returncode == 130, run.stderr
     assert 0.1 < float(run.stdout) < 1

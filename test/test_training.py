@@ -327,7 +327,7 @@ def test_command_trains_and_writes_weights_card_logs_and_pictures(data, tmp_path
     assert load_weights(path).profile == "any"
     metadata = read_metadata(path)
     assert metadata["steps"] == "3" and metadata["recipe"] == "tiny" and metadata["commit"]
-    card = path.with_suffix(".md").read_text()
+    card = path.with_suffix(".md").read_text(encoding="utf-8")
     for expected in ("# lite-small", metadata["recipe_hash"], "kinect1_osd: 4 frames", "| nearsl_tsdf_sample | rows |"):
         assert expected in card
     log, validation = (list(csv.DictReader((out / f"{name}.csv").open())) for name in ("log", "validation"))
@@ -350,7 +350,7 @@ def test_training_can_start_from_a_trained_network(data, tmp_path, monkeypatch, 
     path = tmp_path / "out" / "unet-small.safetensors"
     assert load_weights(path).network.base.name == "planes"
     corrected = f"| corrects | planes-small, weights {read_metadata(path)['base_weights']} |"
-    assert corrected in path.with_suffix(".md").read_text()
+    assert corrected in path.with_suffix(".md").read_text(encoding="utf-8")
 
 
 def test_resumed_training_equals_uninterrupted(data, tmp_path):
@@ -386,7 +386,7 @@ def test_dry_run_takes_two_steps_and_renders_scenes_meanwhile(data, tmp_path, mo
     out = tmp_path / "out"
     assert command(data, out, "--dry-run") == 0
     assert read_metadata(out / "lite-small.safetensors")["steps"] == "2"
-    assert "rendered as they were needed" in (out / "lite-small.md").read_text()
+    assert "rendered as they were needed" in (out / "lite-small.md").read_text(encoding="utf-8")
 
 
 def test_command_without_data_says_what_to_do(tmp_path, capsys):

@@ -115,7 +115,7 @@ def test_two_trainings_may_decode_the_same_set_at_once(tmp_path):
     with new_directory(path) as first, new_directory(path) as second:
         (first / "a").write_text("first")
         (second / "a").write_text("second")
-    assert (path / "a").read_text() == "second" and sorted(path.parent.iterdir()) == [path]
+    assert (path / "a").read_text(encoding="utf-8") == "second" and sorted(path.parent.iterdir()) == [path]
 
 
 def test_frames_of_a_turning_camera_are_left_out(tmp_path):

@@ -66,7 +66,8 @@ def read_frames(
     with BagReader(path, tell) as bag:
         rgb, depth = bag.find_image("rgb", rgb_topic), bag.find_image("depth", depth_topic)
         settings = replace(settings or FrameSettings(), points=depth.type == POINT_CLOUD)
-        builder = FrameBuilder(settings, report, read_transforms(bag), {"rgb": rgb.name, "depth": depth.name})
+        poses = read_transforms(bag)
+        builder = FrameBuilder(settings, report, poses, {"rgb": rgb.name, "depth": depth.name}, poses)
         used, first_error, unusable = 0, None, 0
         for pair in _pairs(bag, rgb, depth, Synchronizer(slop_ns, queue_size), tell):
             if stamps is not None and pair.pair.rgb_ns not in stamps:

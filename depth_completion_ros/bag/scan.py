@@ -398,7 +398,7 @@ def _storage_files(folder: Path) -> tuple[list[Path], list[str], int | None]:
     if not metadata.exists():
         return there, ["metadata.yaml is missing"], None
     try:
-        information = yaml.safe_load(metadata.read_text())["rosbag2_bagfile_information"]
+        information = yaml.safe_load(metadata.read_text(encoding="utf-8"))["rosbag2_bagfile_information"]
         listed = [folder / Path(name).name for name in information["relative_file_paths"]]
     except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
         return there, ["metadata.yaml cannot be read"], None

@@ -35,7 +35,15 @@ class BagTransforms:
         self._neighbours[parent].add(child)
         self._neighbours[child].add(parent)
 
-    def lookup(self, target_frame: str, source_frame: str, stamp_ns: int, wait: bool = True) -> tuple[np.ndarray, bool]:
+    def pose(self, fixed_frame: str, frame: str, stamp_ns: int) -> np.ndarray | None:
+        """See ``PoseSource``."""
+        try:
+            transform, at_stamp = self.lookup(fixed_frame, frame, stamp_ns)
+        except InputError:
+            return None
+        return transform if at_stamp else None
+
+    def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> tuple[np.ndarray, bool]:
         """See ``TransformSource``."""
         target, source = target_frame.lstrip("/"), source_frame.lstrip("/")
         path = self._path(source, target)

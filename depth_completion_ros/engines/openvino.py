@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import threading
 from pathlib import Path
@@ -50,7 +51,7 @@ class OpenVinoEngine(NetworkFileEngine):
         if self.file.height is None:
             self.working_pixels = _WORKING_PIXELS
         openvino = _library()
-        self._core = openvino.Core()
+        self._core = _core(openvino)
         suits = self.file.precision in ("fp16", "w8a16") and self.file.bfloat16
         half = suits and "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self._settings = {
@@ -129,6 +130,25 @@ def _library() -> Any:
     except ImportError as error:
         raise ConfigurationError(f"engine openvino needs OpenVINO ({error}): pip install openvino") from error
     return openvino
+
+
+_first_core = threading.Lock()
+
+
+def _core(openvino: Any) -> Any:
+    """The one OpenVINO core of this process, which is never released.
+
+    The CPU plugin of a core gives the thread that creates it another stack for signal handlers. After the release of
+    two cores in the order of their creation, this stack is memory that has been unmapped, so the next signal, such as
+    Ctrl-C, would end the process with a segmentation fault.
+    """
+    with _first_core:
+        return _only_core(openvino)
+
+
+@functools.cache
+def _only_core(openvino: Any) -> Any:
+    return openvino.Core()
 
 
 def _cache_directory() -> Path:

@@ -74,7 +74,7 @@ class CompletionNode(LifecycleNode):
             topics = {"rgb": "rgb/image_rect_color", "depth": "depth_registered/image_rect"}
             resolved = {role: self.resolve_topic_name(topic) for role, topic in topics.items()}
             settings = FrameSettings.from_parameters(self.parameters.as_dict())
-            builder = FrameBuilder(settings, self.statistics.report, self._transforms, resolved)
+            builder = FrameBuilder(settings, self.statistics.report, self._transforms, resolved, self._transforms)
             clock = self.get_clock()
             self._worker = Worker(
                 self.parameters,

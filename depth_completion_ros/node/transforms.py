@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from rclpy.duration import Duration
 from rclpy.node import Node
@@ -30,7 +32,14 @@ class TfTransforms:
         self._buffer = tf2_ros.Buffer()
         self._listener = tf2_ros.TransformListener(self._buffer, node)
 
-    def lookup(self, target_frame: str, source_frame: str, stamp_ns: int, wait: bool = True) -> tuple[np.ndarray, bool]:
+    def pose(self, fixed_frame: str, frame: str, stamp_ns: int) -> np.ndarray | None:
+        """See ``PoseSource``. Does not wait for a pose that is published late."""
+        try:
+            return _matrix(self._buffer.lookup_transform(fixed_frame, frame, Time(nanoseconds=stamp_ns), Duration()))
+        except (tf2_ros.TransformException, InputError):
+            return None
+
+    def lookup(self, target_frame: str, source_frame: str, stamp_ns: int) -> tuple[np.ndarray, bool]:
         """See ``TransformSource``. The transform is float64."""
         for frame, role in ((source_frame, "depth or points"), (target_frame, "rgb")):
             if not frame:
@@ -40,9 +49,9 @@ class TfTransforms:
                     "in the driver, or set the parameter extrinsic",
                 )
         pose = f"pose of {source_frame!r} in {target_frame!r}"
-        time, at_stamp = Time(nanoseconds=stamp_ns), True
+        at_stamp = True
         try:
-            found = self._buffer.lookup_transform(target_frame, source_frame, time, _WAIT if wait else Duration())
+            found = self._buffer.lookup_transform(target_frame, source_frame, Time(nanoseconds=stamp_ns), _WAIT)
         except tf2_ros.TransformException:
             at_stamp = False
             try:
@@ -53,9 +62,8 @@ class TfTransforms:
                     f"tf does not know the {pose} ({str(error).strip()}): publish it on tf, or set the parameter "
                     "extrinsic",
                 ) from error
-        t, q = found.transform.translation, found.transform.rotation
         try:
-            return transform_from_pose(np.array([t.x, t.y, t.z, q.x, q.y, q.z, q.w])), at_stamp
+            return _matrix(found), at_stamp
         except InputError as error:
             raise InputError(
                 "extrinsic",
@@ -69,6 +77,12 @@ class TfTransforms:
     def close(self) -> None:
         """Unsubscribe from tf. Call it from the thread that spins the node."""
         self._listener.unregister()
+
+
+def _matrix(stamped: Any) -> np.ndarray:
+    """The (4, 4) transform of a geometry_msgs/TransformStamped. Raises InputError if it is not valid."""
+    t, q = stamped.transform.translation, stamped.transform.rotation
+    return transform_from_pose(np.array([t.x, t.y, t.z, q.x, q.y, q.z, q.w]))
 
 
 def transforms_of(node: Node) -> TfTransforms | None:
