@@ -95,13 +95,13 @@ def test_no_frame_waits_until_the_network_is_compiled_for_its_size(ros):
 def test_untrained_network_serves_only_where_allowed(ros):
     classical = pixels_of(ros.completed_pair()).copy()
     ask(ros, engine="openvino", model="lite-random")
-    assert ros.spin(lambda: ros.problems().get("engine") == 1)
+    assert ros.spin(lambda: ros.problems().get("engine") == 1, 60.0)
     # OpenCV's filters round by where their buffers are in memory, so the last bit may differ.
     np.testing.assert_allclose(pixels_of(ros.completed_pair()), classical, rtol=1e-5)
     status, values = ros.diagnostics()
     assert values["engine"] == "classical"
     assert "lite-random (untrained)" in values["engine.state"] and "allow_untrained" in status.message
     ask(ros, allow_untrained=True)
-    assert ros.spin(lambda: ros.node._worker.loader.state == "ready")
+    assert ros.spin(lambda: ros.node._worker.loader.state == "ready", 60.0)
     assert not np.allclose(pixels_of(ros.completed_pair()), classical)
     assert ros.diagnostics()[1]["model"] == "lite-random (untrained)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 
@@ -54,8 +55,9 @@ def main() -> int:
 
 
 def _spin(arguments: list[str], exit_with: int | None) -> int:
-    for number in (signal.SIGINT, signal.SIGTERM):  # until ``spin`` installs its own handlers
-        signal.signal(number, lambda *_: sys.exit(0))
+    # Until ``spin`` installs its own handlers, packages are imported, and some turn an exception into an ImportError.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os._exit(0))
     prepare_ros_environment()
     from ..node.completion_node import CompletionNode
     from ..node.process import spin
