@@ -10,9 +10,8 @@ from .temporal_grid import Grid, colours_differ
 
 SMOOTHINGS = ("off", "filled", "all")
 
-_NEW = (
-    0.15  # weight of the present frame; the standard deviation of white noise falls to sqrt(_NEW / (2 - _NEW)) = 0.28
-)
+# Weight of the present frame. The standard deviation of white noise falls to sqrt(_NEW / (2 - _NEW)) = 0.28 of it.
+_NEW = 0.15
 _DIFFERS = 0.05  # relative difference of depth from which on a pixel shows something else
 _COLOUR_DIFFERS = 12.0  # mean difference over the channels, 0..255, from which on a pixel shows something else
 
@@ -31,18 +30,18 @@ class DepthSmoother:
 
         Args:
             completed: The completed frame.
-            frame: The frame as ``TemporalMemory`` returned it. Without ``recalled``, smoothing starts anew.
+            frame: The frame as ``TemporalMemory`` returned it. Without ``recalled``, nothing is smoothed.
             smoothing: "filled" = only pixels that are not measured, "all" = measured pixels too, or "off".
         """
         last, self._last = self._last, None
-        if smoothing == "off":
+        if smoothing == "off" or frame.recalled is None:
             return
         grid = Grid(frame.rgb, completed.depth, frame.intrinsics)
         where = np.ones(completed.depth.shape, np.float32)
         if smoothing == "filled":
             where = (~completed.measured).astype(np.float32)
         depth = grid.depth
-        if last is not None and frame.recalled is not None and _follows(last[0], frame):
+        if last is not None and _follows(last[0], frame.stamp_ns, frame.recalled.elapsed):
             some = np.flatnonzero(grid.largest(where))
             cells, depth_before = _places_before(grid, some, frame.recalled.motion)
             correction = last[1].take(cells) - depth_before
@@ -55,10 +54,9 @@ class DepthSmoother:
         self._last = frame.stamp_ns, depth, grid.colours
 
 
-def _follows(stamp_ns: int, frame: RgbdFrame) -> bool:
-    """Whether the frame of a stamp [ns] is the one that came before a frame in ``TemporalMemory``."""
-    assert frame.recalled is not None
-    return abs(frame.stamp_ns - stamp_ns - round(frame.recalled.elapsed * 1e9)) < 1000
+def _follows(before_ns: int, stamp_ns: int, elapsed: float) -> bool:
+    """Whether no frame is missing between two stamps [ns]: the memory took the last frame so long ago [s]."""
+    return abs(stamp_ns - before_ns - round(elapsed * 1e9)) < 1000
 
 
 def _places_before(grid: Grid, cells: np.ndarray, motion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

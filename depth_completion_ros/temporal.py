@@ -78,22 +78,23 @@ class TemporalMemory:
             profile: The sensor.
 
         Returns:
-            The frame with its depth on the grid of rgb, (H, W) float32 [m], 0 = missing or out of range, and with
-            ``recalled`` if there are earlier frames. The same frame if the motion of the camera is unknown.
+            The frame with its depth on the grid of rgb, (H, W) float32 [m], and with ``recalled`` if there are earlier
+            frames. The same frame if the motion of the camera is unknown.
 
         Raises:
             InputError: If its depth cannot be brought to the grid of rgb.
         """
         if self._is_off(frame):
             return frame
-        intrinsics = frame.intrinsics or _any_intrinsics(frame)
-        depth = depth_on_rgb_grid(frame)
-        depth = np.where(profile.measured(depth), depth, np.float32(0))
-        frame = replace(frame, depth=depth, depth_intrinsics=None, depth_to_rgb=None)
         if problem := self._problem(frame):
             self._report(f"nothing is recalled, because {problem}")
             return frame
-        elapsed, motion = self._motion(frame, intrinsics)
+        intrinsics = frame.intrinsics or _any_intrinsics(frame)
+        # Depth out of range stays in the result: the completer says what is wrong with it.
+        frame = replace(frame, depth=depth_on_rgb_grid(frame), depth_intrinsics=None, depth_to_rgb=None)
+        depth = np.where(profile.measured(frame.depth), frame.depth, np.float32(0))
+        measured = replace(frame, depth=depth)
+        elapsed, motion = self._motion(measured, intrinsics)
         grid = Grid(frame.rgb, depth, intrinsics)
         recalled, known = None, grid.depth
         if motion is not None:
@@ -111,7 +112,7 @@ class TemporalMemory:
                 recalled = Recalled(images[0], images[1], images[2], motion, elapsed)
                 known = found.averaged
         self._points.add(grid, known)
-        self._last = frame
+        self._last = measured
         return replace(frame, recalled=recalled)
 
     def _start_anew(self, reason: str) -> None:
@@ -121,7 +122,7 @@ class TemporalMemory:
     def _is_off(self, frame: RgbdFrame) -> bool:
         motion = self.settings.motion
         return motion == "off" or (
-            motion == "auto" and (frame.intrinsics is None or (frame.camera_pose is None and not _CAN_ESTIMATE))
+            motion == "auto" and (frame.intrinsics is None or not (_is_rigid(frame.camera_pose) or _CAN_ESTIMATE))
         )
 
     def _problem(self, frame: RgbdFrame) -> str:
@@ -133,8 +134,9 @@ class TemporalMemory:
             return "there is no camera_info of rgb: publish it, or set temporal.motion to static if the camera is fixed"
         if motion == "tf" and not _is_rigid(frame.camera_pose):
             return (
-                f"tf does not know the pose of {frame.frame_id!r} in temporal.fixed_frame at the time of the image: "
-                "publish it, set temporal.fixed_frame to a frame that does not move, or set temporal.motion to odometry"
+                f"the pose of {frame.frame_id!r} in temporal.fixed_frame is not known at the time of the image: check "
+                "that tf2_ros is installed and that tf has this pose, set temporal.fixed_frame to another frame that "
+                "does not move, or set temporal.motion to odometry"
             )
         if motion == "odometry" and not odometry_available():
             return (
@@ -149,10 +151,14 @@ class TemporalMemory:
         if last is None:
             return 0.0, None
         elapsed = (frame.stamp_ns - last.stamp_ns) * 1e-9
-        if elapsed <= 0:
+        if elapsed == 0:
+            self._start_anew("two frames have the same stamp")
+        elif elapsed < 0:
             self._start_anew(f"the stamp of a frame is {-elapsed:.3f} s before that of the last frame")
         elif elapsed > self.settings.max_age:
-            self._start_anew(f"there was no frame for {elapsed:.1f} s")
+            self._start_anew(
+                f"there was no frame for {elapsed:.1f} s; if frames are always so far apart, increase temporal.max_age"
+            )
         elif frame.rgb.shape != last.rgb.shape or frame.intrinsics != last.intrinsics:
             self._start_anew("the image size or the calibration has changed")
         elif frame.frame_id != last.frame_id:

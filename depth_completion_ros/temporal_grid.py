@@ -47,7 +47,7 @@ class Grid:
     def __init__(self, rgb: np.ndarray, depth: np.ndarray, intrinsics: Intrinsics | None):
         self._intrinsics = intrinsics
         self._step = step = max(1, int(np.ceil(np.sqrt(depth.size / _CELLS))))
-        self._middle = middle = step // 2
+        middle = step // 2
         down, right = (-side % step for side in depth.shape)
         if down or right:
             rgb = cv2.copyMakeBorder(rgb, 0, down, 0, right, cv2.BORDER_REPLICATE)

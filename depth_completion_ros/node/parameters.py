@@ -246,7 +246,7 @@ PARAMETERS = {
             "temporal.smoothing",
             "filled",
             "Which pixels are averaged over time where colour and depth stay the same. filled: those that are not "
-            "measured; all: measured ones too; off: none. Needs a known motion of the camera",
+            "measured; all: measured ones too, unless fill_only is set; off: none. Needs a known motion of the camera",
             choices=SMOOTHINGS,
             dynamic=True,
         ),

@@ -138,7 +138,7 @@ class Worker:
                     completed = self._complete(job, completer, messages.completed)
                     done = time.monotonic()
                     self._in_flight.wait_for_turn(job.number)
-                    self._smoother.smooth(completed, job.frame, self._parameters["temporal.smoothing"])
+                    self._smoother.smooth(completed, job.frame, self._smoothing())
                     self._publish(job, messages)
                     self._count(job, completed, done)
             finally:
@@ -211,6 +211,10 @@ class Worker:
                     self._replace_failed_engine(error)
                 completer.engine = self._engine
                 return completer.complete(job.frame, out)
+
+    def _smoothing(self) -> str:
+        smoothing = self._parameters["temporal.smoothing"]
+        return "filled" if smoothing == "all" and self._parameters["fill_only"] else smoothing
 
     def _publish(self, job: _Job, messages: ResultMessages) -> None:
         header, info = job.pair.rgb.header, job.pair.rgb_info
