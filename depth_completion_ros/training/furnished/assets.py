@@ -39,11 +39,16 @@ _UP = np.array(
 
 
 @dataclass(frozen=True)
-class Asset:
-    """A piece of furniture or a small thing: a cleaned mesh centred on x = y = 0 and standing on z = 0, front to -y.
+class Piece:
+    """A piece of furniture or a small thing, centred on x = y = 0 and standing on z = 0, front to -y.
 
-    kind: category, such as "Kitchen". catalogue: what it is held out by. size: (3,) width, depth, height [m].
-    elevation: the height at which it hangs [m]. door: whether it belongs into a wall.
+    Attributes:
+        name: Its name.
+        kind: Category, such as "Kitchen".
+        catalogue: The set of assets that it belongs to, which is held out as a whole.
+        size: (3,) width, depth, height [m].
+        elevation: Height at which it hangs [m].
+        door: Whether it belongs into a wall.
     """
 
     name: str
@@ -52,6 +57,12 @@ class Asset:
     size: np.ndarray
     elevation: float
     door: bool
+
+
+@dataclass(frozen=True)
+class Asset(Piece):
+    """A piece with its cleaned mesh."""
+
     mesh: Mesh
 
 

@@ -49,19 +49,16 @@ class ModelMaterial:
 
 
 @dataclass(frozen=True)
-class Model:
-    """An ``Asset`` as the library keeps it.
+class Model(assets.Piece):
+    """A piece as the library keeps it.
 
-    vertices: (n,) of ``VERTEX``, whose material is an index into ``materials``. triangles: (m, 3) int32.
-    support: ``support_surfaces``, or None for small models.
+    Attributes:
+        vertices: (n,) of ``VERTEX``, whose material is an index into ``materials``.
+        triangles: (m, 3) int32.
+        materials: Its materials.
+        support: ``support_surfaces``, or None for small models.
     """
 
-    name: str
-    kind: str
-    catalogue: str
-    size: np.ndarray
-    elevation: float
-    door: bool
     vertices: np.ndarray
     triangles: np.ndarray
     materials: list[ModelMaterial]
