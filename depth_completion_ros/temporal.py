@@ -101,10 +101,7 @@ class TemporalMemory:
             self._points.move(motion, elapsed)
             found = self._points.recall(grid, profile, self.settings.max_age)
             if found is None:
-                self._start_anew(
-                    "what it recalls does not fit the measured depth: the pose of the camera is wrong, or most of the "
-                    "scene moves"
-                )
+                self._start_anew(f"what it recalls does not fit the measured depth: {self._why_not()}")
             else:
                 sigma = np.hypot(profile.measurement_sigma(found.depth), _SIGMA_M + _SIGMA_M_PER_S * found.ages)
                 missing = (depth == 0).astype(np.float32)
@@ -118,6 +115,19 @@ class TemporalMemory:
     def _start_anew(self, reason: str) -> None:
         self.clear()
         self._report(f"the memory starts anew, because {reason}")
+
+    def _why_not(self) -> str:
+        """What may be wrong if most of the recalled depth is contradicted, and the fix."""
+        if self.settings.motion == "static":
+            return (
+                "the camera or most of the scene has moved. If the camera moves, set temporal.motion to tf or odometry"
+            )
+        if self.settings.motion == "odometry":
+            return "odometry was wrong, or most of the scene moves"
+        return (
+            "the pose of the camera is wrong, or most of the scene moves. If this is frequent, check the stamps "
+            "of images and of tf, or set temporal.motion to odometry"
+        )
 
     def _is_off(self, frame: RgbdFrame) -> bool:
         motion = self.settings.motion

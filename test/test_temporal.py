@@ -169,6 +169,15 @@ def test_the_memory_starts_anew_and_says_why(change, line):
     assert len(lines) == 1 and line in lines[0], lines
 
 
+@pytest.mark.parametrize(("motion", "fix"), [("static", "to tf or odometry"), ("tf", "check the stamps")])
+def test_recalled_depth_that_does_not_fit_is_reported_with_a_fix(motion, fix):
+    kept, lines = memory(motion)
+    kept.recall(shown(0, pose())[1], PROFILE)
+    turned = shown(1, pose(0.0, np.radians(20)))[0]
+    assert kept.recall(replace(turned, camera_pose=pose()), PROFILE).recalled is None
+    assert len(lines) == 1 and "does not fit" in lines[0] and fix in lines[0]
+
+
 def test_another_image_size_starts_the_memory_anew():
     kept, lines = memory("static")
     for number, size in enumerate([(60, 80), (120, 160)]):
