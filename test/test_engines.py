@@ -198,7 +198,6 @@ import faulthandler, os, signal, sys
 from depth_completion_ros.engines import open_engine
 from depth_completion_ros.profiles import load_profile
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored in the background of a shell
 faulthandler.enable()  # as in pytest: handlers of signals get a stack of their own
 engines = [open_engine("openvino", sys.argv[1], profile=load_profile("kinect")) for _ in range(3)]
 while engines:

@@ -253,7 +253,6 @@ def interrupting(*arguments, progress, **options):
 
     return build(*arguments, progress=report, **options)
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored in the background of a shell
 command.ensure_engine = interrupting
 status = cli.main(sys.argv[1:])
 print(furthest)
