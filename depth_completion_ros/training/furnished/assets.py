@@ -28,10 +28,11 @@ from .obj import read_obj
 
 FURNITURE = Path("/usr/share/sweethome3d/furniture")  # of Debian's and Ubuntu's package
 _LEFT_OUT = ("Exterior", "Vehicles", "Staircases")
-_PLACED = ("furniture", "clutter", "plant", "person", "other")  # categories of models that may stand in rooms
+_INDOOR = ("furniture", "clutter", "plant", "person", "other")  # categories of models that may stand in rooms
+OUTDOOR = ("building", "vehicle", "street", "plant", "person")  # and of those that may stand in streets
 _LARGEST_FILE = 6_000_000  # bytes of an OBJ file
 _MOST_TRIANGLES = 20_000
-_LARGEST, _SMALLEST = 3.3, 0.02  # models that are taken from GLB files [m]
+_LARGEST_INDOOR, _LARGEST, _SMALLEST = 3.3, 50.0, 0.02  # models that are taken from GLB files [m]
 _MOST_STRETCH = 8  # between the axes, from a file's own size to that of the catalogue
 _UP = np.array(
     [[1, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]], float
@@ -136,14 +137,14 @@ def _catalogue_asset(archive: zipfile.ZipFile, entry: dict[str, str], catalogue:
 
 
 def read_models(paths: Sequence[Path]) -> Iterator[Asset]:
-    """Models of GLB files that may stand in rooms. Those that cannot be read are left out."""
+    """Models of GLB files that may stand in rooms or streets. Those that cannot be read are left out."""
     categories: dict[Path, dict[tuple[str, str], str]] = {}
     for path in paths:
         root = path.parents[2]
         if root not in categories:
             categories[root] = _categories(root / "MANIFEST.csv")
         kind = categories[root].get((path.parent.name, path.stem), "furniture" if not categories[root] else "")
-        if kind not in _PLACED:
+        if kind not in {*_INDOOR, *OUTDOOR}:
             continue
         try:
             mesh = read_glb(path.read_bytes()).transformed(_UP)
@@ -151,7 +152,7 @@ def read_models(paths: Sequence[Path]) -> Iterator[Asset]:
             continue
         low, high = mesh.bounds()
         size = (high - low).astype(float)
-        if _SMALLEST <= size.max() <= _LARGEST:
+        if _SMALLEST <= size.max() <= (_LARGEST if kind in OUTDOOR else _LARGEST_INDOOR):
             asset = _finished(Asset(path.stem, kind, path.parent.name, size, 0.0, False, mesh))
             if asset is not None:
                 yield asset

@@ -149,7 +149,7 @@ def _build(files: dict[str, list[Path]], split: str, directory: Path, progress: 
             packed["position"], packed["normal"], packed["uv"] = mesh.position, mesh.normal, mesh.uv
             packed["material"] = mesh.material
             support = None
-            if asset.size[:2].max() > _SUPPORTING:
+            if asset.size[:2].max() > _SUPPORTING and asset.kind not in assets.OUTDOOR:
                 support = len(supports)
                 supports.append(np.stack(support_surfaces(mesh.position, mesh.triangles, asset.size)))
             entries.append(
