@@ -27,6 +27,7 @@ COMMANDS = {
     "bag record": "record topics to a rosbag2",
     "scenes": "render examples of the procedural scenes for training",
     "scenes furnished": "fill a pool with views of furnished rooms for training",
+    "scenes sequences": "render what a moving camera sees in furnished rooms, with poses and true depth",
     "models": "list the networks with parameters, cost, inputs, paper and weights",
     "train": "train a network with a recipe",
     "ablate": "train variants of a method at equal budgets and compare them in a table",

@@ -26,7 +26,9 @@ MOTIONS = ("off", "static", "tf", "odometry", "auto")
 
 # A point agrees with a measurement up to this number of standard deviations and this length [m].
 _AGREES_SIGMAS, _AGREES_M = 3.0, 0.03
-_COLOUR_DIFFERS = 30.0  # mean difference over the channels, 0..255, from which on a point belongs to something else
+# Difference of colours from which on a point belongs to something else: mean over the channels (0..255), and share of
+# the brightness. With a larger limit, points behind dark objects too close to be measured are recalled in front of them.
+_COLOUR_DIFFERS = 4.0, 0.08
 _FEW = 1.5  # points around a point that tell nothing
 _OLD = np.float32(0.8)  # weight of the remembered depth of a point that is measured again, which averages noise
 _FITS, _CHECKED_POINTS = 0.75, 500  # the motion is wrong if fewer of the points agree, where there are so many
@@ -277,7 +279,7 @@ class _Points:
         gone = _belongs_to(grid, cells, z, filling, np.flatnonzero(seen_through), np.flatnonzero(agrees))
         filling = filling[~gone]
         colours, now_colours = self._colours.take(inside.take(filling)), grid.colours.take(cells.take(filling))
-        filling = filling[~colours_differ(colours, now_colours, _COLOUR_DIFFERS)]
+        filling = filling[~colours_differ(colours, now_colours, *_COLOUR_DIFFERS)]
         kept = np.concatenate([filling, np.flatnonzero(hidden)])
         kept = kept[_in_front(cells.take(kept), z.take(kept), grid.depth.size)]
         self._keep(np.concatenate([inside.take(kept), outside]))

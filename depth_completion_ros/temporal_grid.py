@@ -15,11 +15,17 @@ _MARGIN = 0.25  # width of the surroundings of the image, relative to the image
 _REGION = (9, 9)  # cells that count as the surroundings of a cell
 
 
-def colours_differ(a: np.ndarray, b: np.ndarray, limit: float) -> np.ndarray:
-    """Whether colours (N,) uint32 of ``Grid.colours`` differ by more than ``limit``, 0..255, on average, (N,) bool."""
+def colours_differ(a: np.ndarray, b: np.ndarray, limit: float, share: float = 0.0) -> np.ndarray:
+    """Return whether colours (N,) uint32 of ``Grid.colours`` are different, (N,) bool.
+
+    They are, if their channels differ on average by more than ``limit`` (0..255) plus this share of the brightness.
+    """
     channels_a, channels_b = a.view(np.uint8).reshape(-1, 4), b.view(np.uint8).reshape(-1, 4)
     difference = np.maximum(channels_a, channels_b) - np.minimum(channels_a, channels_b)
-    return difference.sum(axis=1, dtype=np.uint16) > 3 * limit
+    most = np.float32(3 * limit)
+    if share:
+        most = most + np.float32(share) * (channels_a.sum(axis=1, dtype=np.uint16) - np.uint16(255))  # without alpha
+    return difference.sum(axis=1, dtype=np.uint16) > most
 
 
 @functools.lru_cache(maxsize=8)

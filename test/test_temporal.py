@@ -97,6 +97,21 @@ def test_what_comes_is_not_filled_with_what_lies_behind_it():
     assert (box & (recalled.depth > 0)).sum() < 0.02 * box.sum()
 
 
+def test_a_wall_is_not_recalled_through_a_dark_object_that_is_too_close_to_be_measured():
+    kept, _ = memory("static")
+    whole = shown(0, pose())[1]
+    dark = (whole.rgb // 6).astype(np.uint8)
+    kept.recall(frame(0, dark, whole.depth, pose()), PROFILE)
+    hole = np.zeros((HEIGHT, WIDTH), bool)
+    hole[40:80, 60:100] = True
+    with_hole = np.where(hole, np.float32(0), whole.depth)
+    empty = kept.recall(frame(1, dark, with_hole, pose()), PROFILE).recalled
+    assert (empty.depth[hole] > 0).all(), "the wall itself is recalled"
+    object_in_front = np.where(hole[..., None], dark + np.uint8(14), dark)
+    recalled = kept.recall(frame(2, object_in_front, with_hole, pose()), PROFILE).recalled
+    assert not recalled.depth.any()
+
+
 def test_what_was_hidden_is_recalled_when_it_appears_again():
     """A wall is measured, a box passes before it, and where the box was, nothing is measured."""
     kept, _ = memory("static")

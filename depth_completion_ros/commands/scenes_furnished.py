@@ -28,6 +28,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--views", type=int, default=14, metavar="V", help="number of frames of each room (default: %(default)s)")
     add("--size", default="480x360", metavar="WxH", help="of the frames in pixels (default: %(default)s)")
     add("--workers", type=int, default=1, metavar="K", help="processes, one thread each (default: %(default)s)")
+    add_asset_options(parser)
+    add("--sheet", type=Path, metavar="FILE", help=f"also write a JPEG file with {_SHEET} frames spread over the pool")
+
+
+def add_asset_options(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say what scenes are made of."""
+    add = parser.add_argument
     add(
         "--assets",
         type=Path,
@@ -50,11 +57,43 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--seed", type=int, default=0, help="random seed of the scenes (default: %(default)s)")
     add("--cache", type=Path, metavar="DIR", help="for assets that have been read (default: in ~/.cache)")
-    add("--sheet", type=Path, metavar="FILE", help=f"also write a JPEG file with {_SHEET} frames spread over the pool")
 
 
 def run(args: argparse.Namespace) -> int:
     """Read the assets, render the frames, and write the contact sheet."""
+    height, width = size_of(args.size)
+    if min(args.frames, args.views, args.workers) < 1:
+        raise ConfigurationError("--frames, --views and --workers must be at least 1")
+    library, credits = open_library(args)
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from ..training.furnished.make import Job, make_pool
+
+    console = Console(stderr=True)
+    job = Job(library, args.out, args.frames, args.views, height, width, args.split, args.seed, credits)
+    with Progress(console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("frames", total=args.frames)
+        make_pool(job, args.workers, lambda done: bar.update(task, completed=done))
+    if args.sheet is not None:
+        _write_sheet(args.out, args.sheet)
+    print(f"{args.frames} frames in {args.out}")
+    return 0
+
+
+def size_of(text: str) -> tuple[int, int]:
+    """Return height and width of the option --size. Raises ConfigurationError if it is not valid."""
+    match = re.fullmatch(r"(\d+)x(\d+)", text)
+    if match is None or min(width := int(match[1]), height := int(match[2])) < 64:
+        raise ConfigurationError(f"--size {text} must be WIDTHxHEIGHT in pixels, such as 480x360, at least 64")
+    return height, width
+
+
+def open_library(args: argparse.Namespace) -> tuple[Path, tuple[str, ...]]:
+    """Return the folder of the library of the options of ``add_asset_options``, and the credits of its assets.
+
+    Raises ConfigurationError if a package or the assets are missing.
+    """
     try:
         import moderngl  # noqa: F401
         import torch  # noqa: F401
@@ -63,37 +102,21 @@ def run(args: argparse.Namespace) -> int:
             f"furnished scenes need moderngl and PyTorch ({error}): pip install 'depth_completion_ros[scenes,networks]'"
         ) from error
     from rich.console import Console
-    from rich.progress import Progress
 
     from ..training.furnished.assets import FURNITURE, chooser
     from ..training.furnished.credits import credits
     from ..training.furnished.library import library_directory
-    from ..training.furnished.make import Job, make_pool
     from ..training.recipe import read_splits
 
-    match = re.fullmatch(r"(\d+)x(\d+)", args.size)
-    if match is None or min(width := int(match[1]), height := int(match[2])) < 64:
-        raise ConfigurationError(f"--size {args.size} must be WIDTHxHEIGHT in pixels, such as 480x360, at least 64")
-    if min(args.frames, args.views, args.workers) < 1:
-        raise ConfigurationError("--frames, --views and --workers must be at least 1")
     folders = [args.furniture or FURNITURE, *args.assets]
     if missing := [str(folder) for folder in folders[1:] if not folder.is_dir()]:
         raise ConfigurationError(f"--assets {missing[0]} is no folder")
     held_out = read_splits().validation_assets
-    console = Console(stderr=True)
-    with console.status("reading assets") as status:
+    with Console(stderr=True).status("reading assets") as status:
         library = library_directory(
             folders, open_cache(args), args.split, held_out, lambda name: status.update(f"reading {name}")
         )
-    lines = tuple(credits(folders, chooser(args.split, held_out)))
-    job = Job(library, args.out, args.frames, args.views, height, width, args.split, args.seed, lines)
-    with Progress(console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("frames", total=args.frames)
-        make_pool(job, args.workers, lambda done: bar.update(task, completed=done))
-    if args.sheet is not None:
-        _write_sheet(args.out, args.sheet)
-    print(f"{args.frames} frames in {args.out}")
-    return 0
+    return library, tuple(credits(folders, chooser(args.split, held_out)))
 
 
 def _write_sheet(pool: Path, path: Path) -> None:

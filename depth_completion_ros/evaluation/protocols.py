@@ -168,10 +168,10 @@ def _super_resolution(factor: int) -> Protocol:
 
 
 def _sequence(motion: str = "off") -> Protocol:
-    """Scores real holes against what other frames measured there, with the memory of the frames before, or without.
+    """Scores the holes of the sensor, with the memory of the frames before, or without.
 
-    The truth is the mean of what frames up to 2 s away measured, moved by the recorded poses, where at least three of
-    them, and most of them, agree within 2 cm + 1 % of the median.
+    Without ground truth, the truth is the mean of what frames up to 2 s away measured, moved by the recorded poses,
+    where at least three of them, and most of them, agree within 2 cm + 1 % of the median.
     """
 
     def protocol(samples: SampleSet, index: int, rng: np.random.Generator) -> Trial | None:
@@ -179,8 +179,11 @@ def _sequence(motion: str = "off") -> Protocol:
         frame = sample.frame
         if frame.intrinsics is None or frame.camera_pose is None:
             return None
-        others = [other for other in samples.around(index, _NEAR_S, _NEAR_S) if other.stamp_ns != frame.stamp_ns]
-        truth = np.where(np.isnan(frame.depth), _agreed_depth(frame, others), _MISSING)
+        truth = sample.ground_truth
+        if truth is None:
+            others = [other for other in samples.around(index, _NEAR_S, _NEAR_S) if other.stamp_ns != frame.stamp_ns]
+            truth = _agreed_depth(frame, others)
+        truth = np.where(np.isnan(frame.depth), truth, _MISSING)
         if not (np.isfinite(frame.depth).any() and np.isfinite(truth).any()):
             return None
         memory = TemporalMemory(TemporalSettings(motion))

@@ -19,7 +19,8 @@ from .sensors import KinectStructuredLight, Lidar, Sensor, TimeOfFlight
 HEIGHT, WIDTH = 480, 640
 SEED = 1_000_000  # seed of scene 0; scene n has SEED + n. Far from the seeds of training and validation
 _KEPT = 64  # number of scenes in memory, so that they are not rendered again for each protocol
-_SENSORS: dict[str, Sensor] = {"kinect": KinectStructuredLight(), "tof": TimeOfFlight(), "lidar": Lidar()}
+# Models of the sensors of profiles.
+SENSORS: dict[str, Sensor] = {"kinect": KinectStructuredLight(), "tof": TimeOfFlight(), "lidar": Lidar()}
 
 
 def open_synthetic(
@@ -39,15 +40,15 @@ def open_synthetic(
     profile = profile or ("lidar" if kind == "outdoor" else "kinect")
     if kind not in KINDS:
         raise ConfigurationError(f"no scenes of kind {kind!r}: choose one of {', '.join(KINDS)}")
-    if profile not in _SENSORS:
-        raise ConfigurationError(f"no sensor model of profile {profile!r}: choose one of {', '.join(_SENSORS)}")
+    if profile not in SENSORS:
+        raise ConfigurationError(f"no sensor model of profile {profile!r}: choose one of {', '.join(SENSORS)}")
     chosen = load_profile(profile).within(*limits)
 
     @lru_cache(_KEPT)
     def read(index: int) -> Sample:
         generator = torch.Generator().manual_seed(SEED + index)
         scene = render_scenes(kind, 1, HEIGHT, WIDTH, generator=generator)
-        depth = _SENSORS[profile](scene, generator)
+        depth = SENSORS[profile](scene, generator)
         image = (scene.image[0].permute(1, 2, 0) * 255).round().to(torch.uint8).contiguous().numpy()
         fx, fy, cx, cy = scene.intrinsics[0].tolist()
         frame = RgbdFrame(image, _metres(depth), Intrinsics(fx, fy, cx, cy, WIDTH, HEIGHT), stamp_ns=index + 1)

@@ -147,7 +147,7 @@ class ScenePool:
 
     def frames(self, numbers: Sequence[int]) -> SceneBatch:
         """Whole frames."""
-        return _batch([self.frame(number) for number in numbers])
+        return scene_batch([self.frame(number) for number in numbers])
 
     def sample(self, count: int, height: int, width: int, generator: torch.Generator) -> SceneBatch:
         """Random crops of random frames on the CPU, half of them flipped left to right, with adapted intrinsics.
@@ -169,7 +169,7 @@ class ScenePool:
             read_frame(self._paths[number], slice(top, top + height), slice(left, left + width))
             for number, top, left in zip(numbers, tops, lefts, strict=True)
         ]
-        return _batch([_flipped(crop) if flip else crop for crop, flip in zip(crops, flips, strict=True)])
+        return scene_batch([_flipped(crop) if flip else crop for crop, flip in zip(crops, flips, strict=True)])
 
 
 def _flipped(frame: PoolFrame) -> PoolFrame:
@@ -182,7 +182,9 @@ def _flipped(frame: PoolFrame) -> PoolFrame:
     )  # fmt: skip
 
 
-def _batch(frames: list[PoolFrame]) -> SceneBatch:
+def scene_batch(frames: Sequence[PoolFrame]) -> SceneBatch:
+    """Return frames of one size as a batch on the CPU."""
+
     def stack(name: str) -> Tensor:
         values = np.stack([getattr(frame, name) for frame in frames])
         return torch.from_numpy(values.transpose(0, 3, 1, 2).copy() if values.ndim == 4 else values[:, None].copy())

@@ -13,8 +13,17 @@ _WHITE_BALANCE = (0.08, 0.03, 0.08)  # deviation of the logarithm of red, green 
 _KNEE = 0.8  # highlights are compressed above it instead of clipped
 
 
-def photograph(light: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(H, W, 3) uint8 of linear light (H, W, 3) float32, with the faults of a random camera."""
+def photograph(light: np.ndarray, rng: np.random.Generator, noise: np.random.Generator | None = None) -> np.ndarray:
+    """Take a picture with the faults of a random camera.
+
+    Args:
+        light: (H, W, 3) float32, linear.
+        rng: Draws the camera and its settings. Equal generators give the same camera.
+        noise: Draws the noise; by default, ``rng`` does.
+
+    Returns:
+        (H, W, 3) uint8.
+    """
     badly_lit = rng.random()  # one in eight is too dark or too bright
     exposure = rng.uniform(0.05, 0.35) if badly_lit < 0.06 else rng.uniform(1.8, 3) if badly_lit > 0.94 else 1.0
     image = _exposed(light, exposure * math.exp(rng.normal(0, 0.35)), rng)
@@ -23,7 +32,7 @@ def photograph(light: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     image = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.35, 0.85) * (2 if rng.random() < 0.06 else 1))
     if rng.random() < 0.08:
         image = _moved(image, rng)
-    image = _noisy(image, 3 if badly_lit < 0.06 else 1, rng)
+    image = _noisy(image, 3 if badly_lit < 0.06 else 1, rng, noise or rng)
     bright = image > _KNEE
     image[bright] = 1 - (1 - _KNEE) * np.exp((_KNEE - image[bright]) / (1 - _KNEE))
     image = np.asarray(cv2.pow(image.clip(0), 1 / rng.uniform(1.9, 2.5)), np.float32)
@@ -67,9 +76,9 @@ def _moved(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return cv2.filter2D(image, -1, kernel / kernel.sum())
 
 
-def _noisy(image: np.ndarray, factor: float, rng: np.random.Generator) -> np.ndarray:
+def _noisy(image: np.ndarray, factor: float, rng: np.random.Generator, noise: np.random.Generator) -> np.ndarray:
     """With read noise, times a factor, and shot noise."""
     read = math.exp(rng.uniform(math.log(3e-4), math.log(4e-3))) * factor
     shot = math.exp(rng.uniform(math.log(2e-5), math.log(8e-4)))
     deviation = np.sqrt(np.float32(read) ** 2 + np.float32(shot) * image.clip(0))
-    return image + deviation * rng.standard_normal(image.shape, dtype=np.float32)
+    return image + deviation * noise.standard_normal(image.shape, dtype=np.float32)
