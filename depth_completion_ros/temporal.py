@@ -27,7 +27,7 @@ MOTIONS = ("off", "static", "tf", "odometry", "auto")
 # A point agrees with a measurement up to this number of standard deviations and this length [m].
 _AGREES_SIGMAS, _AGREES_M = 3.0, 0.03
 # Difference of colours from which on a point belongs to something else: mean over the channels (0..255), and share of
-# the brightness. With a larger limit, points behind dark objects too close to be measured are recalled in front of them.
+# the brightness. With a larger limit, a wall is recalled in front of a dark object that is too close to be measured.
 _COLOUR_DIFFERS = 4.0, 0.08
 _FEW = 1.5  # points around a point that tell nothing
 _OLD = np.float32(0.8)  # weight of the remembered depth of a point that is measured again, which averages noise

@@ -17,8 +17,10 @@ pytest.importorskip("moderngl", reason="furnished scenes need the extra `scenes`
 
 import torch
 
+from depth_completion_ros.bag.folders import read_folder
 from depth_completion_ros.cli import main
 from depth_completion_ros.errors import ConfigurationError
+from depth_completion_ros.geometry import back_project, moved, project_points
 from depth_completion_ros.training.furnished import library as library_module
 from depth_completion_ros.training.furnished.assets import read_catalogue
 from depth_completion_ros.training.furnished.builder import Builder
@@ -278,6 +280,24 @@ def test_the_command_writes_a_pool_that_training_reads(
     assert "3 furnished rooms" in contents[0] and "Carpenter" in contents[1]  # as the model card lists them
     with pytest.raises(ConfigurationError, match="give it with --scenes"):
         open_pools([pool], "validation")
+
+
+def test_sequences_have_poses_that_fit_their_true_depth(furniture: Path, tmp_path: Path) -> None:
+    arguments = ["--furniture", str(furniture), "--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "moving")]
+    arguments += ["--sequences", "1", "--frames", "5", "--rate", "5", "--size", f"{WIDTH}x{HEIGHT}", "--seed", "3"]
+    assert main(["scenes", "sequences", *arguments]) == 0
+    first, *_, last = [recorded for recorded in read_folder(tmp_path / "moving" / "0000")]
+    assert [f.frame.stamp_ns for f in (first, last)] == [1_000_000_000, 1_800_000_000]
+    motion = np.linalg.inv(last.frame.camera_pose) @ first.frame.camera_pose
+    assert 0.1 < np.linalg.norm(motion[:3, 3]) < 0.5, "0.3 m/s"
+    points = back_project(first.ground_truth, first.frame.intrinsics)
+    seen = project_points(moved(points, motion), last.frame.intrinsics)
+    both = np.isfinite(seen) & np.isfinite(last.ground_truth)
+    assert both.mean() > 0.3
+    assert np.median(np.abs(seen - last.ground_truth)[both]) < 0.01, "the rest is hidden, or at edges"
+    measured = np.isfinite(first.frame.depth) & np.isfinite(first.ground_truth)
+    assert measured.mean() > 0.3
+    assert np.median(np.abs(first.frame.depth - first.ground_truth)[measured]) < 0.05, "noise of the sensor"
 
 
 def test_held_out_catalogues_are_seen_in_validation_alone(furniture: Path, tmp_path: Path) -> None:
