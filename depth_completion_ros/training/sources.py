@@ -33,8 +33,8 @@ def open_sources(
 ) -> tuple[dict[str, Source], list[str]]:
     """The recipe's sources by name, without those of no weight, and what is in them, for people.
 
-    data: folders of recorded sets, and data sets FORMAT:PATH. pools: of scenes; none for the recipe's. render: whether scenes are rendered as they
-    are needed on a CPU too, as they are on a GPU.
+    data: folders of recorded sets, and data sets FORMAT:PATH. pools: of scenes; none for the recipe's. render: whether
+    scenes are rendered as they are needed on a CPU too, as they are on a GPU.
     Raises ConfigurationError where the recipe needs recorded sets and there are none.
     """
     sources: dict[str, Source] = {}

@@ -187,7 +187,8 @@ def read_counts(path: Path) -> np.ndarray:
     """(H, W) uint16, the counts of a 16-bit image with one channel. Raises InputError for any other image."""
     counts = _decoded(path, cv2.IMREAD_UNCHANGED)
     if counts.dtype != np.uint16 or counts.ndim != 2:
-        kind = f"{8 * counts.itemsize} bits and {1 if counts.ndim == 2 else counts.shape[2]} channels"
+        channels = "1 channel" if counts.ndim == 2 else f"{counts.shape[2]} channels"
+        kind = f"{8 * counts.itemsize} bits and {channels}"
         raise problem(path, f"it has {kind}, but depth has 16 bits and one channel: give the original file")
     return counts
 
