@@ -171,3 +171,5 @@ def test_one_command_scores_a_data_set(tmp_path, capsys):
     assert int(row["pixels"]) == 2 * 64 and float(row["rmse"]) == pytest.approx(np.sqrt(0.5), rel=1e-3)
     assert main(["evaluate", "kitti:nowhere", "--models", "nearest"]) != 0
     assert "nowhere does not exist: give kitti:PATH" in capsys.readouterr().err
+    assert main(["evaluate", str(root), "--models", "nearest"]) != 0
+    assert f"for a published data set, give FORMAT:{root}" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -20,6 +21,7 @@ from ..evaluation.summary import summarise
 from ..frame_builder import FrameSettings
 
 SYNTHETIC = "synthetic:"  # prefix of procedural scenes
+_BAG_FILES = r"^metadata\.yaml$|\.mcap|\.db3"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -142,6 +144,12 @@ def _open_one(source: str, args: argparse.Namespace) -> SampleSet:
     path = Path(source)
     if (path / "meta.json").is_file() or not path.exists():
         return open_folder(path, args.profile, limits)
+    if path.is_dir() and not any(re.search(_BAG_FILES, file.name) for file in path.iterdir()):
+        raise InputError(
+            "folder",
+            f"{source} has neither a meta.json nor the files of a bag: for a published data set, give FORMAT:{source}, "
+            f"where FORMAT is one of {', '.join(FORMATS)}",
+        )
     return open_bag(
         path,
         args.frames,
