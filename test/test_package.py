@@ -34,6 +34,7 @@ MODULES: dict[str, tuple[str | None, str | None]] = {
 }
 OPTIONAL_MODULES = {
     "scipy",
+    "h5py",
     "torch",
     "safetensors",
     "onnx",

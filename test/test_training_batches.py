@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ torch = pytest.importorskip("torch", reason="training needs PyTorch")
 from frame_sets import edit_meta, write_meta  # noqa: E402
 
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
-from depth_completion_ros.training import synthetic  # noqa: E402
+from depth_completion_ros.training import real_frames, synthetic  # noqa: E402
 from depth_completion_ros.training.batches import (  # noqa: E402
     Batches,
     clean_source,
@@ -25,9 +26,10 @@ from depth_completion_ros.training.batches import (  # noqa: E402
 from depth_completion_ros.training.cache import new_directory  # noqa: E402
 from depth_completion_ros.training.hiding import HOLES, PATTERNS, Hiding, as_scene  # noqa: E402
 from depth_completion_ros.training.real_frames import RealFrames  # noqa: E402
-from depth_completion_ros.training.recipe import read_recipe  # noqa: E402
+from depth_completion_ros.training.recipe import read_recipe, read_splits  # noqa: E402
 from depth_completion_ros.training.scene_batch import Material  # noqa: E402
 from depth_completion_ros.training.sensors import HoleMasks  # noqa: E402
+from depth_completion_ros.training.sources import open_sources  # noqa: E402
 
 torch.set_num_threads(1)
 CPU = torch.device("cpu")
@@ -130,6 +132,21 @@ def test_frames_of_a_turning_camera_are_left_out(tmp_path):
     assert len(RealFrames([tmp_path / "ramp"], tmp_path / "cache", 0.0051, CPU)) == 2
     with pytest.raises(ConfigurationError, match="max_turn_rad"):
         RealFrames([tmp_path / "ramp"], tmp_path / "cache", 0.0, CPU)
+
+
+def test_published_data_sets_are_trained_on_like_recorded_frames(tmp_path, monkeypatch):
+    """Of large ones, evenly spaced frames, as all stay in memory."""
+    monkeypatch.setattr(real_frames, "_MOST_OF_A_DATASET", 2)
+    write_ramp(tmp_path / "ramp", 6)
+    place = Path(f"images:{tmp_path / 'ramp'}")
+    frames = RealFrames([place], tmp_path / "cache", 1.0, CPU)
+    assert len(frames) == 2 and "images-ramp: 2 frames" in frames.contents[0]
+    _, depth = frames.sample(4, 32, generator(), (1.0, 2.0))
+    assert depth[depth > 0].min() >= 1 and depth.max() <= 1 + 0.01 * WIDTH
+    splits = read_splits()
+    sources, contents = open_sources(read_recipe("lite", ["sources={real: 1.0}"]), splits, [place], [],
+                                     tmp_path / "cache", CPU)  # fmt: skip
+    assert set(sources) == {"real"} and contents == frames.contents, "no other set is needed"
 
 
 def test_frames_without_holes_are_no_masks(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -10,15 +11,17 @@ from pathlib import Path
 
 from ..bag.reader import DEPTH_TOPIC, RGB_TOPIC
 from ..errors import ConfigurationError, InputError, in_options
+from ..evaluation.datasets import FORMATS, is_dataset
 from ..evaluation.evaluate import evaluate
 from ..evaluation.models import BASELINES, default_models
 from ..evaluation.protocols import PROTOCOLS
 from ..evaluation.report import print_tables, write_files
-from ..evaluation.samples import SampleSet, open_bag, open_folder
+from ..evaluation.samples import SampleSet, open_bag, open_folder, open_published
 from ..evaluation.summary import summarise
 from ..frame_builder import FrameSettings
 
 SYNTHETIC = "synthetic:"  # prefix of procedural scenes
+_BAG_FILES = r"^metadata\.yaml$|\.mcap|\.db3"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +31,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "sources",
         nargs="+",
         metavar="SOURCE",
-        help=f"folder of frames with a meta.json, bag, or procedural scenes {SYNTHETIC}KIND[:PROFILE]",
+        help=f"folder of frames with a meta.json, bag, procedural scenes {SYNTHETIC}KIND[:PROFILE], or data set "
+        f"FORMAT:PATH, where FORMAT is one of {', '.join(FORMATS)}",
     )
     add(
         "--protocol",
@@ -38,7 +42,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     models = "models, separated by commas (default: all classical models and all trained networks)"
     add("--models", default="", help=models)
     add("--profile", help="sensor profile (default: determined from the name of each set)")
-    unit = "for bags: length of one unit of the depth values [m] (default: by encoding)"
+    unit = "for bags and images:PATH: length of one unit of the depth values [m] (default: by encoding)"
     add("--depth-unit", type=float, metavar="M", help=unit)
     minimum = (
         "smallest depth of the sensor [m]; this depth and anything nearer count as missing (default: from the profile)"
@@ -114,7 +118,9 @@ def _open(args: argparse.Namespace) -> list[SampleSet]:
                 raise
             print(f"skipped: {in_options(error, bags=True)}", file=sys.stderr)
     if not opened:
-        raise InputError("folder", "none of the sources can be used: give folders with a meta.json, or bags")
+        raise InputError(
+            "folder", "none of the sources can be used: give folders with a meta.json, bags, or data sets FORMAT:PATH"
+        )
     names = Counter(samples.name for _, samples in opened)
     return [
         replace(samples, name=f"{Path(source).resolve().parent.name}/{samples.name}")
@@ -133,9 +139,17 @@ def _open_one(source: str, args: argparse.Namespace) -> SampleSet:
             raise ConfigurationError(f"{source} needs PyTorch ({error}): pip install torch") from error
         kind, _, profile = source.removeprefix(SYNTHETIC).partition(":")
         return open_synthetic(kind, args.frames, profile or args.profile, limits)
+    if is_dataset(source):
+        return open_published(source, args.profile, limits, args.depth_unit)
     path = Path(source)
     if (path / "meta.json").is_file() or not path.exists():
         return open_folder(path, args.profile, limits)
+    if path.is_dir() and not any(re.search(_BAG_FILES, file.name) for file in path.iterdir()):
+        raise InputError(
+            "folder",
+            f"{source} has neither a meta.json nor the files of a bag: for a published data set, give FORMAT:{source}, "
+            f"where FORMAT is one of {', '.join(FORMATS)}",
+        )
     return open_bag(
         path,
         args.frames,

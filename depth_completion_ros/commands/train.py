@@ -81,7 +81,8 @@ def configure_shared(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="DIR",
-        help="folder with recorded sets that are listed in config/training/splits.yaml; can be repeated",
+        help="folder with recorded sets that are listed in config/training/splits.yaml, or published data set "
+        "FORMAT:PATH, as for evaluate, all of which is for training; can be repeated",
     )
     add(
         "--scenes",

@@ -15,7 +15,7 @@ from ..frame import CompletedDepth, RgbdFrame
 from ..profiles import Profile
 from .metrics import Metric, frame_sums
 from .models import open_model
-from .protocols import make_trial
+from .protocols import PUBLISHED, make_trial
 from .samples import SampleSet
 from .strata import ScoredPixels
 
@@ -132,7 +132,8 @@ def _score(
         pixels = pixels or ScoredPixels(trial.frame.depth, trial.truth, completed.measured, seed)
         sums[name] = frame_sums(completed, pixels)
     for name, frame in sums.items():
-        evaluation.metrics.setdefault(Key(samples.name, protocol, name), Metric()).add(frame)
+        metric = Metric(per_frame=protocol in PUBLISHED)
+        evaluation.metrics.setdefault(Key(samples.name, protocol, name), metric).add(frame)
 
 
 def _completed(completer: DepthCompleter, frame: RgbdFrame) -> CompletedDepth:

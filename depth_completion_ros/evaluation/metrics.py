@@ -44,9 +44,13 @@ class Metric:
     The pixels of all frames are pooled, so a frame with more scored pixels has more weight. The rank statistics (AUSE,
     Spearman) are computed for each frame separately, on at most ``RANK_PIXELS`` of its pixels, and averaged with the
     number of pixels as weight. Only sums are kept, and three numbers per frame for the bootstrap intervals.
+
+    Args:
+        per_frame: Compute every metric for each frame, and average over the frames, as published protocols do.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, per_frame: bool = False) -> None:
+        self._per_frame = per_frame
         self.reset()
 
     def reset(self) -> None:
@@ -65,16 +69,18 @@ class Metric:
 
     def add(self, sums: dict[str, np.ndarray]) -> None:
         """Add a frame by its ``frame_sums``."""
+        if self._per_frame:
+            sums = _frame_figures(sums)
         for name, values in sums.items():
             self._sums[name] = self._sums.get(name, 0) + values
-        self._frames.append(np.array([sums[name][STRATA.index("all")] for name in ("pixels", "square", "absolute")]))
+        self._frames.append(np.array([sums[name][STRATA.index("all")] for name in self._resampled_sums]))
 
     def compute(self) -> dict[str, dict[str, float]]:
         """All metrics of ``FIGURES`` for each stratum of ``STRATA``; NaN where a stratum has no pixels."""
         if not self._sums:
             return {stratum: {"pixels": 0} | dict.fromkeys(list(FIGURES)[1:], float("nan")) for stratum in STRATA}
         with np.errstate(invalid="ignore", divide="ignore"):
-            figures = _figures(self._sums)
+            figures = _means(self._sums) if self._per_frame else _figures(self._sums)
         return {
             stratum: {"pixels": int(figures["pixels"][position])}
             | {name: float(figures[name][position]) for name in list(FIGURES)[1:]}
@@ -83,8 +89,12 @@ class Metric:
 
     def resampled(self, weights: np.ndarray) -> np.ndarray:
         """RMSE and MAE over all pixels, (2, D) [m], with frame i counted ``weights[d, i]`` times; (D, frames)."""
-        pixels, square, absolute = (weights @ np.array(self._frames)).T
-        return np.stack([np.sqrt(square / pixels), absolute / pixels])
+        count, first, absolute = (weights @ np.array(self._frames)).T
+        return np.stack([first / count if self._per_frame else np.sqrt(first / count), absolute / count])
+
+    @property
+    def _resampled_sums(self) -> tuple[str, str, str]:
+        return (_known("rmse"), "rmse", "mae") if self._per_frame else ("pixels", "square", "absolute")
 
 
 def frame_sums(completed: CompletedDepth, pixels: ScoredPixels) -> dict[str, np.ndarray]:
@@ -116,6 +126,25 @@ def frame_sums(completed: CompletedDepth, pixels: ScoredPixels) -> dict[str, np.
     position = np.minimum((confidence * CONFIDENCE_BINS).astype(np.intp), CONFIDENCE_BINS - 1)
     sums["gaps"] = pixels.histogram(position, CONFIDENCE_BINS, confidence - within)
     return sums | _rank_sums(error, sigma, pixels)
+
+
+def _frame_figures(sums: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The metrics of a frame by name, 0 where they are not known, and for each of them where it is known, 0 or 1."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        figures = _figures(sums)
+    known = {name: np.isfinite(values) for name, values in figures.items()}
+    return {name: np.where(known[name], values, 0.0) for name, values in figures.items()} | {
+        _known(name): values.astype(float) for name, values in known.items()
+    }
+
+
+def _means(sums: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The means of ``_frame_figures`` over the frames that have them, and the number of all pixels."""
+    return {name: sums[name] / (1 if name == "pixels" else sums[_known(name)]) for name in FIGURES}
+
+
+def _known(name: str) -> str:
+    return f"frames with {name}"
 
 
 def _rank_sums(error: np.ndarray, sigma: np.ndarray, pixels: ScoredPixels) -> dict[str, np.ndarray]:

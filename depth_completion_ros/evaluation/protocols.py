@@ -13,6 +13,7 @@ from ..errors import ConfigurationError
 from ..frame import Intrinsics, RgbdFrame
 from ..geometry import back_project, moved, project_points
 from ..temporal import TemporalMemory, TemporalSettings
+from .published import at_half_size
 from .samples import Sample, SampleSet
 
 RING_DEG = 0.4  # angle between two rings of a 64-beam LiDAR: the HDL-64E covers 26.9 degrees
@@ -194,6 +195,43 @@ def _sequence(motion: str = "off") -> Protocol:
     return protocol
 
 
+def _nyu500(samples: SampleSet, index: int, rng: np.random.Generator) -> Trial | None:
+    """Keeps 500 random pixels of the ground truth at 304x228 and scores all of it, those included.
+
+    Ma & Karaman, ICRA 2018, as NLSPN's loader does it (Park et al., ECCV 2020). The random pixels are others than those
+    of any paper, which depend on the state of PyTorch's generator.
+    """
+    sample = at_half_size(samples[index], 304, 228)
+    known = np.flatnonzero(np.isfinite(sample.known_depth))
+    keep = np.zeros(sample.known_depth.shape, bool)
+    keep.flat[rng.choice(known, min(known.size, 500), replace=False)] = True
+    return _published(sample, np.where(keep, sample.known_depth, _MISSING))
+
+
+def _nyu_raw(samples: SampleSet, index: int, rng: np.random.Generator) -> Trial | None:
+    """Keeps what the Kinect measured and scores all of the reconstructed depth, at 288x192 as in AGG-Net's loader."""
+    sample = samples[index]
+    if sample.ground_truth is None or np.array_equal(sample.ground_truth, sample.frame.depth, equal_nan=True):
+        return None
+    sample = at_half_size(sample, 288, 192)
+    return _published(sample, sample.frame.depth)
+
+
+def _kitti(samples: SampleSet, index: int, rng: np.random.Generator) -> Trial | None:
+    """Keeps the sparse LiDAR depth and scores all pixels with ground truth, as KITTI's development kit does."""
+    sample = samples[index]
+    return None if sample.ground_truth is None else _published(sample, sample.frame.depth)
+
+
+def _published(sample: Sample, shown: np.ndarray) -> Trial | None:
+    """A trial that is scored on all ground truth, also where the input contains it."""
+    truth = sample.known_depth
+    if not (np.isfinite(shown).any() and np.isfinite(truth).any()):
+        return None
+    frame = sample.frame
+    return Trial(RgbdFrame(frame.rgb, shown, frame.intrinsics, frame.stamp_ns, frame.frame_id), truth)
+
+
 def _agreed_depth(frame: RgbdFrame, others: list[RgbdFrame]) -> np.ndarray:
     """The depth on which other frames agree for the pixels of a frame, (H, W) float32 [m], NaN where they do not."""
     assert frame.intrinsics is not None and frame.camera_pose is not None
@@ -233,6 +271,9 @@ def _trial(sample: Sample, shown: np.ndarray, truth: np.ndarray) -> Trial | None
     return Trial(RgbdFrame(frame.rgb, shown, frame.intrinsics, frame.stamp_ns, frame.frame_id), truth)
 
 
+PUBLISHED: dict[str, Protocol] = {"nyu500": _nyu500, "nyu-raw": _nyu_raw, "kitti": _kitti}
+"""Protocols of papers and benchmarks: they also score pixels of the input, and average over frames, not pixels."""
+
 PROTOCOLS: dict[str, Protocol] = {
     "raw": _raw,
     "blocks": _blocks,
@@ -247,4 +288,5 @@ PROTOCOLS: dict[str, Protocol] = {
     "sequence": _sequence(),
     "sequence-tf": _sequence("tf"),
     "sequence-odometry": _sequence("odometry"),
+    **PUBLISHED,
 }

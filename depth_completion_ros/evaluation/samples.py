@@ -18,6 +18,8 @@ from ..frame_builder import FrameSettings
 from ..geometry import depth_on_rgb_grid
 from ..profiles import Profile, load_profile
 from ..resources import share_directory
+from .datasets import open_dataset
+from .datasets.dataset import Dataset
 
 OVERLAP = "networks were trained on rooms of this set: its results show fitting, not generalisation"
 # Words in the name or sensor of a set that determine its profile; without any of them, it is kinect. The order matters,
@@ -93,15 +95,29 @@ def open_folder(
     """
     frames = read_folder(folder)
     chosen = load_profile(profile or profile_of(f"{frames.name} {frames.sensor}")).within(*limits)
-    note = OVERLAP if frames.name in _training_sets() else ""
-    return SampleSet(
-        frames.name,
-        chosen,
-        note,
-        len(frames),
-        lambda index: _folder_sample(frames, index, chosen),
-        lambda index, before, after: _folder_frames(frames, index, before, after, chosen),
-    )
+    return _samples_of(frames, chosen, OVERLAP if frames.name in _training_sets() else "")
+
+
+def open_published(
+    source: str | Path,
+    profile: str | None = None,
+    limits: tuple[float | None, float | None] = (None, None),
+    unit: float | None = None,
+) -> SampleSet:
+    """Open a published data set, ``FORMAT:PATH``.
+
+    Args:
+        source: See ``open_dataset``.
+        profile: Name of the sensor profile; None = that of the data set.
+        limits: See ``open_folder``.
+        unit: See ``open_dataset``.
+
+    Raises:
+        InputError: As in ``open_dataset``.
+        ConfigurationError: As in ``open_dataset``, and if the profile is unknown.
+    """
+    frames = open_dataset(source, unit)
+    return _samples_of(frames, load_profile(profile or frames.profile).within(*limits), frames.note)
 
 
 def open_bag(
@@ -203,12 +219,25 @@ def profile_of(description: str) -> str:
     return next((name for name, known in _PROFILE_WORDS.items() if any(word in words for word in known)), "kinect")
 
 
-def _folder_sample(frames: FrameSet, index: int, profile: Profile) -> Sample:
+def _samples_of(frames: FrameSet | Dataset, profile: Profile, note: str) -> SampleSet:
+    return SampleSet(
+        frames.name,
+        profile,
+        note,
+        len(frames),
+        lambda index: _folder_sample(frames, index, profile),
+        lambda index, before, after: _folder_frames(frames, index, before, after, profile),
+    )
+
+
+def _folder_sample(frames: FrameSet | Dataset, index: int, profile: Profile) -> Sample:
     recorded = frames[index]
     return make_sample(profile, recorded.frame, recorded.ground_truth, recorded.rings)
 
 
-def _folder_frames(frames: FrameSet, index: int, before: float, after: float, profile: Profile) -> list[RgbdFrame]:
+def _folder_frames(
+    frames: FrameSet | Dataset, index: int, before: float, after: float, profile: Profile
+) -> list[RgbdFrame]:
     stamps = [frames.stamps_ns(position)[0] for position in range(len(frames))]
     first, last = stamps[index] - round(before * 1e9), stamps[index] + round(after * 1e9)
     near = [frames[position].frame for position, stamp in enumerate(stamps) if first <= stamp <= last]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,17 +17,20 @@ from torch import Generator, Tensor
 
 from ..bag.folders import FolderFrame, FrameSet, read_folder
 from ..errors import ConfigurationError
+from ..evaluation.datasets import is_dataset, open_dataset
+from ..evaluation.datasets.dataset import Dataset
 from ..geometry import depth_on_rgb_grid
 from .cache import new_directory
 from .sensors import HoleMasks
 
 _ANCHORS = 256  # measured pixels of each frame that windows are placed on
 _FEW_HOLES = 0.01  # of a frame, which shows nothing of how sensors fail
+_MOST_OF_A_DATASET = 1000  # frames, evenly spaced: decoded, they are 2 GB of 640x480 pixels
 _WIDEST = 960  # pixels; larger frames are reduced by a whole number, their crops would show next to nothing
 
 
 class RealFrames:
-    """The frames of one or more folders with a meta.json. contents: what is in each, for people.
+    """The frames of one or more sets: folders with a meta.json, data sets FORMAT:PATH. contents: what is in each.
 
     Each set counts by the root of its number of frames, so that many frames of one place do not drown the others.
     cache: folder for the decoded frames. max_turn_rad: frames whose camera turned further between colour and depth are
@@ -35,7 +39,7 @@ class RealFrames:
     """
 
     def __init__(self, folders: list[Path], cache: Path, max_turn_rad: float, device: torch.device):
-        sets = [read_folder(folder) for folder in folders]
+        sets = [_opened(folder) for folder in folders]
         decoded = [_decoded(frames, cache, max_turn_rad) for frames in sets]
         self.contents = [_described(s, len(frames)) for s, frames in zip(sets, decoded, strict=True)]
         self.device = device
@@ -104,7 +108,16 @@ class _Decoded(NamedTuple):
     anchors: np.ndarray
 
 
-def _decoded(frames: FrameSet, cache: Path, max_turn_rad: float) -> list[_Decoded]:
+def _opened(place: Path) -> FrameSet | Dataset:
+    if not is_dataset(place):
+        return read_folder(place)
+    frames = open_dataset(place)
+    count = len(frames)
+    kept = min(count, _MOST_OF_A_DATASET)
+    return replace(frames, entries=[frames.entries[position * count // kept] for position in range(kept)])
+
+
+def _decoded(frames: FrameSet | Dataset, cache: Path, max_turn_rad: float) -> list[_Decoded]:
     """The frames of a set from the cache; what is not there yet is read and written first."""
     key = hashlib.sha256(json.dumps([frames.meta, max_turn_rad, _WIDEST], sort_keys=True).encode()).hexdigest()[:12]
     directory = cache / f"{frames.name}-{key}"
@@ -126,7 +139,7 @@ def _decoded(frames: FrameSet, cache: Path, max_turn_rad: float) -> list[_Decode
     return decoded
 
 
-def _described(frames: FrameSet, count: int) -> str:
+def _described(frames: FrameSet | Dataset, count: int) -> str:
     source = f"{frames.source['repo']}@{frames.source['commit'][:10]}" if "commit" in frames.source else "no source"
     return f"{frames.name}: {count} frames, {frames.licence.get('spdx', 'no licence')}, {source}; " + (
         frames.licence.get("cite", "")

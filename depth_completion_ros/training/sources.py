@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from ..errors import ConfigurationError
+from ..evaluation.datasets import is_dataset
 from ..evaluation.samples import open_folder
 from .batches import Source, clean_source, real_source, synthetic_source
 from .pool import ScenePool
@@ -32,8 +33,8 @@ def open_sources(
 ) -> tuple[dict[str, Source], list[str]]:
     """The recipe's sources by name, without those of no weight, and what is in them, for people.
 
-    data: folders of recorded sets. pools: of scenes; none for the recipe's. render: whether scenes are rendered as they
-    are needed on a CPU too, as they are on a GPU.
+    data: folders of recorded sets, and data sets FORMAT:PATH. pools: of scenes; none for the recipe's. render: whether
+    scenes are rendered as they are needed on a CPU too, as they are on a GPU.
     Raises ConfigurationError where the recipe needs recorded sets and there are none.
     """
     sources: dict[str, Source] = {}
@@ -45,7 +46,10 @@ def open_sources(
                 f"the recipe {recipe.name} needs recorded frames: give their folder with --data, or set "
                 "'sources: {synthetic: 0.7, clean: 0.3}' in your own recipe"
             )
-        frames = RealFrames([find_set(data, name) for name in splits.train], cache, splits.max_turn_rad, device)
+        sets = [place for place in data if is_dataset(place)]
+        if folders := [place for place in data if not is_dataset(place)]:
+            sets += [find_set(folders, name) for name in splits.train]
+        frames = RealFrames(sets, cache, splits.max_turn_rad, device)
         sources["real"] = real_source(frames, recipe)
         contents += frames.contents
     if recipe.sources.get("synthetic") or recipe.sources.get("clean"):
@@ -96,7 +100,8 @@ def validation_cases(
 
     pools: of scenes for validation, besides procedural scenes. Raises ConfigurationError for pools for training.
     """
-    folders = [find_set(data, name) for name in splits.validation] if data else []
+    holding = [place for place in data if not is_dataset(place)]
+    folders = [find_set(holding, name) for name in splits.validation] if holding else []
     cases = [case for folder in folders for case in folder_cases(open_folder(folder), count)]
     generator = torch.Generator().manual_seed(splits.validation_scenes_seed)
     scenes = {"procedural": render_scenes(KINDS, count, _SCENE_HEIGHT, _SCENE_WIDTH, generator=generator)}
