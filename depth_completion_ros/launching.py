@@ -30,7 +30,7 @@ from .cameras import (
 from .displays import write_displays
 from .engines import ENGINES, check_model
 from .errors import ConfigurationError
-from .node.environment import DDS_PROFILE_VARIABLES, dds_profile_file
+from .node.environment import DDS_PROFILE_VARIABLES, dds_profile_file, dds_profile_variable
 from .profiles import profile_file, profile_names, read_parameters
 from .resources import PACKAGE, share_directory
 
@@ -317,7 +317,7 @@ def _dds_profile() -> list[Action]:
     """Set the Fast DDS profile for all processes, unless the user has set one."""
     if any(os.environ.get(name) for name in DDS_PROFILE_VARIABLES):
         return []
-    return [SetEnvironmentVariable(name, str(dds_profile_file())) for name in DDS_PROFILE_VARIABLES]
+    return [SetEnvironmentVariable(dds_profile_variable(), str(dds_profile_file()))]
 
 
 def _require(*packages: str) -> None:

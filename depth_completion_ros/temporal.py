@@ -146,9 +146,10 @@ class TemporalMemory:
             return "there is no camera_info of rgb: publish it, or set temporal.motion to static if the camera is fixed"
         if motion == "tf" and not _is_rigid(frame.camera_pose):
             return (
-                f"the pose of {frame.frame_id!r} in temporal.fixed_frame is not known at the time of the image: check "
-                "that tf2_ros is installed and that tf has this pose, set temporal.fixed_frame to another frame that "
-                "does not move, or set temporal.motion to odometry"
+                f"the pose of {frame.frame_id!r} in temporal.fixed_frame is not known when the image arrives: check "
+                "that tf2_ros is installed and that `ros2 run tf2_ros tf2_echo` shows this pose. If it does, the pose "
+                "is published after the image: publish it earlier or at a higher rate. Otherwise, set "
+                "temporal.fixed_frame to another frame that does not move, or set temporal.motion to odometry"
             )
         if motion == "odometry" and not odometry_available():
             return (

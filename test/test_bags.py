@@ -34,13 +34,16 @@ from depth_completion_ros.bag.frames import camera_info_topic, depth_encoding, f
 from depth_completion_ros.bag.info import summarize
 from depth_completion_ros.bag.make import gap_shifts
 from depth_completion_ros.bag.messages import (
+    TF,
     TYPESTORE,
     BagMessage,
+    deserialize,
     has_header,
     header,
     image,
     serialize,
     stamp_of,
+    transform,
     with_stamp,
 )
 from depth_completion_ros.bag.playback import Recording
@@ -684,6 +687,28 @@ def test_stamps_increase_when_a_recording_is_repeated(kinect_set, raw):
             assert message.data[12:] == first.data[12:]
     period = once[-1].log_ns - once[0].log_ns + round(np.median(np.diff(sorted({m.log_ns for m in once})[::2])))
     assert recording.duration_ns == pytest.approx(period, abs=MS)
+
+
+def test_poses_have_the_stamps_of_their_images_when_a_recording_is_repeated(tmp_path):
+    """tf messages have no header of their own: their stamps are those of the poses in them."""
+    pose = np.array([0.1, -0.2, 0.3, 0.5, -0.5, 0.5, 0.5])
+    with BagWriter(tmp_path / "bag") as writer:
+        for stamp in (1_700_000_000 * 1000 * MS, 1_700_000_000 * 1000 * MS + 33 * MS):
+            poses = transform(header(stamp, "odom"), "camera", pose)
+            poses.transforms += transform(header(stamp + 5 * MS, "base_link"), "lidar", pose).transforms
+            writer.write("/tf", TF, stamp, serialize(poses))
+    recording = Recording(tmp_path / "bag")
+    endless = recording.messages(loop=True)
+    for number in range(3):
+        for _ in range(2):
+            message = next(endless)
+            transforms = deserialize(message.data, TF).transforms
+            stamps = [one.header.stamp.sec * 1000 * MS + one.header.stamp.nanosec for one in transforms]
+            assert stamps == [message.log_ns, message.log_ns + 5 * MS]
+            assert [one.header.frame_id for one in transforms] == ["odom", "base_link"]
+            assert [one.child_frame_id for one in transforms] == ["camera", "lidar"]
+            assert transforms[1].transform.translation.y == -0.2
+        assert message.log_ns == 1_700_000_000 * 1000 * MS + 33 * MS + number * recording.duration_ns
 
 
 def test_a_recording_with_one_frame_can_be_repeated(kinect_set):

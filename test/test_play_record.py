@@ -17,6 +17,7 @@ import pytest
 pytest.importorskip("rclpy", reason="needs rclpy: install the extra `ros` or source a ROS installation")
 pytest.importorskip("rosbags.rosbag2", reason="bags need rosbags: pip install rosbags")
 
+import rclpy
 from frame_sets import edit_meta, write_set
 from shared_memory import held_by, left_behind, present
 
@@ -24,6 +25,7 @@ from depth_completion_ros.bag.frames import read_frames
 from depth_completion_ros.bag.message_types import message_class
 from depth_completion_ros.bag.messages import BagMessage, has_header, stamp_of
 from depth_completion_ros.bag.playback import Recording
+from depth_completion_ros.bag.player import PlayerNode, PlayOptions, PlayOutcome
 from depth_completion_ros.bag.reader import BagReader
 from depth_completion_ros.bag.recorder import FLUSH_PERIOD_S, BagRecording
 from depth_completion_ros.bag.writer import STORAGES
@@ -162,6 +164,17 @@ def test_a_signal_while_recording_leaves_a_valid_bag(start, bag, tmp_path, numbe
     kept = sum(len(messages) for messages in messages_of(tmp_path / "out").values())
     assert f"{kept} of {received} messages on {len(topics)} topics" in summary
     assert received / 2 <= kept <= received / 2 + len(topics)
+
+
+def test_a_signal_while_images_are_decoded_is_no_error(bag):
+    options = PlayOptions(bag, rate=1, loop=True, seconds=None, raw=True, clock=False, wait=0, delay=0, log=None)
+    outcome = PlayOutcome()
+    rclpy.init()
+    player = PlayerNode(options, outcome)
+    player.close()  # as after a signal, but before the thread has begun to decode
+    player._run()
+    player.destroy_node()
+    assert outcome == PlayOutcome()
 
 
 def test_a_recording_of_nothing_is_a_bag_too(start, tmp_path):

@@ -19,6 +19,7 @@ IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 POINT_CLOUD = "sensor_msgs/msg/PointCloud2"
+TF = "tf2_msgs/msg/TFMessage"
 
 _HEADER = "std_msgs/msg/Header"
 # Fields of a point in order: name, NumPy type, number of the type in PointField.
@@ -102,7 +103,7 @@ def transform(head: Any, child_frame_id: str, pose: np.ndarray) -> Any:
             rotation=types["geometry_msgs/msg/Quaternion"](*numbers[3:]),
         ),
     )
-    return types["tf2_msgs/msg/TFMessage"]([stamped])
+    return types[TF]([stamped])
 
 
 def point_cloud(head: Any, points: np.ndarray) -> Any:
@@ -156,6 +157,22 @@ def with_stamp(data: bytes, stamp_ns: int) -> bytes:
     restamped = bytearray(data)
     struct.pack_into(_stamp_format(data), restamped, _STAMP_OFFSET, *divmod(stamp_ns, 1_000_000_000))
     return bytes(restamped)
+
+
+def shifted(data: bytes, type_name: str, shift_ns: int) -> bytes:
+    """A copy of a serialised message whose stamps are later by a time [ns]: that of its header, or those of its poses.
+
+    A message without a stamp is returned unchanged.
+    """
+    if has_header(type_name):
+        return with_stamp(data, stamp_of(data) + shift_ns)
+    if type_name != TF:
+        return data
+    message = deserialize(data, type_name)
+    for stamped in message.transforms:
+        stamp = stamped.header.stamp
+        stamped.header = header(stamp.sec * 1_000_000_000 + stamp.nanosec + shift_ns, stamped.header.frame_id)
+    return serialize(message)
 
 
 def _stamp_format(data: bytes) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..conversion import decode_compressed_depth, decode_compressed_rgb
 from ..errors import ConfigurationError, InputError
-from .messages import COMPRESSED_IMAGE, IMAGE, BagMessage, Topic, has_header, image, serialize, stamp_of, with_stamp
+from .messages import COMPRESSED_IMAGE, IMAGE, BagMessage, Topic, image, serialize, shifted
 from .reader import BagReader
 
 # Decoded images are kept in memory: a VGA colour and depth stream takes 46 MB per second.
@@ -97,10 +97,7 @@ def _raw_image(bag: BagReader, message: BagMessage) -> BagMessage:
 
 
 def _shifted(message: BagMessage, shift_ns: int) -> BagMessage:
-    data = message.data
-    if has_header(message.type):
-        data = with_stamp(data, stamp_of(data) + shift_ns)
-    return message._replace(log_ns=message.log_ns + shift_ns, data=data)
+    return message._replace(log_ns=message.log_ns + shift_ns, data=shifted(message.data, message.type, shift_ns))
 
 
 def _without_transport(topic: Topic) -> Topic:

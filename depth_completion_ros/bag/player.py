@@ -102,8 +102,8 @@ class PlayerNode(Node):
             with ExitStack() as stack:
                 self._play(stack)
         except Exception as error:
-            # After a signal, publishing fails because rclpy is shut down; this is not an error.
-            if rclpy.ok():
+            # After a signal, decoding is stopped by an exception, and publishing fails once rclpy is shut down.
+            if rclpy.ok() and not self._stop.is_set():
                 self._outcome.error = error
         finally:
             rclpy.try_shutdown()

@@ -91,7 +91,7 @@ class CompletionNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe to the inputs."""
         try:
-            self._inputs = Inputs(self, self.parameters, self.statistics, self._deliver, self._time_jumped)
+            self._inputs = Inputs(self, self.parameters, self.statistics, self._deliver)
         except Exception as error:
             return self._failed("activate", error)
         topics = ", ".join(self._inputs.topics())
@@ -150,11 +150,6 @@ class CompletionNode(LifecycleNode):
     def _deliver(self, pair: MessagePair) -> None:
         if self._worker is not None and self._worker.mailbox.put(pair):
             self.statistics.drop("overload")
-
-    def _time_jumped(self) -> None:
-        """Forget the poses that tf had later: it would ignore all that are older than them."""
-        if self._transforms is not None:
-            self._transforms.clear()
 
     def _on_parameters(self, parameters: list[Any]) -> SetParametersResult:
         problem = self.parameters.change(parameters)

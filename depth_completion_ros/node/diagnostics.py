@@ -46,7 +46,7 @@ class Diagnostics:
         self._last, self._counts, self._drops, self._problems = now, counts, drops, problems
 
         values: dict[str, str] = {}
-        for name in ("rgb", "depth", "pairs", "frames_out"):
+        for name in ("rgb", "depth", "pairs", "frames_out", "recalled"):
             values[f"{name}.rate_hz"] = f"{new[name] / seconds:.1f}"
             values[f"{name}.count"] = str(counts[name])
         values |= {f"dropped.{cause}": str(number) for cause, number in sorted(drops.items())}

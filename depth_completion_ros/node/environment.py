@@ -6,6 +6,7 @@ import argparse
 import math
 import os
 import sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -71,18 +72,16 @@ def prepare_ros_environment() -> None:
     and logs.
     """
     if not any(os.environ.get(name) for name in DDS_PROFILE_VARIABLES):
-        # Kilted and later warn about the old name, even if the new one is set too.
-        os.environ[DDS_PROFILE_VARIABLES[0 if _knows_new_name() else 1]] = str(dds_profile_file())
+        os.environ[dds_profile_variable()] = str(dds_profile_file())
     os.environ.setdefault("AMENT_PREFIX_PATH", sys.prefix)
     if "HOME" not in os.environ:
         os.environ.setdefault("ROS_LOG_DIR", "/tmp/ros_log")
 
 
-def _knows_new_name() -> bool:
-    """Whether rclpy is from Kilted (version 9) or later, from a ROS installation or from wheels."""
-    for distribution in ("rclpy", "ros-rclpy"):
-        try:
-            return int(version(distribution).split(".")[0]) >= 9
-        except PackageNotFoundError:
-            continue
-    return False
+def dds_profile_variable() -> str:
+    """The one of ``DDS_PROFILE_VARIABLES`` that this ROS reads. Kilted and later warn if the old one is set at all."""
+    new, old = DDS_PROFILE_VARIABLES
+    for distribution in ("rclpy", "ros-rclpy"):  # from a ROS installation, or from wheels
+        with suppress(PackageNotFoundError):
+            return new if int(version(distribution).split(".")[0]) >= 9 else old  # 9 = Kilted
+    return old

@@ -84,7 +84,6 @@ class Inputs:
         parameters: The node's parameters.
         statistics: Counts messages, drops and problems.
         deliver: Called with each MessagePair, in the executor's thread.
-        time_jumped: Called when the stamps went back in time, in the executor's thread.
     """
 
     def __init__(
@@ -93,13 +92,11 @@ class Inputs:
         parameters: NodeParameters,
         statistics: Statistics,
         deliver: Callable[[MessagePair], None],
-        time_jumped: Callable[[], None],
     ):
         self._node = node
         self._parameters = parameters
         self._statistics = statistics
         self._deliver = deliver
-        self._time_jumped = time_jumped
         self._synchronizer = _make_synchronizer(parameters, statistics)
         self._reported: Counter[str] = Counter()
         self._jumps = 0
@@ -298,7 +295,6 @@ class Inputs:
             self._jumps = self._synchronizer.jumps
             for stamps in self._stamps.values():
                 stamps.clear()
-            self._time_jumped()
             if not self._mixed(self._inputs[stream]):
                 self._statistics.report(
                     "time_jump",

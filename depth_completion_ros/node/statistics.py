@@ -35,7 +35,7 @@ class Statistics:
         self._unlogged: Counter[str] = Counter()
 
     def count(self, name: str, number: int = 1) -> None:
-        """Count something that went well. name: "rgb", "depth", "pairs" or "frames_out"."""
+        """Count something that went well. name: "rgb", "depth", "pairs", "frames_out" or "recalled"."""
         with self._lock:
             self._counts[name] += number
 

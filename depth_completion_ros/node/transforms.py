@@ -11,6 +11,7 @@ from rclpy.time import Time
 
 from ..errors import InputError
 from ..geometry import transform_from_pose
+from ..synchronizer import JUMP_BACK_NS
 
 try:
     import tf2_ros
@@ -30,7 +31,7 @@ class TfTransforms:
 
     def __init__(self, node: Node):
         self._buffer = tf2_ros.Buffer()
-        self._listener = tf2_ros.TransformListener(self._buffer, node)
+        self._listener = tf2_ros.TransformListener(_Restarting(self._buffer), node)
 
     def pose(self, fixed_frame: str, frame: str, stamp_ns: int) -> np.ndarray | None:
         """See ``PoseSource``. Does not wait for a pose that is published late."""
@@ -70,13 +71,32 @@ class TfTransforms:
                 f"tf has an invalid {pose} ({error}): correct its publisher, or set the parameter extrinsic",
             ) from error
 
-    def clear(self) -> None:
-        """Forget all poses that are not static. tf ignores poses that are much older than the newest one it has."""
-        self._buffer.clear()
-
     def close(self) -> None:
         """Unsubscribe from tf. Call it from the thread that spins the node."""
         self._listener.unregister()
+
+
+class _Restarting:
+    """What a TransformListener writes to: a buffer that starts anew when the stamps of a frame go back in time.
+
+    The buffer itself would mix the poses from before and after, and ignore those that are more than ten seconds old.
+    """
+
+    def __init__(self, buffer: Any):
+        self.set_transform_static = buffer.set_transform_static
+        self._buffer = buffer
+        self._newest_ns: dict[str, int] = {}  # by child frame
+
+    def set_transform(self, transform: Any, authority: str) -> None:
+        frame, stamp = transform.child_frame_id, transform.header.stamp
+        stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
+        newest_ns = self._newest_ns.get(frame, stamp_ns)
+        if stamp_ns < newest_ns - JUMP_BACK_NS:
+            self._buffer.clear()  # static poses stay
+            self._newest_ns.clear()
+            newest_ns = stamp_ns
+        self._newest_ns[frame] = max(newest_ns, stamp_ns)
+        self._buffer.set_transform(transform, authority)
 
 
 def _matrix(stamped: Any) -> np.ndarray:

@@ -225,6 +225,8 @@ class Worker:
         """Count a published frame and its timings; done is the time when it was completed [s]."""
         published = time.monotonic()
         self._statistics.count("frames_out")
+        if completed.recalled is not None:
+            self._statistics.count("recalled")
         self._inform_once(
             f"completing {_size(job.frame.rgb)} pixels from depth of {_size(job.frame.depth)} with {self.engine.model} "
             f"(engine {self.engine.engine})"
