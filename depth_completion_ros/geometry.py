@@ -243,20 +243,21 @@ class _Maps(NamedTuple):
 
 @functools.lru_cache(maxsize=4)
 def _rectification(raw: Intrinsics, rectified: Intrinsics) -> _Maps:
-    assert raw.distortion is not None
-    initialise = cv2.fisheye.initUndistortRectifyMap if raw.distortion.fisheye else cv2.initUndistortRectifyMap
+    lens = raw.distortion or Distortion((0.0, 0.0, 0.0, 0.0))
+    initialise = cv2.fisheye.initUndistortRectifyMap if lens.fisheye else cv2.initUndistortRectifyMap
     x, y = initialise(
         _camera_matrix(raw),
-        np.array(raw.distortion.coefficients),
-        _rotation(raw.distortion),
+        np.array(lens.coefficients),
+        _rotation(lens),
         _camera_matrix(rectified),
         (rectified.width, rectified.height),
         cv2.CV_32FC1,
     )
     column, row = np.rint(x), np.rint(y)
     inside = (column >= 0) & (column < raw.width) & (row >= 0) & (row < raw.height)
-    seen = np.stack(np.broadcast_arrays(*rays(rectified), np.float32(1)), axis=2)[inside]
-    inside[inside] = _on_their_rays(seen, column[inside], row[inside], raw)
+    if raw.distortion is not None:
+        seen = np.stack(np.broadcast_arrays(*rays(rectified), np.float32(1)), axis=2)[inside]
+        inside[inside] = _on_their_rays(seen, column[inside], row[inside], raw)
     x[~inside] = y[~inside] = _FAR_OUTSIDE
     nearest = np.where(inside, row * raw.width + column, 0).astype(np.intp)
     return _Maps(*cv2.convertMaps(x, y, cv2.CV_16SC2), nearest, np.flatnonzero(~inside))
@@ -306,6 +307,28 @@ def clipped_at(depth: np.ndarray, unit: float = 0.001) -> tuple[float, bool] | N
     if nearer.size and largest <= _CLIPPED_BEYOND * np.median(nearer):
         return None
     return (largest, full_scale) if nearer.size or full_scale else None
+
+
+def without_clipped(depth: np.ndarray, unit: float, max_range: float) -> tuple[np.ndarray, str]:
+    """Depth (h, w) float32 [m] with NaN where it is clipped to the largest count, and a warning about clipped depth.
+
+    Args:
+        depth: Depth [m].
+        unit: Length of one count [m].
+        max_range: Largest depth that the sensor measures [m]; depth that is clipped there needs no warning.
+
+    Returns:
+        The depth, and the warning; "" if nothing seems to be clipped.
+    """
+    found = clipped_at(depth, unit)
+    if found is None or found[0] >= max_range:
+        return depth, ""
+    limit, not_measured = found
+    area = f"a whole area of depth is exactly {limit:g} m, much farther than the rest"
+    if not_measured:
+        measured = np.where(depth == np.float32(limit), np.float32(np.nan), depth)
+        return measured, f"{area}, which is the largest count of the sensor: it is ignored"
+    return depth, f"{area}: if the driver uses this value where nothing was measured, set depth.max_range to {limit:g}"
 
 
 def depth_on_rgb_grid(frame: RgbdFrame) -> np.ndarray:

@@ -122,7 +122,7 @@ def _millimetres(estimate: Estimate) -> str:
 
 
 def _percent(estimate: Estimate) -> str:
-    return f"{estimate.value * 100:+.0f}"
+    return f"{estimate.value * 100:+.0f}" if isfinite(estimate.value) else "-"
 
 
 def _percent_with_interval(estimate: Estimate) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,24 +10,24 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from ..bag.folders import FrameSet, read_folder
-from ..bag.frames import depth_encoding, pair_stamps, read_frames
+from ..bag.folders import FolderFrame, FrameSet, read_folder
+from ..bag.frames import SLOP_NS, depth_encoding, pair_stamps, read_frames, why_no_pairs
 from ..bag.reader import DEPTH_TOPIC, RGB_TOPIC, tell_stderr
 from ..errors import InputError, in_options
 from ..frame import RgbdFrame
 from ..frame_builder import FrameSettings
-from ..geometry import depth_on_rgb_grid
+from ..geometry import depth_on_rgb_grid, without_clipped
 from ..profiles import Profile, load_profile
 from ..resources import share_directory
 from .datasets import open_dataset
 from .datasets.dataset import Dataset
 
 OVERLAP = "networks were trained on rooms of this set: its results show fitting, not generalisation"
-# Words in the name or sensor of a set that determine its profile; without any of them, it is kinect. The order matters,
-# because manufacturers of phones call their time-of-flight cameras LiDAR.
+# Words (regular expressions) in the name or sensor of a set that determine its profile; without any of them, it is
+# kinect. The order matters, because manufacturers of phones call their time-of-flight cameras LiDAR.
 _PROFILE_WORDS = {
-    "tof": ("tof", "time-of-flight", "kinect v2", "azure"),
-    "lidar": ("lidar", "beam", "velodyne", "ouster", "hesai", "livox"),
+    "tof": ("[di]?tof", "time-of-flight", "kinect v2", "azure"),
+    "lidar": ("lidars?", "beams?", "velodyne", "ouster", "hesai", "livox"),
 }
 
 
@@ -95,7 +96,18 @@ def open_folder(
     """
     frames = read_folder(folder)
     chosen = load_profile(profile or profile_of(f"{frames.name} {frames.sensor}")).within(*limits)
-    return _samples_of(frames, chosen, OVERLAP if frames.name in _training_sets() else "")
+    told: set[str] = set()
+
+    def read(index: int) -> FolderFrame:
+        recorded = frames[index]
+        unit = float(frames.meta["depth"]["scale_to_m"])
+        depth, clipped = without_clipped(recorded.frame.depth, unit, chosen.max_range)
+        if clipped and clipped not in told:
+            told.add(clipped)
+            _tell_in_options(f"{folder}: {clipped}")
+        return replace(recorded, frame=replace(recorded.frame, depth=depth))
+
+    return _samples_of(frames, read, chosen, OVERLAP if frames.name in _training_sets() else "")
 
 
 def open_published(
@@ -117,7 +129,8 @@ def open_published(
         ConfigurationError: As in ``open_dataset``, and if the profile is unknown.
     """
     frames = open_dataset(source, unit)
-    return _samples_of(frames, load_profile(profile or frames.profile).within(*limits), frames.note)
+    chosen = load_profile(profile or frames.profile).within(*limits)
+    return _samples_of(frames, frames.__getitem__, chosen, frames.note)
 
 
 def open_bag(
@@ -130,6 +143,8 @@ def open_bag(
     rgb_topic: str = RGB_TOPIC,
     depth_topic: str = DEPTH_TOPIC,
     truth_topic: str | None = None,
+    slop_ns: int = SLOP_NS,
+    depth_offset_ns: int = 0,
 ) -> SampleSet:
     """Read evenly spaced samples of a bag into memory.
 
@@ -143,23 +158,34 @@ def open_bag(
         rgb_topic: Topic of the colour images.
         depth_topic: Topic of depth.
         truth_topic: Topic of reference depth [m, or mm in 16 bits]; None = none.
+        slop_ns: Largest difference between the stamps of a pair [ns].
+        depth_offset_ns: Added to the stamps of depth before pairing [ns].
 
     Raises:
         InputError: As in ``read_frames``, and if the bag has no pairs.
     """
-    chosen = load_profile(profile or profile_of(path.name)).within(*limits)
+    if profile is None:
+        profile = profile_of(path.name)
+        tell_stderr(f"{path}: the profile {profile} is used, which follows from the name; set another with --profile")
+    chosen = load_profile(profile).within(*limits)
     settings = replace(settings or FrameSettings(), min_range=chosen.min_range, max_range=chosen.max_range)
     if settings.unit == 0 and (encoding := depth_encoding(path, depth_topic)) in ("16UC1", "mono16"):
         tell_stderr(
             f"{path}: depth is {encoding} and assumed to be in millimetres; otherwise, set --depth-unit to the length "
             "of one count in metres"
         )
-    stamps = pair_stamps(path, rgb_topic, depth_topic)
+    pairing = {"slop_ns": slop_ns, "depth_offset_ns": depth_offset_ns}
+    stamps = pair_stamps(path, rgb_topic, depth_topic, **pairing)
+    if not stamps:
+        why = why_no_pairs(path, rgb_topic, depth_topic, slop_ns, depth_offset_ns)
+        raise InputError("bag", f"the bag {path} cannot be used: {why}")
     if truth_topic is not None:
         with_truth = set(pair_stamps(path, rgb_topic, truth_topic))
         stamps = [stamp for stamp in stamps if stamp in with_truth]
     chosen_stamps = {stamps[i] for i in np.linspace(0, len(stamps) - 1, min(wanted, len(stamps))).round().astype(int)}
-    frames = read_frames(path, rgb_topic, depth_topic, settings=settings, stamps=chosen_stamps, tell=_tell_in_options)
+    frames = read_frames(
+        path, rgb_topic, depth_topic, settings=settings, stamps=chosen_stamps, tell=_tell_in_options, **pairing
+    )
     if truth_topic is None:
         kept = [make_sample(chosen, frame) for frame in frames]
     else:
@@ -189,8 +215,10 @@ def open_bag(
 
     def around(index: int, before: float, after: float) -> list[RgbdFrame]:
         first, last = kept_stamps[index] - round(before * 1e9), kept_stamps[index] + round(after * 1e9)
-        near = {stamp for stamp in pair_stamps(path, rgb_topic, depth_topic) if first <= stamp <= last}
-        frames = read_frames(path, rgb_topic, depth_topic, settings=settings, stamps=near, tell=lambda line: None)
+        near = {stamp for stamp in pair_stamps(path, rgb_topic, depth_topic, **pairing) if first <= stamp <= last}
+        frames = read_frames(
+            path, rgb_topic, depth_topic, settings=settings, stamps=near, tell=lambda line: None, **pairing
+        )
         return [make_sample(chosen, frame).frame for frame in frames]
 
     return SampleSet(path.stem, chosen, "", len(kept), kept.__getitem__, around)
@@ -215,32 +243,41 @@ def make_sample(
 
 def profile_of(description: str) -> str:
     """The name of the profile that matches a description (name and sensor of a set)."""
-    words = description.lower()
-    return next((name for name, known in _PROFILE_WORDS.items() if any(word in words for word in known)), "kinect")
+    words = r"(?<![a-z])(?:{})(?![a-z])"  # not autofocus_test for tof, or sunbeam for a beam of a LiDAR
+    for name, known in _PROFILE_WORDS.items():
+        if re.search(words.format("|".join(known)), description.lower()):
+            return name
+    return "kinect"
 
 
-def _samples_of(frames: FrameSet | Dataset, profile: Profile, note: str) -> SampleSet:
+def _samples_of(
+    frames: FrameSet | Dataset, read: Callable[[int], FolderFrame], profile: Profile, note: str
+) -> SampleSet:
     return SampleSet(
         frames.name,
         profile,
         note,
         len(frames),
-        lambda index: _folder_sample(frames, index, profile),
-        lambda index, before, after: _folder_frames(frames, index, before, after, profile),
+        lambda index: _folder_sample(read(index), profile),
+        lambda index, before, after: _folder_frames(frames, read, index, before, after, profile),
     )
 
 
-def _folder_sample(frames: FrameSet | Dataset, index: int, profile: Profile) -> Sample:
-    recorded = frames[index]
+def _folder_sample(recorded: FolderFrame, profile: Profile) -> Sample:
     return make_sample(profile, recorded.frame, recorded.ground_truth, recorded.rings)
 
 
 def _folder_frames(
-    frames: FrameSet | Dataset, index: int, before: float, after: float, profile: Profile
+    frames: FrameSet | Dataset,
+    read: Callable[[int], FolderFrame],
+    index: int,
+    before: float,
+    after: float,
+    profile: Profile,
 ) -> list[RgbdFrame]:
     stamps = [frames.stamps_ns(position)[0] for position in range(len(frames))]
     first, last = stamps[index] - round(before * 1e9), stamps[index] + round(after * 1e9)
-    near = [frames[position].frame for position, stamp in enumerate(stamps) if first <= stamp <= last]
+    near = [read(position).frame for position, stamp in enumerate(stamps) if first <= stamp <= last]
     return [make_sample(profile, frame).frame for frame in near]
 
 

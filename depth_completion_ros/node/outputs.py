@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from array import array
 from typing import Any
 
@@ -66,6 +67,7 @@ class Outputs:
             if self._listened(topic):
                 self._send(topic, messages.images[topic], header)
         if info is not None and self._listened("camera_info"):
+            info = copy.copy(info)  # the input may be published once only, and belong to later images too
             info.header = header
             self._publishers["camera_info"].publish(info)
         if intrinsics is not None and self._listened("points"):
