@@ -192,8 +192,8 @@ def test_ause_and_aurg_share_the_gain_of_a_perfect_ranking_over_chance():
     gains = [error.mean() - np.sort(error)[: 400 - removed].mean() for removed in range(400)]
     assert aurg(error, error) == pytest.approx(np.mean(gains) / error.mean())
     assert ause(error, uncertainty) + aurg(error, uncertainty) == pytest.approx(aurg(error, error))
-    random_orders = [aurg(error, rng.random(400)) for _ in range(2000)]
-    assert np.mean(random_orders) == pytest.approx(0, abs=0.005)
+    random_orders = [aurg(error, rng.random(400)) for _ in range(500)]
+    assert np.mean(random_orders) == pytest.approx(0, abs=0.02)
 
 
 def test_the_baseline_of_distance_is_that_of_a_fit_to_each_class_of_distance(trials, metric):

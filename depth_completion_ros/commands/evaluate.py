@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -11,6 +12,7 @@ from pathlib import Path
 from ..bag.reader import DEPTH_TOPIC, RGB_TOPIC
 from ..errors import ConfigurationError, InputError, in_options
 from ..evaluation.evaluate import evaluate
+from ..evaluation.html.page import Results, check_requirements, command_line, write_report
 from ..evaluation.models import BASELINES, default_models
 from ..evaluation.protocols import PROTOCOLS
 from ..evaluation.report import print_tables, write_files
@@ -70,6 +72,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--rectify", choices=("auto", "on", "off"), default="auto", help=rectify)
     out = "folder for evaluation.csv, totals.csv, evaluation.json and evaluation.md (default: write no files)"
     add("--out", type=Path, help=out)
+    report = "HTML file with tables, charts and pictures; the files of --out are written beside it (default: none)"
+    add("--report", type=Path, metavar="FILE", help=report)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -85,9 +89,11 @@ def run(args: argparse.Namespace) -> int:
     protocols = args.protocol.split(",")
     if unknown := set(protocols) - set(PROTOCOLS):
         raise ConfigurationError(f"no protocol {', '.join(unknown)}: choose from {', '.join(PROTOCOLS)}")
+    if args.report:
+        _check_report(args.report)
     models = args.models.split(",") if args.models else default_models()
     sets = _open(args)
-    evaluation = evaluate(sets, protocols, models, args.frames, args.seed)
+    evaluation = evaluate(sets, protocols, models, args.frames, args.seed, with_details=args.report is not None)
     if not evaluation.metrics:
         if not evaluation.complete:
             return 130
@@ -96,11 +102,25 @@ def run(args: argparse.Namespace) -> int:
     scores = {key: metric.compute() for key, metric in evaluation.metrics.items()}
     by_set, totals = summarise(evaluation.metrics, BASELINES, args.seed)
     print_tables(evaluation, scores, by_set, totals)
-    if args.out:
-        write_files(evaluation, scores, by_set, totals, args.out)
+    out = args.out or (args.report.parent if args.report else None)
+    if out:
+        files = write_files(evaluation, scores, by_set, totals, out)
+    if args.report:
+        names = [Path(os.path.relpath(file, args.report.parent)).as_posix() for file in files]
+        args.report.parent.mkdir(parents=True, exist_ok=True)
+        results = Results(evaluation, scores, by_set, totals, sets, args.seed, command_line(), names)
+        write_report(results, args.report)
+        print(f"report: {args.report}")
     if not evaluation.complete:
         return 130
     return 0 if len(sets) == len(set(args.sources)) else 1
+
+
+def _check_report(path: Path) -> None:
+    """Find out before the evaluation whether the report can be written. Raises ConfigurationError."""
+    check_requirements()
+    if path.is_dir():
+        raise ConfigurationError(f"--report {path} is a folder: give the name of an HTML file, {path / 'report.html'}")
 
 
 def _open(args: argparse.Namespace) -> list[SampleSet]:

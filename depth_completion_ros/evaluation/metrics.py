@@ -35,7 +35,7 @@ FIGURES = {
         for name, nominal in COVERAGES.items()
     },
     "nll": "mean negative log-likelihood of the error under the Laplace density given by sigma [nat, for metres]",
-    "nll_distance": "nll of a density fitted to these errors that depends only on the distance to the nearest measurement",
+    "nll_distance": "nll of a density fitted to these errors, by distance to the nearest measurement alone",
     "ause": "area under the sparsification error of sigma, divided by the mean error; 0 = perfect ranking",
     "ause_distance": "ause of the distance to the nearest measurement, as a baseline for sigma",
     "aurg": "area under the random gain of sigma, divided by the mean error; 0 = no better than chance",

@@ -16,11 +16,11 @@ DISTANCES_PX = (0, 1, 2, 4, 8, 16, 32, 64)  # limits of the classes of distance 
 RANK_PIXELS = 10_000  # number of random pixels of a frame for rank statistics
 
 _KINDS = ("measured", "near", "far")
-_BANDS = tuple(
+BANDS = tuple(
     f"{low:.0f}-{high:.0f} m" if high < np.inf else f"over {low:.0f} m"
     for low, high in zip((0, *RANGES_M), (*RANGES_M, np.inf), strict=True)
 )
-_CELLS = (len(_KINDS), 2, len(_BANDS))  # kind, edge, band: each pixel is in one cell, each stratum is a set of cells
+_CELLS = (len(_KINDS), 2, len(BANDS))  # kind, edge, band: each pixel is in one cell, each stratum is a set of cells
 
 
 def _strata() -> dict[str, np.ndarray]:
@@ -28,7 +28,7 @@ def _strata() -> dict[str, np.ndarray]:
     strata = {"all": kind >= 0, "filled": kind > 0}
     strata |= {name: kind == position for position, name in enumerate(_KINDS)}
     strata |= {"edges": edge == 1, "flat": edge == 0}
-    return strata | {name: band == position for position, name in enumerate(_BANDS)}
+    return strata | {name: band == position for position, name in enumerate(BANDS)}
 
 
 _MEMBERS = _strata()
