@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 Rows = list[dict[str, Any]]
-_WIDTH, _HEIGHT = 340, 210  # of the plots, without axes [pixels]
+_WIDTH, _HEIGHT = 250, 180  # of the plots, without axes [pixels]
 _INK, _MUTED, _LINE = "var(--ink)", "var(--muted)", "var(--line)"
 # Names in Vega, and the same shapes as SVG within -5 to 5 for the legend of the page.
 _SHAPES = {
@@ -77,7 +77,7 @@ def errors_by_class(series: list[Series], rows: Rows, classes: list[str], title:
                 },
                 **_by_model(series),
             },
-            "layer": [{"mark": {"type": "line", "aria": False}}, _points()],
+            "layer": [{"mark": {"type": "line", "aria": False}}, _points(series)],
         }
     )
 
@@ -96,7 +96,7 @@ def reliability(series: list[Series], rows: Rows) -> str:
                         "y": {"field": "within", **_percent("pixels within max(5 cm, 2 %) [%]"), "scale": share},
                         **_by_model(series),
                     },
-                    "layer": [{"mark": {"type": "line", "aria": False}}, _points()],
+                    "layer": [{"mark": {"type": "line", "aria": False}}, _points(series)],
                 },
             ]
         }
@@ -134,7 +134,7 @@ def sparsification(series: list[Series], rows: Rows, distance: Rows, perfect: Ro
                     }
                     for values, dash in dashes
                 ),
-                {"data": {"values": rows}, "mark": "line", "encoding": {**at, **_by_model(series, shapes=False)}},
+                {"data": {"values": rows}, "mark": "line", "encoding": {**at, **_by_model(series)}},
             ]
         }
     )
@@ -142,7 +142,7 @@ def sparsification(series: list[Series], rows: Rows, distance: Rows, perfect: Ro
 
 def latencies(series: list[Series], rows: Rows, limits: tuple[float, float]) -> str:
     """A histogram of durations for each model. rows: with model, from, to [ms], count and text."""
-    colours = _by_model(series, shapes=False)
+    colours = _by_model(series)
     return _draw(
         {
             "data": {"values": rows},
@@ -251,27 +251,20 @@ def changes(rows: Rows) -> str:
     )
 
 
-def _by_model(series: list[Series], shapes: bool = True) -> dict[str, Any]:
-    names = [one.name for one in series]
-    encoding: dict[str, Any] = {
-        "color": {
-            "field": "model",
-            "scale": {"domain": names, "range": [one.colour for one in series]},
-            "legend": None,
-        },
+def _by_model(series: list[Series]) -> dict[str, Any]:
+    colours = {"domain": [one.name for one in series], "range": [one.colour for one in series]}
+    return {
+        "color": {"field": "model", "scale": colours, "legend": None},
         "description": {"field": "text"},
     }
-    if shapes:
-        encoding["shape"] = {
-            "field": "model",
-            "scale": {"domain": names, "range": [one.shape for one in series]},
-            "legend": None,
-        }
-    return encoding
 
 
-def _points() -> dict[str, Any]:
-    return {"mark": {"type": "point", "filled": True, "size": 55, "opacity": 1}}
+def _points(series: list[Series]) -> dict[str, Any]:
+    shapes = {"domain": [one.name for one in series], "range": [one.shape for one in series]}
+    return {
+        "mark": {"type": "point", "filled": True, "size": 55, "opacity": 1},
+        "encoding": {"shape": {"field": "model", "scale": shapes, "legend": None}},
+    }
 
 
 def _percent(title: str) -> dict[str, Any]:
@@ -309,4 +302,4 @@ def _draw(specification: dict[str, Any], own_size: bool = False) -> str:
     svg: str = vl_convert.vegalite_to_svg({**size, **specification, "config": config})
     # The font is that of the page, and the size that of its container.
     svg = re.sub(r' (?:font-family="[^"]*"|opacity="1"|pointer-events="none"|xmlns:xlink="[^"]*")', "", svg)
-    return re.sub(r'^(<svg [^>]*?) width="([\d.]+)" height="[\d.]+"', r'\1 style="max-width: \2px"', svg, count=1)
+    return re.sub(r'^(<svg [^>]*?) width="[\d.]+" height="[\d.]+"', r"\1", svg, count=1)

@@ -87,6 +87,7 @@ def write_report(results: Results, path: Path) -> None:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    environment.filters["tied"] = lambda text: text.replace(" %", "\u00a0%")  # no line break before the sign
     environment.filters["data_uri"] = lambda data: f"data:image/webp;base64,{base64.b64encode(data).decode()}"
     text = environment.get_template("report.html").render(_context(results))
     path.write_text(text, encoding="utf-8")
@@ -100,7 +101,7 @@ def _context(results: Results) -> dict[str, Any]:
     others = [one.model for one in ranking if one.model not in chosen]
     series = [Series(model, number) for number, model in enumerate((chosen + others)[:MOST_SERIES], 1)]
     latencies = _latencies(results.evaluation)
-    sections = _sections(results, series, chosen, latencies)
+    sections = _sections(results, series, chosen, latencies, [one.model for one in ranking])
     over = _over(results)
     return {
         "title": "Depth completion: evaluation",
@@ -270,10 +271,14 @@ def _change_rows(ranking: list[Comparison]) -> list[dict[str, Any]]:
 
 
 def _sections(
-    results: Results, series: list[Series], chosen: list[str], latencies: dict[Key, list[float]]
+    results: Results,
+    series: list[Series],
+    chosen: list[str],
+    latencies: dict[Key, list[float]],
+    order: list[str],
 ) -> list[Section]:
     groups = [
-        (name, protocol, list(group))
+        (name, protocol, sorted(group, key=lambda one: order.index(one.model)))
         for (name, protocol), group in groupby(results.by_set, key=lambda one: (one.set, one.protocol))
     ]
     each = 3 if 3 * len(groups) <= MOST_PICTURED else 1

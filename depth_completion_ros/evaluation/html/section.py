@@ -43,7 +43,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Layer:
-    """A picture that can be shown over the colour image."""
+    """A picture that can be shown over the colour image; scale: the range of its colours, if it is its own."""
 
     name: str
     label: str
@@ -177,11 +177,11 @@ def _charts(
     by_hole = {one.name: _hole_errors(details[one.name]) for one in series}
     drawn = [
         _by_class(
-            "Distance to the nearest measurement",
+            "Distance to a measurement",
             series,
             by_distance,
             _DISTANCES,
-            "up to … px from a measurement",
+            "up to … px from the nearest measurement",
             unit,
             {"0": "0: measured pixels, scored where the truth differs from the measurement."},
         ),
@@ -228,7 +228,7 @@ def _by_class(
     unit: Unit,
     note: dict[str, str],
 ) -> Chart | None:
-    """A chart of MAE by class, or None without enough pixels.
+    """A chart of MAE by class, or None if there are enough pixels in one class at most.
 
     Args:
         title: Title of the chart.
@@ -251,7 +251,7 @@ def _by_class(
         if count >= FEWEST and error > 0
     ]
     used = [label for label in classes if any(row["class"] == label for row in rows)]
-    if not used:
+    if len(used) < 2:
         return None
     notes = " ".join(text for label, text in note.items() if not label or label in used)
     return Chart(title, charts.errors_by_class(series, rows, used, axis, unit.name), notes)

@@ -83,8 +83,8 @@ class Unit(NamedTuple):
 
     @classmethod
     def of(cls, errors: list[float]) -> Unit:
-        """Millimetres, or metres if most errors [m] are above half a metre."""
-        return cls("m", 1.0) if np.median(errors) > 0.5 else cls("mm", 1e3)
+        """Millimetres, or metres if all errors [m] are above 20 cm."""
+        return cls("m", 1.0) if min(errors) > 0.2 else cls("mm", 1e3)
 
     def number(self, metres: float) -> str:
         return significant(metres * self.factor)

@@ -37,9 +37,9 @@ for (const group of document.querySelectorAll("[data-frames]")) {
         layer.hidden = number !== Number(event.target.value);
         if (layer.hidden) return;
         const note = frame.querySelector(".depth-scale");
-        note.hidden = !layer.dataset.scale;
-        note.textContent = `Colours: ${layer.dataset.scale}.`;
-        group.querySelector("[data-scale~=error]").hidden = !note.hidden;
+        note.hidden = !layer.dataset.range;
+        note.textContent = `Colours: ${layer.dataset.range}.`;
+        group.querySelector(".scale").hidden = !note.hidden;
       });
     }
   });
