@@ -187,9 +187,12 @@ def test_a_missing_library_is_reported_before_anything_is_evaluated(tmp_path, mo
     assert told.count("\n") == 1 and "pip install 'depth_completion_ros[report]'" in told
 
 
-def test_a_report_that_would_be_a_folder_is_rejected(tmp_path, capsys):
+def test_a_report_that_cannot_be_written_is_rejected_before_anything_is_evaluated(tmp_path, capsys):
     assert main(["evaluate", str(tmp_path / "absent"), "--report", str(tmp_path)]) == 1
     assert "is a folder" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert main(["evaluate", str(tmp_path / "absent"), "--report", str(tmp_path / "file" / "report.html")]) == 1
+    assert "choose another folder" in capsys.readouterr().err
 
 
 def results_of(sets: list[SampleSet], baselines: tuple[str, ...], **changes: Any) -> Results:

@@ -107,7 +107,6 @@ def run(args: argparse.Namespace) -> int:
         files = write_files(evaluation, scores, by_set, totals, out)
     if args.report:
         names = [Path(os.path.relpath(file, args.report.parent)).as_posix() for file in files]
-        args.report.parent.mkdir(parents=True, exist_ok=True)
         results = Results(evaluation, scores, by_set, totals, sets, args.seed, command_line(), names)
         write_report(results, args.report)
         print(f"report: {args.report}")
@@ -117,10 +116,20 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_report(path: Path) -> None:
-    """Find out before the evaluation whether the report can be written. Raises ConfigurationError."""
+    """Find out before the evaluation whether the report can be written, and make its folder.
+
+    Raises:
+        ConfigurationError: If it cannot.
+    """
     check_requirements()
     if path.is_dir():
         raise ConfigurationError(f"--report {path} is a folder: give the name of an HTML file, {path / 'report.html'}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"--report {path}: {error.strerror}: choose another folder") from error
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigurationError(f"--report {path} may not be written: choose another folder")
 
 
 def _open(args: argparse.Namespace) -> list[SampleSet]:

@@ -18,6 +18,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
+from rich.console import Console
+from rich.progress import track
 
 from ...errors import ConfigurationError
 from ...resources import PACKAGE, share_directory
@@ -254,6 +256,8 @@ def _change_rows(ranking: list[Comparison]) -> list[dict[str, Any]]:
     for one in ranking:
         for error in ("rmse", "mae"):
             estimate = one.changes[error]
+            if not (np.isfinite(estimate.value) and estimate.value > -1):
+                continue  # an error of 0, which a logarithmic scale cannot show
             interval = () if np.isnan(estimate.low) else (1 + estimate.low, 1 + estimate.high)
             low, high = interval or (None, None)
             text = f"{one.model}: {error.upper()} {tables.change(estimate)} %"
@@ -283,7 +287,8 @@ def _sections(
     ]
     each = 3 if 3 * len(groups) <= MOST_PICTURED else 1
     sections = []
-    for number, (name, protocol, comparisons) in enumerate(groups):
+    bar = track(groups, "drawing the report", console=Console(stderr=True), transient=True)
+    for number, (name, protocol, comparisons) in enumerate(bar):
         keys = {one.model: Key(name, protocol, one.model) for one in comparisons}
         details = {model: results.evaluation.details[key] for model, key in keys.items()}
         samples = next(samples for samples in results.sets if samples.name == name)

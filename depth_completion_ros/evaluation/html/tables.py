@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import isnan, nan
+from math import isfinite, isnan, nan
 from typing import NamedTuple
 
 import numpy as np
@@ -117,6 +117,8 @@ def change(estimate: Estimate | None) -> str:
 
 def signed(share: float) -> str:
     """A share in whole percent with its sign; the minus is as wide as the plus."""
+    if not isfinite(share):
+        return MISSING
     return f"{share * 100:+.0f}".replace("-", "\u2212")
 
 
