@@ -1,7 +1,7 @@
 """The charts of the HTML report: Vega-Lite descriptions, drawn once as SVG by vl-convert.
 
 The page needs no chart library: Plotly's would add 4.8 MB to each report and Vega's 0.9 MB, while a chart as SVG has
-about 15 kB. Colours are CSS variables of the page, so that charts follow its dark mode.
+6 to 25 kB. Colours are CSS variables of the page, so that charts follow its dark mode.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def errors_by_class(series: list[Series], rows: Rows, classes: list[str], title:
                     "type": "quantitative",
                     "scale": {"type": "log", "nice": False},
                     "title": f"mean absolute error [{unit}]",
-                    "axis": {"tickCount": 5, "format": "~r"},
+                    "axis": {"values": _round_values([row["error"] for row in rows]), "format": "~r"},
                 },
                 **_by_model(series),
             },
@@ -173,7 +173,7 @@ def latencies(series: list[Series], rows: Rows, limits: tuple[float, float]) -> 
                         "type": "quantitative",
                         "scale": {"type": "log", "domain": list(limits), "nice": False},
                         "title": "time of a frame [ms]",
-                        "axis": {"tickCount": 6, "format": "~r"},
+                        "axis": {"values": _round_values(list(limits)), "format": "~r"},
                     },
                     "x2": {"field": "to"},
                     "y": {"field": "count", "type": "quantitative", "axis": None, "stack": None},
@@ -265,6 +265,13 @@ def _points(series: list[Series]) -> dict[str, Any]:
         "mark": {"type": "point", "filled": True, "size": 55, "opacity": 1},
         "encoding": {"shape": {"field": "model", "scale": shapes, "legend": None}},
     }
+
+
+def _round_values(values: list[float]) -> list[float]:
+    """1, 2, 5, 10, ... within the range of values above 0, for a logarithmic axis."""
+    low, high = min(values), max(values)
+    rungs = [rung * 10.0**decade for decade in range(-6, 9) for rung in (1, 2, 5)]
+    return [float(f"{rung:.0e}") for rung in rungs if low * 0.999 <= rung <= high * 1.001]
 
 
 def _percent(title: str) -> dict[str, Any]:
