@@ -204,7 +204,7 @@ def changes(rows: Rows) -> str:
     }
     axis = {
         "labelExpr": "datum.value == 1 ? '0' : replace(format(datum.value * 100 - 100, '+.0f'), '-', '\u2212')",
-        "values": [0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20],
+        "values": [0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 3, 5, 10, 20],
         "labelOverlap": True,
     }
     x = {
@@ -218,8 +218,9 @@ def changes(rows: Rows) -> str:
     both = {"y": y, "yOffset": offset, "color": {**colour, "legend": None}, "description": {"field": "text"}}
     return _draw(
         {
-            "width": 300,
+            "width": 290,
             "height": {"step": 15},
+            "padding": {"left": 20, "right": 5, "top": 5, "bottom": 5},  # the font of the page may be wider
             "layer": [
                 {
                     "data": {"values": [{"one": 1}]},
