@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +64,7 @@ class SampleSet:
         size: Number of samples.
         read: Reads a sample by its index.
         around: Reads the frames around a sample in order of time: those at most so much [s] before and after it.
+        about: Where the data comes from, by "sensor", "licence", "cite" and "source", as far as it is known.
     """
 
     name: str
@@ -72,6 +73,7 @@ class SampleSet:
     size: int
     read: Callable[[int], Sample]
     around: Callable[[int, float, float], list[RgbdFrame]] = lambda index, before, after: []
+    about: dict[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.size
@@ -107,7 +109,8 @@ def open_folder(
             _tell_in_options(f"{folder}: {clipped}")
         return replace(recorded, frame=replace(recorded.frame, depth=depth))
 
-    return _samples_of(frames, read, chosen, OVERLAP if frames.name in _training_sets() else "")
+    note = OVERLAP if frames.name in _training_sets() else ""
+    return replace(_samples_of(frames, read, chosen, note), about=_about_folder(frames))
 
 
 def open_published(
@@ -221,7 +224,27 @@ def open_bag(
         )
         return [make_sample(chosen, frame).frame for frame in frames]
 
-    return SampleSet(path.stem, chosen, "", len(kept), kept.__getitem__, around)
+    return SampleSet(path.stem, chosen, "", len(kept), kept.__getitem__, around, _about_bag(path))
+
+
+def _about_folder(frames: FrameSet) -> dict[str, str]:
+    repository, commit = frames.source.get("repo"), frames.source.get("commit")
+    about = {
+        "sensor": frames.sensor,
+        "licence": frames.licence.get("spdx"),
+        "cite": frames.licence.get("cite"),
+        "source": f"{repository} at commit {commit}" if repository and commit else repository,
+    }
+    return {name: str(text) for name, text in about.items() if text}
+
+
+def _about_bag(path: Path) -> dict[str, str]:
+    """What the file ``LICENSE.md`` in a bag says, as ``bag make`` writes it: "- Licence: CC-BY-4.0"."""
+    file = path / "LICENSE.md"
+    if not file.is_file():
+        return {}
+    lines = re.findall(r"^- (Sensor|Licence|Cite|Source): (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+    return {name.lower(): text for name, text in lines}
 
 
 def _tell_in_options(line: str) -> None:

@@ -56,7 +56,8 @@ def open_synthetic(
         transparent = (material == Material.GLASS) | (material == Material.MIRROR)
         return make_sample(chosen, frame, _metres(scene.depth), transparent=transparent)
 
-    return SampleSet(f"synthetic {kind}, {profile}", chosen, "", count, read)
+    about = {"sensor": f"simulated, {profile}", "source": "rendered scenes with exact ground truth"}
+    return SampleSet(f"synthetic {kind}, {profile}", chosen, "", count, read, about=about)
 
 
 def _metres(depth: Tensor) -> np.ndarray:
