@@ -21,7 +21,8 @@ from .conversion import (
 )
 from .errors import InputError
 from .frame import Intrinsics, RgbdFrame
-from .geometry import clipped_at, projected, rectify_depth, rectify_rgb, transform_from_pose
+from .geometry import clipped_at, projected, transform_from_pose
+from .lens import rectify_depth, rectify_rgb
 
 _MILLIMETRE = 0.001
 
