@@ -90,8 +90,9 @@ def _splat(found: np.ndarray, views: _Views, depth: np.ndarray, offset: np.ndarr
         left, top = np.ceil(u - across), np.ceil(v - down)
         more_columns, more_rows = (np.floor(u + across) - left).ravel(), (np.floor(v + down) - top).ravel()
         first = top.astype(np.int32) * np.int32(wider.width) + left.astype(np.int32)
-        first = np.where(seen, first, 0).astype(np.intp).ravel()  # the corner of the margin
-        in_row = [first, z.ravel(), more_columns, more_rows]
+        # What is not seen lands in the corner of the margin, at an infinite distance.
+        first, z = np.where(seen, first, 0).astype(np.intp), np.where(seen, z, np.float32(np.inf))
+        in_row = [first.ravel(), z.ravel(), more_columns, more_rows]
         while in_row[0].size:
             part = in_row
             while part[0].size:

@@ -175,6 +175,16 @@ def test_depth_that_lands_outside_the_image_is_refused(depth, transform, cause, 
     assert caught.value.cause == cause
 
 
+def test_points_almost_beside_the_lens_do_not_land_in_the_image():
+    """They are seen 10^8 pixels away, where single precision knows only every eighth pixel."""
+    camera = Intrinsics(10.0, 10.0, 9.5, 7.5, 20, 16)
+    depth = np.full((16, 20), 2.0, np.float32)
+    for offset in np.linspace(0.5, 1.5, 23):
+        transform = pose(offset=(offset + 2, offset + 2, np.nextafter(np.float32(-2), np.float32(0))))
+        with pytest.raises(InputError, match="none of 320 points falls into the image"):
+            register(depth, camera, camera, transform)
+
+
 def test_an_image_without_a_measurement_stays_empty():
     camera = Intrinsics(20.0, 20.0, 9.5, 7.5, 20, 16)
     assert np.isnan(register(np.zeros((16, 20), np.float32), camera, camera, pose((0, 0.1, 0)))).all()
