@@ -7,8 +7,9 @@ import numpy as np
 
 from .errors import InputError
 from .frame import Intrinsics, RgbdFrame
-from .lens import pixels_of, rays
+from .lens import image_coordinates, rays
 from .registration import registered
+from .visibility import hidden_points
 
 # Depth is probably clipped if a share between these limits has the same value, larger than this factor times the median
 # of the rest. A larger share may be a wall in a simulation, unless the value is the largest count of a sensor.
@@ -50,29 +51,56 @@ def moved(points: np.ndarray, transform: np.ndarray) -> np.ndarray:
     """Transform points (N, 3) [m] by a (4, 4) rigid transform, in float32. The identity returns ``points`` itself."""
     if np.array_equal(transform, np.eye(4)):
         return points
-    return points @ transform[:3, :3].T.astype(np.float32) + transform[:3, 3].astype(np.float32)
+    turn, offset = transform[:3, :3].astype(np.float32), transform[:3, 3:].astype(np.float32)
+    return (turn @ points.T + offset).T  # the coordinates of one axis lie side by side in memory
 
 
-def project_points(points: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
+def project_points(points: np.ndarray, intrinsics: Intrinsics, *, only_visible: bool = False) -> np.ndarray:
     """Project points (N, 3) [m] in the optical frame of a camera to sparse depth (H, W) float32 [m], NaN = no point.
 
     Each point is assigned to the nearest pixel, using the distortion if there is one. If several points fall on one
     pixel, the one nearest to the camera is kept (z-buffer). Points behind the camera, outside the image or not finite
     are ignored.
+
+    Args:
+        points: The points.
+        intrinsics: Intrinsics of the camera.
+        only_visible: Whether to leave out points that shine through gaps between points of nearer surfaces
+            (``visibility.hidden_points``).
     """
+    return _depth_of(*_landed(points, intrinsics), intrinsics, only_visible)
+
+
+def _landed(points: np.ndarray, intrinsics: Intrinsics) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Image coordinates u and v [pixels] and depth z [m] of those of the points (N, 3) that fall into the image."""
+    u, v = image_coordinates(points[:, 0], points[:, 1], points[:, 2], intrinsics)
     z = points[:, 2]
-    u, v = pixels_of(points, intrinsics)
     with np.errstate(invalid="ignore"):
-        seen = (z > 0) & (z < np.inf) & (u >= 0) & (u < intrinsics.width) & (v >= 0) & (v < intrinsics.height)
-    pixel = v[seen].astype(np.intp) * intrinsics.width + u[seen].astype(np.intp)
-    depth = np.full(intrinsics.height * intrinsics.width, np.inf, np.float32)
-    np.minimum.at(depth, pixel, z[seen].astype(np.float32))
-    depth[np.isinf(depth)] = np.nan
+        seen = (z > 0) & (z < np.inf) & (u >= -0.5) & (u < intrinsics.width - 0.5)
+        seen &= (v >= -0.5) & (v < intrinsics.height - 0.5)
+    here = np.flatnonzero(seen)
+    return u[here], v[here], z[here].astype(np.float32, copy=False)
+
+
+def _depth_of(
+    u: np.ndarray, v: np.ndarray, z: np.ndarray, intrinsics: Intrinsics, only_visible: bool = False
+) -> np.ndarray:
+    """Sparse depth (H, W) float32 [m] of points that fall into the image."""
+    if only_visible:
+        visible = np.flatnonzero(~hidden_points(u, v, z, intrinsics))
+        u, v, z = u[visible], v[visible], z[visible]
+    pixel = np.rint(v).astype(np.intp) * intrinsics.width + np.rint(u).astype(np.intp)
+    depth = np.full(intrinsics.height * intrinsics.width, np.nan, np.float32)
+    depth[pixel] = np.inf
+    np.minimum.at(depth, pixel, z)
     return depth.reshape(intrinsics.height, intrinsics.width)
 
 
 def projected(points: np.ndarray, transform: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
     """Project points of another frame to sparse depth (H, W) float32 [m], NaN = no point.
+
+    Points that shine through gaps between points of nearer surfaces are left out (``visibility.hidden_points``),
+    unless the sensor is in the place of the camera.
 
     Args:
         points: (N, 3) [m], in their own frame.
@@ -84,10 +112,10 @@ def projected(points: np.ndarray, transform: np.ndarray, intrinsics: Intrinsics)
             "empty_depth" if none is finite.
     """
     points = moved(points, transform)
-    depth = project_points(points, intrinsics)
-    if len(points) and np.isnan(depth).all():
+    u, v, z = _landed(points, intrinsics)
+    if len(points) and not len(z):
         raise _why_outside(points)
-    return depth
+    return _depth_of(u, v, z, intrinsics, only_visible=bool(transform[:3, 3].any()))
 
 
 def _why_outside(points: np.ndarray) -> InputError:
