@@ -14,9 +14,11 @@ _NEIGHBOURS = 8  # so many points above and below are looked at in a column
 # A point hides another one that is farther away by both of these: a distance [m], and a share of the farther distance.
 _BEHIND_M, _BEHIND_SHARE = np.float32(0.3), np.float32(0.05)
 # Distances in an image are given in spacings of the beams.
-_REACH = 2.0  # up to which points above and below together hide a point between them
-_EDGE = 0.8  # up to which a point hides another one alone, because a surface ends somewhere between two beams
-_RAMP_NEAR, _RAMP_FAR = np.float32(0.5), np.float32(1.0)  # steps on a slope, relative to the step to its neighbour
+_REACH = 1.3  # up to which points above and below together hide a point between them
+_EDGE = 0.9  # up to which a point hides another one alone, because a surface ends somewhere between two beams
+_SLOPE = 1.5  # up to which points tell if a surface is a slope
+# A surface is a slope if points before or behind show a step of this share of the step to the nearer point.
+_RAMP_NEAR, _RAMP_FAR = np.float32(0.5), np.float32(1.0)
 
 
 def hidden_points(u: np.ndarray, v: np.ndarray, z: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
@@ -26,7 +28,7 @@ def hidden_points(u: np.ndarray, v: np.ndarray, z: np.ndarray, intrinsics: Intri
     rendering of massive unstructured raw point clouds using screen-space operators, VAST 2011). The gaps between two
     beams are far larger than those along a beam, so the cone is divided into two sectors, above and below, in columns
     of the image that are as wide as the gaps along a beam. A point is hidden if nearer points follow above and below
-    within two spacings of the beams, or on one side within 0.8 spacings. On one side, points of a slope do not count: a
+    within 1.3 spacings of the beams, or on one side within 0.9 spacings. On one side, points of a slope do not count: a
     floor that is seen at a grazing angle rises from beam to beam. Surfaces closer together than 0.3 m or 5 % of their
     distance do not hide each other. Points that are as dense as the pixels of an image hide nothing.
 
@@ -71,16 +73,14 @@ def _behind_an_edge(
     """Which of the points ``here`` lie just beside the edge of a nearer surface that is on one side (-1 or 1)."""
     missing = np.float32(np.inf)
     distance, edge, beyond = (np.full(len(here), missing, np.float32) for _ in range(3))
-    opposite = np.full(len(here), -missing, np.float32)
+    opposite = np.zeros(len(here), np.float32)
     for step in range(1, _NEIGHBOURS + 1):
         away, depth = _neighbours(here, direction * step, along, z)
+        beyond = np.where(away < distance + _SLOPE * spacing, np.minimum(beyond, depth), beyond)
         first = (depth < nearer_than[here]) & (away < _REACH * spacing) & (distance == missing)
-        distance[first], edge[first] = away[first], depth[first]
-        next_beam = (np.abs(away - distance - spacing) < spacing / 2) & (beyond == missing)
-        beyond[next_beam] = depth[next_beam]
+        distance[first], edge[first], beyond[first] = away[first], depth[first], depth[first]
         away, depth = _neighbours(here, -direction * step, along, z)
-        next_beam = (away > spacing / 2) & (away < _REACH * spacing) & (opposite == -missing)
-        opposite[next_beam] = depth[next_beam]
+        opposite = np.where(away < _SLOPE * spacing, np.maximum(opposite, depth), opposite)
     with np.errstate(invalid="ignore"):
         rise = z[here] - edge
         slope = (edge - beyond > _RAMP_NEAR * rise) | (opposite - z[here] > _RAMP_FAR * rise)

@@ -45,10 +45,10 @@ class Scene:
         return nearest
 
 
-def sweep(scene: Scene, beams: int, rng: np.random.Generator, noise: float = 0.02, steps: int = 1800) -> np.ndarray:
-    """The points (N, 3) float32 [m] of one sweep: ``beams`` from -25 to 15 degrees, in the order of a driver."""
+def sweep(scene: Scene, beams: int, rng: np.random.Generator, noise: float = 0.02) -> np.ndarray:
+    """The points (N, 3) float32 [m] that a LiDAR measures ahead, every 0.2 degrees, from -25 to 15 degrees upwards."""
     up = np.radians(np.linspace(-25, 15, beams))
-    around = np.linspace(np.pi, -np.pi, steps, endpoint=False)
+    around = np.radians(np.arange(60, -60, -0.2))
     around, up = (part.ravel() for part in np.meshgrid(around, up, indexing="ij"))
     directions = np.stack([np.cos(around) * np.cos(up), np.sin(around) * np.cos(up), np.sin(up)], axis=1)
     distance = scene.hit(np.zeros(3), directions)
