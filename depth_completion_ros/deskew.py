@@ -40,9 +40,10 @@ def deskewed(
     progress = (seconds - np.float32(first)) * np.float32(1 / (last - first))
     linear, square = 4 * middle - 3 * start - end, 2 * (start + end) - 4 * middle
     found = moved(points, start)
-    for row, change, curve in zip(found.T, moved(points, linear).T, moved(points, square).T, strict=True):
-        curve *= progress
-        curve += change
-        curve *= progress
-        row += curve
+    with np.errstate(invalid="ignore", over="ignore"):  # points may be infinite
+        for row, change, curve in zip(found.T, moved(points, linear).T, moved(points, square).T, strict=True):
+            curve *= progress
+            curve += change
+            curve *= progress
+            row += curve
     return found

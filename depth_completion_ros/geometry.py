@@ -52,11 +52,12 @@ def moved(points: np.ndarray, transform: np.ndarray) -> np.ndarray:
     if np.array_equal(transform, np.eye(4)):
         return points
     found = np.empty((3, len(points)), np.float32)  # the coordinates of one axis lie side by side in memory
-    for out, row in zip(found, transform[:3].astype(np.float32), strict=True):
-        np.multiply(points[:, 0], row[0], out=out)  # a product of matrices is slower, and busies several processors
-        out += points[:, 1] * row[1]
-        out += points[:, 2] * row[2]
-        out += row[3]
+    with np.errstate(invalid="ignore", over="ignore"):  # points may be infinite
+        for out, row in zip(found, transform[:3].astype(np.float32), strict=True):
+            np.multiply(points[:, 0], row[0], out=out)  # a product of matrices is slower, and busies several processors
+            out += points[:, 1] * row[1]
+            out += points[:, 2] * row[2]
+            out += row[3]
     return found.T
 
 
