@@ -60,7 +60,7 @@ def cloud(points: np.ndarray, fields: str = "xyz", kind: int = FLOAT32, gap: int
     table = np.zeros((len(points), message.point_step), np.uint8)
     for name, at in zip(fields, offsets, strict=True):
         values = np.ascontiguousarray(points[:, "xyz".find(name)], NUMPY[kind])
-        table[:, at : at + values.itemsize] = values.view(np.uint8).reshape(len(points), -1)
+        table[:, at : at + values.itemsize] = values.view(np.uint8).reshape(len(points), values.itemsize)
     message.data = array("B", table.tobytes())
     return message
 
@@ -93,6 +93,7 @@ def truncated() -> PointCloud2:
 def test_a_bad_cloud_costs_one_line_and_the_next_frame_is_completed(graph, capfd, name):
     make, cause, words = BAD[name]
     ros = graph()
+    ros.output(send(ros, cloud(wall())))
     send(ros, make())
     assert ros.spin(lambda: ros.drops() == {cause: 1}), ros.drops()
     completed = pixels_of(ros.output(send(ros, cloud(wall()))))
@@ -104,14 +105,17 @@ def test_a_bad_cloud_costs_one_line_and_the_next_frame_is_completed(graph, capfd
 
 def test_a_cloud_in_an_unknown_frame_costs_one_line(graph, capfd):
     ros = graph(extrinsic=[])
+    camera_frame = image_message(scene()[0], "rgb8", 0).header.frame_id
     message = cloud(wall())
+    message.header.frame_id = camera_frame
+    ros.output(send(ros, message))
     message.header.frame_id = "mystery"
     send(ros, message)
     assert ros.spin(lambda: ros.drops() == {"extrinsic": 1}), ros.drops()
     lines = [line for line in capfd.readouterr().err.splitlines() if "'mystery'" in line]
     assert len(lines) == 1 and "set the parameter extrinsic" in lines[0]
     message = cloud(wall())
-    message.header.frame_id = image_message(scene()[0], "rgb8", 0).header.frame_id
+    message.header.frame_id = camera_frame
     np.testing.assert_allclose(pixels_of(ros.output(send(ros, message))), 3.0, rtol=1e-3)
 
 
