@@ -200,18 +200,22 @@ class FrameBuilder:
         at_image = self._camera_pose(pair)
         if at_image is None:
             return None
-        stamp = pair.depth.header.stamp.sec * 1_000_000_000 + pair.depth.header.stamp.nanosec
-        to_camera = np.linalg.inv(at_image)
+        stamp, frame = pair.depth.header.stamp, pair.depth.header.frame_id
+        stamp_ns, to_camera = stamp.sec * 1_000_000_000 + stamp.nanosec, np.linalg.inv(at_image)
 
         def to_image(time: float) -> np.ndarray | None:
-            pose = self._camera_pose(pair, stamp + round(time * 1e9))
+            moment = stamp_ns + round(time * 1e9)
+            if not len(self.settings.extrinsic):  # the sensor need not move with the camera, and may be the fixed frame
+                pose = self._pose(frame, moment)
+                return None if pose is None else to_camera @ pose
+            pose = self._pose(pair.rgb.header.frame_id, moment)
             return None if pose is None else to_camera @ pose @ transform
 
         found = deskewed(points, seconds, to_image)
         if found is None and seconds is not None:
             self._report(
                 "motion",
-                f"the pose of {pair.rgb.header.frame_id!r} in {self.settings.fixed_frame!r} is not known for the whole "
+                f"the motion of {frame!r} in {self.settings.fixed_frame!r} is not known for the whole "
                 "sweep of the point cloud, so its points are used as if the sensor had not moved: publish this pose "
                 "earlier or at a higher rate, and use one clock for both",
             )
@@ -348,12 +352,15 @@ class FrameBuilder:
             )
         return transform
 
-    def _camera_pose(self, pair: MessagePair, stamp_ns: int | None = None) -> np.ndarray | None:
-        """(4, 4) pose of the camera in the fixed frame at a time, by default that of the image; None if not known."""
+    def _camera_pose(self, pair: MessagePair) -> np.ndarray | None:
+        """(4, 4) pose of the camera in the fixed frame at the time of the image; None if tf does not know it yet."""
+        return self._pose(pair.rgb.header.frame_id, pair.stamp_ns)
+
+    def _pose(self, frame: str, stamp_ns: int) -> np.ndarray | None:
+        """(4, 4) pose of a frame in the fixed frame; None if it is not known."""
         if not self.settings.fixed_frame or self._poses is None:
             return None
-        stamp = pair.stamp_ns if stamp_ns is None else stamp_ns
-        return self._poses.pose(self.settings.fixed_frame, pair.rgb.header.frame_id, stamp)
+        return self._poses.pose(self.settings.fixed_frame, frame, stamp_ns)
 
 
 def _check_two_images(pair: MessagePair) -> None:

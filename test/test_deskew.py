@@ -16,6 +16,8 @@ IMAGE_NS = STAMP_NS + 80_000_000
 FOCAL = 700.0
 TO_CAMERA = np.array([[0.0, -1.0, 0.0], [0.0, 0.0, -1.0], [1.0, 0.0, 0.0]])
 SENSOR_IN_CAMERA = np.array([0.1, -0.3, -0.2])  # [m]
+SENSOR = np.eye(4)
+SENSOR[:3, 3] = SENSOR_IN_CAMERA
 # name, datatype, value of a time [s] after the stamp
 LAYOUTS = {
     "ouster": ("t", "u4", lambda s: np.rint(s * 1e9)),
@@ -125,11 +127,10 @@ def test_a_cloud_without_times_or_points_has_no_times():
 
 
 class Motion:
-    """A camera that drives ahead at 10 m/s and turns left at 1 rad/s, as a PoseSource that knows a part of the time."""
+    """A camera that drives ahead at 10 m/s and turns left at 1 rad/s: what tf knows of it, during a part of the time."""
 
     def __init__(self, known=(0.0, np.inf), speed=10.0, turning=1.0):
         self.known, self.speed, self.turning = known, speed, turning
-        self.asked = []
 
     def camera(self, seconds):
         """The pose (4, 4) of the camera in the fixed frame so long after the stamp of the cloud."""
@@ -142,9 +143,14 @@ class Motion:
 
     def pose(self, fixed_frame, frame, stamp_ns):
         seconds = (stamp_ns - STAMP_NS) * 1e-9
-        assert (fixed_frame, frame) == ("odom", "camera")
-        self.asked.append(seconds)
-        return self.camera(seconds) if self.known[0] <= seconds <= self.known[1] else None
+        assert fixed_frame == "odom"
+        if not self.known[0] <= seconds <= self.known[1]:
+            return None
+        return {"camera": self.camera(seconds), "lidar": self.camera(seconds) @ SENSOR, "odom": np.eye(4)}[frame]
+
+    def lookup(self, target_frame, source_frame, stamp_ns):
+        found = np.linalg.inv(self.pose("odom", target_frame, stamp_ns)) @ self.pose("odom", source_frame, stamp_ns)
+        return found, True
 
 
 def pole(motion, place, seconds):
@@ -157,7 +163,7 @@ def pole(motion, place, seconds):
     return np.array(points)
 
 
-def build(motion, message, said, width=1280, height=720):
+def build(motion, message, said, width=1280, height=720, tf=False):
     image = SimpleNamespace(
         header=SimpleNamespace(stamp=stamp_of(IMAGE_NS), frame_id="camera"),
         encoding="mono8",
@@ -169,21 +175,23 @@ def build(motion, message, said, width=1280, height=720):
     )
     k = [FOCAL, 0, width / 2 - 0.5, 0, FOCAL, height / 2 - 0.5, 0, 0, 1]
     info = SimpleNamespace(k=k, p=[0.0] * 12, d=[], r=[0.0] * 9, width=width, height=height, distortion_model="")
-    settings = FrameSettings(points=True, extrinsic=(*SENSOR_IN_CAMERA, 0, 0, 0, 1), fixed_frame="odom")
+    pose = () if tf else (*SENSOR_IN_CAMERA, 0, 0, 0, 1)
+    settings = FrameSettings(points=True, extrinsic=pose, fixed_frame="odom")
     builder = FrameBuilder(
-        settings, lambda cause, text: said.append((cause, text)), None, {"rgb": "/rgb", "depth": "/points"}, motion
+        settings, lambda cause, text: said.append((cause, text)), motion, {"rgb": "/rgb", "depth": "/points"}, motion
     )
     return builder.build(MessagePair(image, message, info, None, IMAGE_NS, 0.0))
 
 
+@pytest.mark.parametrize("tf", [True, False])
 @pytest.mark.parametrize("layout", sorted(LAYOUTS))
-def test_a_pole_stands_straight_although_the_sensor_drives_and_turns(layout):
+def test_a_pole_stands_straight_although_the_sensor_drives_and_turns(layout, tf):
     """It is measured during the whole sweep of 0.1 s, at 10 m/s and 1 rad/s, and lands where the image shows it."""
     name, kind, value = LAYOUTS[layout]
     motion, said = Motion(), []
     for place in ((8.0, 1.0), (15.0, -3.0), (4.0, 0.5)):
         seconds = np.linspace(0, 0.0999, 300)
-        frame = build(motion, cloud(pole(motion, place, seconds), value(seconds), name, kind), said)
+        frame = build(motion, cloud(pole(motion, place, seconds), value(seconds), name, kind), said, tf=tf)
         truth = np.linalg.inv(motion.camera(0.08)) @ [*place, 0, 1]
         rows, columns = np.nonzero(np.isfinite(frame.depth))
         assert len(rows) > 40
@@ -208,6 +216,19 @@ def test_a_cloud_without_times_moves_from_its_stamp_to_that_of_the_image():
     assert abs(columns - (truth[0] / truth[2] * FOCAL + 639.5)).max() < 1 and said == []
 
 
+def test_a_cloud_in_the_fixed_frame_does_not_move():
+    """As LiDAR odometry publishes it: its points are already where they are."""
+    motion, said, seconds = Motion(), [], np.linspace(0, 0.0999, 300)
+    points = np.stack([np.full(300, 8.0), np.full(300, 1.0), np.linspace(-0.8, 0.8, 300)], axis=1)
+    message = cloud(points, seconds, "time", "f4")
+    message.header.frame_id = "odom"
+    frame = build(motion, message, said, tf=True)
+    truth = np.linalg.inv(motion.camera(0.08)) @ [8.0, 1.0, 0, 1]
+    rows, columns = np.nonzero(np.isfinite(frame.depth))
+    assert len(rows) > 40 and said == []
+    assert abs(columns - (truth[0] / truth[2] * FOCAL + 639.5)).max() < 1
+
+
 @pytest.mark.parametrize("known", [(0.0, 0.09), (0.02, 1.0), (0.0, 0.04)])
 def test_a_sweep_during_which_the_pose_is_not_known_is_used_as_it_is_and_said_once(known):
     motion, said = Motion(known), []
@@ -217,7 +238,7 @@ def test_a_sweep_during_which_the_pose_is_not_known_is_used_as_it_is_and_said_on
     np.testing.assert_array_equal(frame.depth, build(None, cloud(points), []).depth)
     causes = [cause for cause, _ in said]
     assert causes == (["motion"] if known[1] > 0.08 else [])  # without the pose at the image, nothing is known of tf
-    assert all("'camera' in 'odom' is not known for the whole sweep" in text for _, text in said)
+    assert all("the motion of 'lidar' in 'odom' is not known for the whole sweep" in text for _, text in said)
 
 
 def test_times_of_a_wrong_type_cost_one_line_and_no_frame():
