@@ -127,7 +127,7 @@ def test_a_cloud_without_times_or_points_has_no_times():
 
 
 class Motion:
-    """A camera that drives ahead at 10 m/s and turns left at 1 rad/s: what tf knows of it, during a part of the time."""
+    """A camera that drives ahead at 10 m/s and turns left at 1 rad/s: what tf knows of it, for some time."""
 
     def __init__(self, known=(0.0, np.inf), speed=10.0, turning=1.0):
         self.known, self.speed, self.turning = known, speed, turning
