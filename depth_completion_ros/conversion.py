@@ -82,7 +82,6 @@ _DISTORTION_NAMES = {  # names of other libraries for the same models
     "kannala_brandt": "equidistant",
     "kannala_brandt4": "equidistant",
 }
-_POINT_FIELD_TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
 
 
 def decode_rgb(message: Any) -> np.ndarray:
@@ -252,58 +251,6 @@ def encode_compressed_depth(depth: np.ndarray, max_depth: float = 10.0) -> tuple
         counts = np.where(held, counts, 0).astype(np.uint16)
     _, png = cv2.imencode(".png", counts)
     return f"{encoding}; compressedDepth png", _COMPRESSED_DEPTH_HEADER.pack(0, a, b) + png.tobytes()
-
-
-def decode_points(message: Any, unit: float = 0.0) -> np.ndarray:
-    """Decode a sensor_msgs/PointCloud2 to (N, 3) float32 x y z [m] in its own frame.
-
-    Points at the origin are left out, because LiDARs use them for beams without an echo.
-
-    Args:
-        message: The message.
-        unit: Length of one unit of x, y and z [m]; 0 = metres, as REP 103 demands.
-
-    Raises:
-        InputError: With the cause "points" or "truncated".
-    """
-    fields = {field.name: field for field in message.fields}
-    order = ">" if message.is_bigendian else "<"
-    try:
-        formats = [order + _POINT_FIELD_TYPES[fields[name].datatype] for name in "xyz"]
-        offsets = [fields[name].offset for name in "xyz"]
-    except KeyError as error:
-        raise InputError(
-            "points",
-            f"the point cloud has fields {sorted(fields)}, but {error} is missing or has an unknown type: publish the "
-            "fields x, y and z",
-        ) from error
-    data = np.frombuffer(message.data, np.uint8)
-    count, rows, row_step = message.width * message.height, message.height, message.row_step
-    if rows == 1:  # some drivers leave row_step at 0, and it says nothing about a single row
-        row_step = message.point_step * message.width
-    if data.size < row_step * rows or row_step < message.point_step * message.width:
-        raise InputError(
-            "truncated",
-            f"the point cloud has {data.size} bytes for {rows} rows of {message.width} points: row_step, point_step "
-            "and data do not match; check its driver",
-        )
-    if count == 0:
-        return np.empty((0, 3), np.float32)
-    try:
-        layout = np.dtype(
-            {"names": list("xyz"), "formats": formats, "offsets": offsets, "itemsize": message.point_step}
-        )
-    except ValueError as error:
-        raise InputError(
-            "points", f"the fields x, y and z do not fit into a point of {message.point_step} bytes: check its driver"
-        ) from error
-    points = np.ndarray((rows, message.width), layout, data, strides=(row_step, message.point_step))
-    x, y, z = (points[name].ravel().astype(np.float32) for name in "xyz")
-    no_echo = (x == 0) & (y == 0) & (z == 0)
-    xyz = np.stack([x, y, z], axis=1)
-    if unit not in (0.0, 1.0):
-        xyz *= np.float32(unit)
-    return xyz[~no_echo] if no_echo.any() else xyz
 
 
 def intrinsics_of(message: Any, size: tuple[int, int] | None = None, *, raw: bool = False) -> Intrinsics:

@@ -13,15 +13,17 @@ from .conversion import (
     decode_compressed_depth,
     decode_compressed_rgb,
     decode_depth,
-    decode_points,
     decode_rgb,
     intrinsics_of,
     says_rectified,
     seems_raw,
 )
+from .deskew import deskewed
 from .errors import InputError
 from .frame import Intrinsics, RgbdFrame
-from .geometry import projected, rectify_depth, rectify_rgb, transform_from_pose, without_clipped
+from .geometry import moved, projected, transform_from_pose, without_clipped
+from .lens import rectify_depth, rectify_rgb
+from .point_clouds import decode_timed_points
 
 _MILLIMETRE = 0.001
 _FAR_M = 100.0  # no camera measures farther; also out of reach of 16 bits, which are millimetres by REP 118
@@ -153,12 +155,7 @@ class FrameBuilder:
             intrinsics = self._needed_intrinsics("rgb", pair, rgb.shape)
             if rectified := self._rectified(pair, intrinsics):
                 rgb, intrinsics = rectify_rgb(rgb, intrinsics, rectified), rectified
-            points = decode_points(pair.depth, self.settings.unit)
-            if len(points) == 0:
-                raise InputError(
-                    "empty_depth", "the point cloud holds no points: check whether the sensor is covered or starting up"
-                )
-            depth = projected(points, self._depth_to_rgb(pair), intrinsics)
+            depth = self._projected(pair, intrinsics)
             return RgbdFrame(rgb, depth, intrinsics, pair.stamp_ns, pair.rgb.header.frame_id)
         depth = self._decoded_depth(pair.depth)
         depth, clipped = without_clipped(depth, self.settings.unit or _MILLIMETRE, self.settings.max_range)
@@ -183,6 +180,50 @@ class FrameBuilder:
             self._needed_intrinsics("depth", pair, depth.shape),
             self._depth_to_rgb(pair),
         )
+
+    def _projected(self, pair: MessagePair, intrinsics: Intrinsics) -> np.ndarray:
+        """Sparse depth (H, W) float32 [m] of a point cloud at the time of the image."""
+        points, seconds, why = decode_timed_points(pair.depth, self.settings.unit)
+        if len(points) == 0:
+            raise InputError(
+                "empty_depth", "the point cloud holds no points: check whether the sensor is covered or starting up"
+            )
+        if why:
+            self._report("point_times", why)
+        transform = self._depth_to_rgb(pair)
+        found = self._deskewed(pair, points, seconds, transform)
+        if found is None:
+            found = moved(points, transform)
+        apart = bool(transform[:3, 3].any())  # else the camera sees what the sensor sees
+        return projected(found, intrinsics, only_visible=apart)
+
+    def _deskewed(
+        self, pair: MessagePair, points: np.ndarray, seconds: np.ndarray | None, transform: np.ndarray
+    ) -> np.ndarray | None:
+        """The points (N, 3) in the optical frame at the time of the image; None if the motion is not known."""
+        at_image = self._camera_pose(pair)
+        if at_image is None:
+            return None
+        stamp, frame = pair.depth.header.stamp, pair.depth.header.frame_id
+        stamp_ns, to_camera = stamp.sec * 1_000_000_000 + stamp.nanosec, np.linalg.inv(at_image)
+
+        def to_image(time: float) -> np.ndarray | None:
+            moment = stamp_ns + round(time * 1e9)
+            if not len(self.settings.extrinsic):  # the sensor need not move with the camera, and may be the fixed frame
+                pose = self._pose(frame, moment)
+                return None if pose is None else to_camera @ pose
+            pose = self._pose(pair.rgb.header.frame_id, moment)
+            return None if pose is None else to_camera @ pose @ transform
+
+        found = deskewed(points, seconds, to_image)
+        if found is None and seconds is not None:
+            self._report(
+                "motion",
+                f"the motion of {frame!r} in {self.settings.fixed_frame!r} is not known for the whole "
+                "sweep of the point cloud, so its points are used as if the sensor had not moved: publish this pose "
+                "earlier or at a higher rate, and use one clock for both",
+            )
+        return found
 
     def _decoded_depth(self, message: Any) -> np.ndarray:
         """(h, w) float32 [m]. Rejects float images that seem to hold millimetres, as some drivers publish them."""
@@ -317,9 +358,13 @@ class FrameBuilder:
 
     def _camera_pose(self, pair: MessagePair) -> np.ndarray | None:
         """(4, 4) pose of the camera in the fixed frame at the time of the image; None if tf does not know it yet."""
+        return self._pose(pair.rgb.header.frame_id, pair.stamp_ns)
+
+    def _pose(self, frame: str, stamp_ns: int) -> np.ndarray | None:
+        """(4, 4) pose of a frame in the fixed frame; None if it is not known."""
         if not self.settings.fixed_frame or self._poses is None:
             return None
-        return self._poses.pose(self.settings.fixed_frame, pair.rgb.header.frame_id, pair.stamp_ns)
+        return self._poses.pose(self.settings.fixed_frame, frame, stamp_ns)
 
 
 def _check_two_images(pair: MessagePair) -> None:

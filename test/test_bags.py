@@ -59,10 +59,11 @@ from depth_completion_ros.bag.reader import (
 from depth_completion_ros.bag.writer import STORAGES, BagWriter, Storage
 from depth_completion_ros.cameras import TOPICS
 from depth_completion_ros.cli import main
-from depth_completion_ros.conversion import decode_points, intrinsics_of
+from depth_completion_ros.conversion import intrinsics_of
 from depth_completion_ros.errors import ConfigurationError, InputError
 from depth_completion_ros.frame_builder import FrameSettings
 from depth_completion_ros.geometry import transform_from_pose
+from depth_completion_ros.point_clouds import decode_points
 from depth_completion_ros.profiles import read_parameters
 from depth_completion_ros.resources import share_directory
 

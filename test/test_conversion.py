@@ -18,12 +18,12 @@ from messages import CONTAINERS, containers, png16, refusal, sizes, unchanged
 from depth_completion_ros.conversion import (
     decode_compressed_depth,
     decode_depth,
-    decode_points,
     decode_rgb,
     intrinsics_of,
     says_rectified,
 )
 from depth_completion_ros.errors import InputError
+from depth_completion_ros.point_clouds import decode_points
 
 padding = st.binary(max_size=7)
 UINT32 = 2**32 - 1

@@ -211,7 +211,9 @@ def test_raw_depth_of_another_camera_is_unprojected_through_its_own_distortion()
 
     matrix = np.array([[FOCAL, 0, 79.5], [0, FOCAL, 59.5], [0, 0, 1]])
     column, row = cv2.undistortPoints(np.array([[[120.0, 40.0]]]), matrix, np.array(LENS), None, None, matrix).ravel()
-    assert landed(depth_on_rgb_grid(frame)) == [(round(row), round(column))]
+    found = landed(depth_on_rgb_grid(frame))  # a measurement covers a little more than its pixel
+    assert (round(row), round(column)) in found and len(found) <= 4
+    assert np.abs(np.array(found) - (row, column)).max() < 0.75
 
 
 @pytest.mark.parametrize("registered", [True, False])

@@ -14,7 +14,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from ..frame import CompletedDepth, Intrinsics
-from ..geometry import rays
+from ..lens import rays
 
 _POINT_FIELDS = ("x", "y", "z", "rgb", "confidence")  # four bytes each
 _IMAGE_TOPICS = ("depth", "confidence", "sigma")
