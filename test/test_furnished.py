@@ -306,6 +306,63 @@ def test_models_of_catalogues_have_their_real_size(furniture: Path) -> None:
     assert np.isfinite(heights[1:]).mean() < 0.05  # only at the legs
 
 
+def box_glb(size: tuple[float, float, float]) -> bytes:
+    """Return a GLB file of a box. size: width, depth, height [m]."""
+    corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], np.float32)
+    corners *= np.array([size[0], size[2], size[1]], np.float32)  # y up
+    faces = np.array([(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)])
+    triangles = faces[:, [0, 1, 2, 0, 2, 3]].reshape(-1).astype(np.uint16)
+    binary = corners.tobytes() + triangles.tobytes()
+    document = {
+        "scene": 0,
+        "scenes": [{"nodes": [0]}],
+        "nodes": [{"mesh": 0}],
+        "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "indices": 1}]}],
+        "accessors": [
+            {"bufferView": 0, "componentType": 5126, "count": len(corners), "type": "VEC3"},
+            {"bufferView": 1, "componentType": 5123, "count": len(triangles), "type": "SCALAR"},
+        ],
+        "bufferViews": [
+            {"buffer": 0, "byteOffset": 0, "byteLength": corners.nbytes},
+            {"buffer": 0, "byteOffset": corners.nbytes, "byteLength": triangles.nbytes},
+        ],
+        "buffers": [{"byteLength": len(binary)}],
+    }
+    text = json.dumps(document).encode()
+    text += b" " * (-len(text) % 4)
+    header = struct.pack("<4sII", b"glTF", 2, 28 + len(text) + len(binary))
+    chunks = struct.pack("<II", len(text), 0x4E4F534A) + text + struct.pack("<II", len(binary), 0x004E4942) + binary
+    return header + chunks
+
+
+def test_streets_have_buildings_and_vehicles_and_rooms_have_none(tmp_path: Path) -> None:
+    models = {"bus": ("vehicle", (2.7, 12.0, 3.5)), "house": ("building", (10.0, 8.0, 6.0))}
+    models |= {"sign": ("street", (0.5, 0.1, 2.0)), "walker": ("person", (0.5, 0.5, 1.7))}
+    models |= {"desk": ("furniture", (1.2, 0.7, 0.8)), "ship": ("furniture", (20.0, 5.0, 5.0))}
+    folder = tmp_path / "assets" / "models" / "town"
+    folder.mkdir(parents=True)
+    for name, (_, size) in models.items():
+        (folder / f"{name}.glb").write_bytes(box_glb(size))
+    lines = ["name,source,category", *(f"{name},town,{category}" for name, (category, _) in models.items())]
+    (tmp_path / "assets" / "MANIFEST.csv").write_text("\n".join(lines), encoding="utf-8")
+    town = Library(library_directory([tmp_path / "assets"], tmp_path / "cache", "train", []))
+    assert {model.name for model in town.models} == set(models) - {"ship"}, "larger than a room"
+
+    def placed(kind: str) -> set[str]:
+        """Return the names of the models in a few scenes, which are identified by their sizes."""
+        names = set()
+        for seed in range(6):
+            for part in RoomMaker(town).make(np.random.default_rng(seed), kind).scene.parts:
+                extent = np.sort(np.ptp(part.vertices["position"], axis=0))
+                names |= {n for n, (_, size) in models.items() if np.allclose(extent, sorted(size), atol=0.06)}
+        return names
+
+    assert {"bus", "sign", "walker"} <= placed("street")
+    assert "desk" not in placed("street")
+    assert "desk" in placed("office")
+    assert not {"bus", "house", "sign"} & placed("office")
+
+
 def test_clearance_of_a_support_surface_ends_at_the_surface_above() -> None:
     """The shelf has two boards, half a metre apart."""
     boards = read_obj(box_obj((-1, -1, 0), (1, 1, 0.02), 1) + box_obj((-1, -1, 0.5), (1, 1, 0.52), 9), lambda name: b"")

@@ -30,9 +30,10 @@ from .obj import read_obj
 FURNITURE = Path("/usr/share/sweethome3d/furniture")  # folder of Debian's and Ubuntu's package
 _EXCLUDED_CATEGORIES = ("Exterior", "Vehicles", "Staircases")
 _ROOM_CATEGORIES = ("furniture", "clutter", "plant", "person", "other")  # categories of models that rooms can contain
+OUTDOOR = ("building", "vehicle", "street", "plant", "person")  # categories of models that streets can contain
 _MAX_OBJ_BYTES = 6_000_000
 _MAX_TRIANGLES = 20_000
-_MAX_SIZE, _MIN_SIZE = 3.3, 0.02  # of models in GLB files [m]
+_MAX_INDOOR_SIZE, _MAX_SIZE, _MIN_SIZE = 3.3, 50.0, 0.02  # of models in GLB files [m]
 _MAX_ANISOTROPY = 8  # largest ratio of the scales along two axes, from the size in the file to that in the catalogue
 # Converts y up and front +z to z up and front -y.
 _UP = np.array([[1, 0, 0, 0], [0, 0, -1, 0], [0, 1, 0, 0], [0, 0, 0, 1]], float)
@@ -139,14 +140,14 @@ def _catalogue_asset(archive: zipfile.ZipFile, entry: dict[str, str], catalogue:
 
 
 def read_models(paths: Sequence[Path]) -> Iterator[Asset]:
-    """Read the models of GLB files that are suitable for rooms. Unreadable models are skipped."""
+    """Read the models of GLB files that are suitable for rooms or streets. Unreadable models are skipped."""
     categories: dict[Path, dict[tuple[str, str], str]] = {}
     for path in paths:
         root = path.parents[2]
         if root not in categories:
             categories[root] = _categories(root / "MANIFEST.csv")
         kind = categories[root].get((path.parent.name, path.stem), "furniture" if not categories[root] else "")
-        if kind not in _ROOM_CATEGORIES:
+        if kind not in {*_ROOM_CATEGORIES, *OUTDOOR}:
             continue
         try:
             mesh = read_glb(path.read_bytes()).transformed(_UP)
@@ -154,7 +155,7 @@ def read_models(paths: Sequence[Path]) -> Iterator[Asset]:
             continue
         low, high = mesh.bounds()
         size = (high - low).astype(float)
-        if _MIN_SIZE <= size.max() <= _MAX_SIZE:
+        if _MIN_SIZE <= size.max() <= (_MAX_SIZE if kind in OUTDOOR else _MAX_INDOOR_SIZE):
             asset = _fit_to_size(Asset(path.stem, kind, path.parent.name, size, 0.0, False, mesh))
             if asset is not None:
                 yield asset

@@ -163,7 +163,7 @@ def _build(files: dict[str, list[Path]], split: str, directory: Path, progress: 
             packed["position"], packed["normal"], packed["uv"] = mesh.position, mesh.normal, mesh.uv
             packed["material"] = mesh.material
             support = None
-            if asset.size[:2].max() > _MIN_SUPPORT_SIZE:
+            if asset.size[:2].max() > _MIN_SUPPORT_SIZE and asset.kind not in assets.OUTDOOR:
                 support = len(supports)
                 supports.append(np.stack(support_surfaces(mesh.position, mesh.triangles, asset.size)))
             entries.append(

@@ -17,6 +17,7 @@ UP = np.array([0.0, 0.0, 1.0])
 # Walls 0 to 3 stand at y = 0, x = width, y = length and x = 0.
 OUTWARD = ((0.0, -1.0), (1.0, 0.0), (0.0, 1.0), (-1.0, 0.0))
 AGAINST_WALL = (math.pi, -math.pi / 2, 0.0, math.pi / 2)  # yaw of furniture with its back to each wall
+STREET = "street"  # a kind of room without walls
 TRIANGLES = 110_000  # approximate number of triangles of a room's furniture
 
 
@@ -128,6 +129,8 @@ class Work:
 
 def _size(kind: str, rng: np.random.Generator) -> tuple[float, float, float]:
     height = float(rng.uniform(2.2, 3.1))
+    if kind == STREET:
+        return float(rng.uniform(9, 26)), float(rng.uniform(30, 80)), 20.0
     if kind == "corridor":
         return float(rng.uniform(1.2, 2.4)), float(rng.uniform(5, 14)), height
     if kind == "hall":

@@ -1,4 +1,4 @@
-"""Build furnished rooms with the models of a library."""
+"""Build furnished rooms and streets with the models of a library."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from .clutter import scatter_on_floor
 from .furniture import furnish
 from .lamps import light
 from .library import Library
-from .room import Room, Work
+from .room import STREET, Room, Work
 from .stock import Stock
+from .streets import build_street, light_street
 from .walls import build_shell
 
 SHARES = {
-    "living": 0.24, "bedroom": 0.14, "kitchen": 0.16, "office": 0.16, "bathroom": 0.06, "corridor": 0.08, "hall": 0.08,
-    "store": 0.08,
+    "living": 0.21, "bedroom": 0.12, "kitchen": 0.14, "office": 0.14, "bathroom": 0.06, "corridor": 0.07, "hall": 0.07,
+    "store": 0.07, STREET: 0.12,
 }  # fmt: skip
 """Kinds of rooms and their probabilities."""
 
@@ -29,6 +30,10 @@ class RoomMaker:
         """Build a random room. kind: one of ``SHARES``; None = random."""
         kind = kind or str(rng.choice(list(SHARES), p=list(SHARES.values())))
         work = Work(self._library, self._stock, rng, kind)
+        if kind == STREET:
+            build_street(work)
+            light_street(work)
+            return work.room
         build_shell(work)
         furnish(work)
         scatter_on_floor(work)
