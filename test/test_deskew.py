@@ -174,7 +174,9 @@ def build(motion, message, said, width=1280, height=720, tf=False):
         data=bytes(width * height),
     )
     k = [FOCAL, 0, width / 2 - 0.5, 0, FOCAL, height / 2 - 0.5, 0, 0, 1]
-    info = SimpleNamespace(k=k, p=[0.0] * 12, d=[], r=[0.0] * 9, width=width, height=height, distortion_model="")
+    info = SimpleNamespace(
+        header=image.header, k=k, p=[0.0] * 12, d=[], r=[0.0] * 9, width=width, height=height, distortion_model=""
+    )
     pose = () if tf else (*SENSOR_IN_CAMERA, 0, 0, 0, 1)
     settings = FrameSettings(points=True, extrinsic=pose, fixed_frame="odom")
     builder = FrameBuilder(

@@ -95,7 +95,7 @@ def test_errors_of_evaluate_mention_its_options(tmp_path, capsys):
     assert main(["evaluate", str(tmp_path / "bag"), "--min-range", "20"]) == 1
     assert "--min-range 20.0 m must be smaller than --max-range 10.0 m" in capsys.readouterr().err
     assert main(["evaluate", str(tmp_path / "bag"), "--depth-unit", "0"]) == 1
-    assert "--depth-unit 0.0 must be above zero" in capsys.readouterr().err
+    assert "--depth-unit 0.0 must be a number above zero" in capsys.readouterr().err
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
