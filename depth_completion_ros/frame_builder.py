@@ -146,16 +146,17 @@ class FrameBuilder:
         Raises:
             InputError: If the messages cannot be used.
         """
-        return replace(self._frame(pair), camera_pose=self._camera_pose(pair))
+        camera_pose = self._camera_pose(pair)
+        return replace(self._frame(pair, camera_pose), camera_pose=camera_pose)
 
-    def _frame(self, pair: MessagePair) -> RgbdFrame:
+    def _frame(self, pair: MessagePair, camera_pose: np.ndarray | None) -> RgbdFrame:
         _check_two_images(pair)
         rgb = decode_compressed_rgb(pair.rgb) if _is_compressed(pair.rgb) else decode_rgb(pair.rgb)
         if self.settings.points:
             intrinsics = self._needed_intrinsics("rgb", pair, rgb.shape)
             if rectified := self._rectified(pair, intrinsics):
                 rgb, intrinsics = rectify_rgb(rgb, intrinsics, rectified), rectified
-            depth = self._projected(pair, intrinsics)
+            depth = self._projected(pair, intrinsics, camera_pose)
             return RgbdFrame(rgb, depth, intrinsics, pair.stamp_ns, pair.rgb.header.frame_id)
         depth = self._decoded_depth(pair.depth)
         depth, clipped = without_clipped(depth, self.settings.unit or _MILLIMETRE, self.settings.max_range)
@@ -181,7 +182,7 @@ class FrameBuilder:
             self._depth_to_rgb(pair),
         )
 
-    def _projected(self, pair: MessagePair, intrinsics: Intrinsics) -> np.ndarray:
+    def _projected(self, pair: MessagePair, intrinsics: Intrinsics, camera_pose: np.ndarray | None) -> np.ndarray:
         """Sparse depth (H, W) float32 [m] of a point cloud at the time of the image."""
         points, seconds, why = decode_timed_points(pair.depth, self.settings.unit)
         if len(points) == 0:
@@ -191,21 +192,25 @@ class FrameBuilder:
         if why:
             self._report("point_times", why)
         transform = self._depth_to_rgb(pair)
-        found = self._deskewed(pair, points, seconds, transform)
+        found = None
+        if camera_pose is not None:
+            found = self._deskewed(pair, points, seconds, transform, np.linalg.inv(camera_pose))
         if found is None:
             found = moved(points, transform)
         apart = bool(transform[:3, 3].any())  # else the camera sees what the sensor sees
         return projected(found, intrinsics, only_visible=apart)
 
     def _deskewed(
-        self, pair: MessagePair, points: np.ndarray, seconds: np.ndarray | None, transform: np.ndarray
+        self,
+        pair: MessagePair,
+        points: np.ndarray,
+        seconds: np.ndarray | None,
+        transform: np.ndarray,
+        to_camera: np.ndarray,
     ) -> np.ndarray | None:
         """The points (N, 3) in the optical frame at the time of the image; None if the motion is not known."""
-        at_image = self._camera_pose(pair)
-        if at_image is None:
-            return None
         stamp, frame = pair.depth.header.stamp, pair.depth.header.frame_id
-        stamp_ns, to_camera = stamp.sec * 1_000_000_000 + stamp.nanosec, np.linalg.inv(at_image)
+        stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
 
         def to_image(time: float) -> np.ndarray | None:
             moment = stamp_ns + round(time * 1e9)
