@@ -32,12 +32,12 @@ from network_files import (  # noqa: E402
 from test_networks import stirred  # noqa: E402
 
 from depth_completion_ros import DepthCompleter, RgbdFrame, model_file  # noqa: E402
-from depth_completion_ros.commands.export import relative_difference  # noqa: E402
 from depth_completion_ros.contract import DEFAULT_NETWORK  # noqa: E402
 from depth_completion_ros.engines import Engine, open_engine  # noqa: E402
 from depth_completion_ros.engines import openvino as openvino_module  # noqa: E402
 from depth_completion_ros.engines.openvino import _with_vectorised_logarithms  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError, EngineError  # noqa: E402
+from depth_completion_ros.evaluation.calibration import relative_difference  # noqa: E402
 from depth_completion_ros.model_file import find_model_file, find_weights_file, read_model_file  # noqa: E402
 from depth_completion_ros.networks import method, names  # noqa: E402
 from depth_completion_ros.networks.weights import WeightedNetwork, load_weights, save_weights  # noqa: E402

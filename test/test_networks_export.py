@@ -12,8 +12,9 @@ pytest.importorskip("onnxscript", reason="the export needs onnxscript")
 from network_files import network_file, shapes_not_in_int8, weights_of_convolutions  # noqa: E402
 from test_networks import frame, stirred  # noqa: E402
 
-from depth_completion_ros.commands import export  # noqa: E402
+from depth_completion_ros.bag.recordings import read_source  # noqa: E402
 from depth_completion_ros.contract import CONTRACT_VERSION, DEFAULT_NETWORK, INPUTS, OUTPUTS  # noqa: E402
+from depth_completion_ros.evaluation.calibration import network_inputs  # noqa: E402
 from depth_completion_ros.networks import create, method, names  # noqa: E402
 from depth_completion_ros.networks.export import export_onnx  # noqa: E402
 from depth_completion_ros.networks.weights import weights_hash  # noqa: E402
@@ -81,7 +82,7 @@ def test_shipped_int8_file_excludes_only_the_parts_that_the_method_lists_as_prec
 
 def test_int8_is_calibrated_and_measured_with_dense_and_sparse_depth():
     """Ranges from dense depth alone would make the network inaccurate for sparse depth."""
-    frames = export._network_inputs(share_directory() / "samples" / "kinect", "kinect", 64, 96)
+    frames = network_inputs(read_source(share_directory() / "samples" / "kinect"), "kinect", 64, 96)
     for half in (frames[::2], frames[1::2]):
         shares = sorted(float((feed["depth"] > 0).mean()) for feed in half)
         assert len(shares) == 16

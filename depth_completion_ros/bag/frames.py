@@ -102,10 +102,18 @@ def pair_stamps(
 
     Raises InputError like ``read_frames``.
     """
+    pairs = paired_stamps(path, rgb_topic, depth_topic, Synchronizer(slop_ns, queue_size), depth_offset_ns)
+    return [rgb_ns for rgb_ns, _ in pairs]
+
+
+def paired_stamps(
+    path: str | Path, rgb_topic: str, depth_topic: str, synchronizer: Synchronizer, depth_offset_ns: int = 0
+) -> list[tuple[int, int]]:
+    """The stamps of the colour images and of their depth [ns], the latter with the offset, like ``pair_stamps``."""
     with BagReader(path, tell=lambda line: None) as bag:
         rgb, depth = bag.find_image("rgb", rgb_topic), bag.find_image("depth", depth_topic)
-        pairs = _pairs(bag, rgb, depth, Synchronizer(slop_ns, queue_size), depth_offset_ns, lambda line: None)
-        return [one.pair.rgb_ns for one in pairs]
+        pairs = _pairs(bag, rgb, depth, synchronizer, depth_offset_ns, lambda line: None)
+        return [(one.pair.rgb_ns, one.pair.depth_ns) for one in pairs]
 
 
 def why_no_pairs(path: str | Path, rgb_topic: str, depth_topic: str, slop_ns: int, depth_offset_ns: int) -> str:
