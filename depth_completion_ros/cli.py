@@ -30,6 +30,7 @@ COMMANDS = {
     "scenes sequences": "render what a moving camera sees in furnished rooms, with poses and true depth",
     "models": "list the networks with parameters, cost, inputs, paper and weights",
     "train": "train a network with a recipe",
+    "adapt": "adapt the default network to your own rooms and camera with a recording",
     "ablate": "train variants of a method at equal budgets and compare them in a table",
     "export": "export a network to an ONNX file that engines run",
     "build-engine": "build the TensorRT engine of a network in advance",
@@ -62,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return module.run(parser.parse_args(arguments[len(name.split()) :]))
     except (ConfigurationError, InputError) as error:
-        message = in_options(error, bags=name == "evaluate") if name in ("complete", "evaluate") else error
+        message = in_options(error, bags=name != "complete") if name in ("complete", "evaluate", "adapt") else error
         print(f"depth-completion {name}: {message}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

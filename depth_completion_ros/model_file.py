@@ -104,7 +104,8 @@ def find_model_file(name: str = "auto", *precisions: str) -> ModelFile:
 
     Args:
         name: A path, or a file name without suffix, or its beginning up to a dash ("lite", "lite-small-int8"), or
-            "auto" for any trained network.
+            "auto" for any trained network whose file has the name of its method. A network that was adapted to one
+            place has a name of its own, and is used only by that name.
         precisions: Accepted precisions, best first; by default all.
 
     Raises:
@@ -120,7 +121,7 @@ def find_model_file(name: str = "auto", *precisions: str) -> ModelFile:
             )
         return file
     files, unreadable = model_files(name)
-    found = [file for file in files if file.precision in wanted and (file.trained or name != "auto")]
+    found = [file for file in files if file.precision in wanted and (name != "auto" or _is_automatic(file))]
     if not found and unreadable:
         raise unreadable[-1]
     if not found:
@@ -204,6 +205,10 @@ def read_model_file(path: Path) -> ModelFile:
         raise ConfigurationError(
             f"{path} lacks a part of its metadata ({error!r}): export it again with depth-completion export"
         ) from error
+
+
+def _is_automatic(file: ModelFile) -> bool:
+    return file.trained and file.path.name.startswith(f"{file.name}-")
 
 
 def _files(name: str) -> Iterator[Path]:

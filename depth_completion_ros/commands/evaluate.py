@@ -47,6 +47,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     models = "models, separated by commas (default: all classical models and all trained networks)"
     add("--models", default="", help=models)
+    add("--frames", type=int, default=10, help="number of frames of each set, evenly spaced (default: 10)")
+    add("--seed", type=int, default=0, help="random seed of the protocols (default: 0)")
+    truth = "for bags: topic of reference depth to score against [m, or mm in 16 bits] (default: none)"
+    add("--truth-topic", help=truth)
+    out = "folder for evaluation.csv, totals.csv, evaluation.json and evaluation.md (default: write no files)"
+    add("--out", type=Path, help=out)
+    report = "HTML file with tables, charts and pictures; the files of --out are written beside it (default: none)"
+    add("--report", type=Path, metavar="FILE", help=report)
+    configure_reading(parser)
+
+
+def configure_reading(parser: argparse.ArgumentParser) -> None:
+    """Arguments of all commands that read recordings: the sensor, and how the messages of bags become frames."""
+    add = parser.add_argument
     add("--profile", help="sensor profile (default: determined from the name of each set)")
     unit = "for bags and images:PATH: length of one unit of the depth values [m] (default: by encoding)"
     add("--depth-unit", type=float, metavar="M", help=unit)
@@ -58,12 +72,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "largest depth of the sensor [m]; this depth and anything farther count as missing (default: from the profile)"
     )
     add("--max-range", type=float, metavar="M", help=maximum)
-    add("--frames", type=int, default=10, help="number of frames of each set, evenly spaced (default: 10)")
-    add("--seed", type=int, default=0, help="random seed of the protocols (default: 0)")
     add("--rgb-topic", default=RGB_TOPIC, help=f"for bags: topic of the colour images (default: {RGB_TOPIC})")
     add("--depth-topic", default=DEPTH_TOPIC, help=f"for bags: topic of depth (default: {DEPTH_TOPIC})")
-    truth = "for bags: topic of reference depth to score against [m, or mm in 16 bits] (default: none)"
-    add("--truth-topic", help=truth)
     slop = "for bags: largest difference between the stamps of colour and depth [s] (default: 0.02)"
     add("--slop", type=float, default=SLOP_NS / 1e9, metavar="S", help=slop)
     offset = "for bags: added to the stamps of depth, whose clock differs from that of colour [s] (default: 0)"
@@ -82,10 +92,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--fixed-frame", default="odom", help=f"{fixed} (default: odom)")
     rectify = "for bags: how to treat distorted images, as the node's parameter of this name (default: auto)"
     add("--rectify", choices=("auto", "on", "off"), default="auto", help=rectify)
-    out = "folder for evaluation.csv, totals.csv, evaluation.json and evaluation.md (default: write no files)"
-    add("--out", type=Path, help=out)
-    report = "HTML file with tables, charts and pictures; the files of --out are written beside it (default: none)"
-    add("--report", type=Path, metavar="FILE", help=report)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -96,12 +102,7 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.frames < 1:
         raise ConfigurationError(f"--frames {args.frames} must be at least 1")
-    if args.depth_unit is not None and not 0 < args.depth_unit < math.inf:
-        raise ConfigurationError(f"--depth-unit {args.depth_unit} must be a number above zero: 0.001 for millimetres")
-    if not 0 <= args.slop < math.inf:
-        raise ConfigurationError(f"--slop {args.slop} must be 0 or more seconds")
-    if not math.isfinite(args.depth_offset):
-        raise ConfigurationError(f"--depth-offset {args.depth_offset} must be a number of seconds")
+    check_reading(args)
     protocols = args.protocol.split(",")
     if unknown := set(protocols) - set(PROTOCOLS):
         raise ConfigurationError(f"no protocol {', '.join(unknown)}: choose from {', '.join(PROTOCOLS)}")
@@ -132,6 +133,27 @@ def run(args: argparse.Namespace) -> int:
     if not evaluation.complete:
         return 130
     return 0 if len(sets) == len(set(args.sources)) else 1
+
+
+def check_reading(args: argparse.Namespace) -> None:
+    """Check the arguments of ``configure_reading``. Raises ConfigurationError."""
+    if args.depth_unit is not None and not 0 < args.depth_unit < math.inf:
+        raise ConfigurationError(f"--depth-unit {args.depth_unit} must be a number above zero: 0.001 for millimetres")
+    if not 0 <= args.slop < math.inf:
+        raise ConfigurationError(f"--slop {args.slop} must be 0 or more seconds")
+    if not math.isfinite(args.depth_offset):
+        raise ConfigurationError(f"--depth-offset {args.depth_offset} must be a number of seconds")
+
+
+def frame_settings(args: argparse.Namespace) -> FrameSettings:
+    """How the messages of a bag become frames, by the arguments of ``configure_reading``."""
+    return FrameSettings(
+        registered=not args.unregistered,
+        unit=args.depth_unit or 0.0,
+        rectify=args.rectify,
+        extrinsic=args.extrinsic or (),
+        fixed_frame=args.fixed_frame,
+    )
 
 
 @contextmanager
@@ -207,13 +229,7 @@ def _open_one(source: str, args: argparse.Namespace) -> SampleSet:
         args.frames,
         args.profile,
         limits,
-        settings=FrameSettings(
-            registered=not args.unregistered,
-            unit=args.depth_unit or 0.0,
-            rectify=args.rectify,
-            extrinsic=args.extrinsic or (),
-            fixed_frame=args.fixed_frame,
-        ),
+        settings=frame_settings(args),
         rgb_topic=args.rgb_topic,
         depth_topic=args.depth_topic,
         truth_topic=args.truth_topic,

@@ -17,7 +17,7 @@ import numpy as np
 from ..bag.folders import FrameSet, read_folder
 from ..bag.frames import SLOP_NS, paired_stamps, read_frames, why_no_pairs
 from ..bag.reader import DEPTH_TOPIC, RGB_TOPIC, BagReader, tell_stderr
-from ..errors import InputError, in_options
+from ..errors import ConfigurationError, InputError, in_options
 from ..evaluation.datasets import is_dataset, open_dataset
 from ..evaluation.datasets.dataset import Dataset
 from ..evaluation.samples import make_sample
@@ -34,7 +34,7 @@ FEWEST_FRAMES = 30
 _MOST_FRAMES = 1000  # evenly spaced; decoded, they are 2 GB of 640x480 pixels
 _TRAIN_SHARE, _TEST_SHARE = 0.7, 0.2  # the rest is the gap between
 _FEWEST_PIXELS = 100  # with depth, in a usable frame
-_BLURRED = 0.4  # ratio of a frame's sharpness to the median of its neighbours, below which it is blurred
+_BLURRED = 0.5  # ratio of a frame's sharpness to the median of its neighbours, below which it is blurred
 _NEIGHBOURS = 15  # frames before and after
 _SHARPNESS_WIDTH = 320  # pixels; noise of the camera is averaged away
 _SCALES = (0.0002, 0.0005, 0.001, 0.002)  # of one count of the depth files [m]; the smallest that the range allows
@@ -128,6 +128,32 @@ def prepare_recording(source: str, reading: Reading, folder: Path) -> Recording:
         recording = _divided(opened, looks, unfinished, source, reading)
         (unfinished / _REPORT).write_text(json.dumps(dataclasses.asdict(recording), default=str), encoding="utf-8")
     return dataclasses.replace(recording, folder=folder)
+
+
+def open_recording(source: str, reading: Reading, folder: Path, resume: bool) -> Recording:
+    """Prepare a recording, or return what was prepared before an interruption.
+
+    Raises:
+        ConfigurationError: If the folder exists and nothing is to be resumed, or the other way round, or it was made
+            from another recording.
+        InputError: See ``prepare_recording``.
+    """
+    if not folder.exists():
+        if resume:
+            raise ConfigurationError(f"{folder} does not exist, so there is nothing to resume: omit --resume")
+        return prepare_recording(source, reading, folder)
+    if not resume:
+        raise ConfigurationError(
+            f"{folder} exists, from an earlier adaptation: continue it with --resume, choose another name with --out, "
+            "or delete it"
+        )
+    recording = read_recording(folder)
+    if (recording.source, recording.profile) != (source, reading.profile.name):
+        raise ConfigurationError(
+            f"{folder} was made from {recording.source} with the profile {recording.profile}: give the same with "
+            "--resume, or choose another name with --out"
+        )
+    return recording
 
 
 def read_recording(folder: Path) -> Recording:
@@ -279,7 +305,11 @@ def _write_frames(opened: _Opened, profile: Profile, folder: Path) -> list[_Look
     for number, (read, offset_ns) in enumerate(opened.frames):
         frame = make_sample(profile, read).frame
         name = f"{number:05}"
-        entry: dict[str, Any] = {"id": name, "t_rgb": frame.stamp_ns / 1e9, "t_depth": (frame.stamp_ns + offset_ns) / 1e9}
+        entry: dict[str, Any] = {
+            "id": name,
+            "t_rgb": frame.stamp_ns / 1e9,
+            "t_depth": (frame.stamp_ns + offset_ns) / 1e9,
+        }
         if frame.intrinsics is not None:
             entry["intrinsics"] = dataclasses.asdict(frame.intrinsics)
         if frame.camera_pose is not None:
@@ -302,9 +332,7 @@ def _write_frames(opened: _Opened, profile: Profile, folder: Path) -> list[_Look
     return looks
 
 
-def _divided(
-    opened: _Opened, looks: list[_Look], folder: Path, source: str, reading: Reading
-) -> Recording:
+def _divided(opened: _Opened, looks: list[_Look], folder: Path, source: str, reading: Reading) -> Recording:
     """Choose the usable frames, divide them by time, and move their files to the folders ``train`` and ``test``."""
     sizes = Counter(look.size for look in looks)
     if len(sizes) > 1:

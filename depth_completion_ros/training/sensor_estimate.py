@@ -51,7 +51,7 @@ class SensorEstimate:
             f"depth seen: {low:.2f} to {high:.2f} m, median {self.median_m:.2f} m",
             f"pixels without depth: {self.holes:.0%} (5 to 95 % of the frames: {first:.0%} to {last:.0%}); "
             f"{self.large_holes:.0%} of them in holes larger than 1 % of the image",
-            f"depth values: {unit}; neighbouring values near {self.median_m:.2f} m are {1e3 * self.step_m:.2g} mm apart",
+            f"depth values: {unit}; near {self.median_m:.2f} m, they are {1e3 * self.step_m:.2g} mm apart",
             f"stamp of depth minus stamp of colour: median {1e3 * self.offset_s:.1f} ms "
             f"(5 to 95 %: {early:.1f} to {late:.1f} ms)",
         ]

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 
 from ..errors import ConfigurationError
@@ -20,6 +17,7 @@ from ..networks.completion_network import CompletionNetwork
 from ..networks.weights import WeightedNetwork, load_weights, save_weights
 from .batches import Batches
 from .checkpoint import load_checkpoint
+from .display import training_display
 from .loop import CHECKPOINT, Log, Report, train
 from .model_card import model_card, provenance
 from .recipe import Recipe, Splits
@@ -86,7 +84,7 @@ class Session:
 
     def run(self, budget: Budget, validate_every_s: float) -> int:
         """Train until the budget is used up. Return the exit status, which is 130 after an interrupt signal."""
-        with self._display() as show:
+        with training_display(self._recipe.name) as show:
 
             def report(report: Report) -> None:
                 show(report)
@@ -133,22 +131,6 @@ class Session:
         for key in columns["network"]:
             table.add_row(*key, *(scores[key].millimetres() for scores in columns.values()))
         self._console.print(table)
-
-    @contextmanager
-    def _display(self) -> Iterator[Callable[[Report], None]]:
-        """Yield a function that shows a report: as a progress bar on a terminal, elsewhere as a line of text."""
-        terminal = self._console.is_terminal
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"))
-        with Progress(*columns, console=self._console, disable=not terminal) as bar:
-            task = bar.add_task(self._recipe.name, total=1.0, figures="")
-
-            def show(report: Report) -> None:
-                if terminal:
-                    bar.update(task, completed=report.progress, figures=report.line())
-                else:
-                    print(f"{self._recipe.name} {report.progress:.1%} {report.line()}", file=sys.stderr, flush=True)
-
-            yield show
 
 
 def _load_base(recipe: Recipe, out: Path) -> CompletionNetwork | None:
