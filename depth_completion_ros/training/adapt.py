@@ -25,6 +25,7 @@ from .recipe import Recipe, read_splits
 from .recording import TEST, TRAIN, Recording
 from .scenes import KINDS
 from .sources import open_sources
+from .synthetic import rendered_pool
 from .trainer import Budget, Trainer
 
 BEFORE, AFTER = "before", "after"
@@ -102,7 +103,10 @@ def open_trainer(
         ConfigurationError: If the weights are those of another network.
     """
     splits = replace(read_splits(), train=(TRAIN,))
-    sources, contents = open_sources(recipe, splits, [recording.folder], pools, cache, device)
+    if not pools and device.type == "cpu":
+        pools = [rendered_pool(cache, seed=splits.train_scenes_seed, **recipe.scenes).directory]
+    # The decoded frames are kept with the recording, not with the scenes that other adaptations use, too.
+    sources, contents = open_sources(recipe, splits, [recording.folder], pools, recording.folder, device)
     trainer = Trainer(recipe, Batches(recipe, sources, device), device)
     trainer.begin_with(start)
     checkpoint = recording.folder / CHECKPOINT

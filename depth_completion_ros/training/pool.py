@@ -155,6 +155,7 @@ class ScenePool:
     """A pool that is opened for reading. All frames have the same size."""
 
     def __init__(self, directory: Path) -> None:
+        self.directory = directory
         """Open a pool.
 
         Raises:
