@@ -74,7 +74,9 @@ def run(args: argparse.Namespace) -> int:
     from ..training.trainer import Budget
 
     place = place_of(args.out)
-    if existing := place.existing():
+    existing = place.existing()
+    unfinished = args.resume and place.card not in existing  # the card is written last
+    if existing and not unfinished:
         raise ConfigurationError(f"{existing[0]} exists: choose another name with --out, or delete {existing[0]}")
     start = args.start or find_weights_file(DEFAULT_NETWORK)
     if start is None:
@@ -104,6 +106,7 @@ def run(args: argparse.Namespace) -> int:
     adapted = save_adapted(trainer, recording)
     result = compare(start, adapted, recording, profile, args.frames, args.test_scenes)
     if not result.complete:
+        print("stopped; the same command with --resume repeats the comparison", file=sys.stderr)
         return 130
     print_result(result)
     if result.reasons():

@@ -45,7 +45,7 @@ def megabytes(file: ModelFile) -> float:
 
 def best_for(file: ModelFile) -> str:
     """What a network is best for, from the model card beside the file; empty if there is none."""
-    card = file.path.with_name(f"{file.name}-{file.size}.md")
+    card = file.path.with_name(f"{file.path.name.partition('-')[0]}-{file.size}.md")
     lines = card.read_text(encoding="utf-8").splitlines() if card.is_file() else []
     return next((line.removeprefix(_BEST_FOR) for line in lines if line.startswith(_BEST_FOR)), "")
 

@@ -167,8 +167,8 @@ def _compare(
         raise ConfigurationError(f"the weights cannot be compared: {next(iter(evaluation.failures.values()))}")
     names = {str(before): BEFORE, str(after): AFTER}
     metrics = {key._replace(model=names[key.model]): metric for key, metric in evaluation.metrics.items()}
-    by_set, totals = summarise(metrics, (BEFORE,))
-    return [one for one in (*by_set, *totals) if one.model == AFTER], metrics, evaluation.complete
+    by_set, totals = ([one for one in part if one.model == AFTER] for part in summarise(metrics, (BEFORE,)))
+    return by_set + totals[-1:], metrics, evaluation.complete
 
 
 def _total(comparisons: list[Comparison]) -> Comparison:

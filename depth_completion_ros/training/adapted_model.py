@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -89,7 +90,7 @@ def place_of(out: str) -> Place:
         raise ConfigurationError(f"--out {out}: {name!r} cannot name a model: use letters, digits and underscores")
     if name in (*names(), *BASES, "auto"):
         raise ConfigurationError(f"--out {out}: {name} is the name of a network of this package: choose another")
-    return Place(name, model_directories()[0] if by_name else path.resolve(), by_name)
+    return Place(name, (model_directories()[0] if by_name else path).resolve(), by_name)
 
 
 def export_files(place: Place, weights: Path, recording: Recording) -> tuple[list[Path], list[str]]:
@@ -137,14 +138,14 @@ def _spread(recording: Recording) -> Iterator[RgbdFrame]:
 
 def launch_command(place: Place, recording: Recording, files: list[Path]) -> str:
     """Return the command that runs the node with the model."""
-    if files:
-        best = next((file for file in reversed(files) if "int8" in file.name), files[0])
-        model = place.name if place.by_name else str(best)
-    else:
-        model = f"{place.name if place.by_name else place.weights} engine:=torch"
-    return (
-        f"ros2 launch depth_completion_ros {recording.profile}.launch.py model:={model} params_file:={place.parameters}"
-    )
+    arguments = {"model": place.name, "params_file": str(place.parameters)}
+    if not place.by_name:
+        int8 = [file for file in files if file == place.network_file("int8")]
+        arguments["model"] = str([*int8, *files, place.weights][0])
+    if not files:
+        arguments["engine"] = "torch"
+    given = " ".join(f"{name}:={shlex.quote(value)}" for name, value in arguments.items())
+    return f"ros2 launch depth_completion_ros {recording.profile}.launch.py {given}"
 
 
 def write_parameters(path: Path, recording: Recording, reading: Reading) -> None:

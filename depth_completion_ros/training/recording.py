@@ -317,8 +317,8 @@ def _write_frames(opened: _Opened, profile: Profile, folder: Path) -> list[_Look
         counts = np.round(np.nan_to_num(frame.depth, nan=0.0) / scale).astype(np.uint16)
         for kind, image in (("rgb", frame.rgb[..., ::-1]), ("depth", counts)):
             entry[kind] = f"{kind}/{name}.png"
-            # Little compression: these files are read twice and then deleted by the user.
-            cv2.imwrite(str(folder / entry[kind]), image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+            if not cv2.imwrite(str(folder / entry[kind]), image, [cv2.IMWRITE_PNG_COMPRESSION, 1]):
+                raise ConfigurationError(f"{folder / entry[kind]} cannot be written: check that the disk has room")
         looks.append(
             _Look(
                 entry,
