@@ -159,7 +159,8 @@ def open_recording(source: str, reading: Reading, folder: Path, resume: bool) ->
 def read_recording(folder: Path) -> Recording:
     """Return what ``prepare_recording`` wrote to a folder."""
     held = json.loads((folder / _REPORT).read_text(encoding="utf-8"))
-    sensor = SensorEstimate(**{name: tuple(v) if isinstance(v, list) else v for name, v in held["sensor"].items()})
+    values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in held["sensor"].items()}
+    sensor = SensorEstimate(**values)
     return Recording(**held | {"folder": folder, "size": tuple(held["size"]), "sensor": sensor})
 
 
