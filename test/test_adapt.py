@@ -192,7 +192,7 @@ def test_what_the_recording_says_about_the_sensor():
     ],
 )
 def test_a_model_is_used_only_if_it_is_better_beyond_chance_and_has_forgotten_nothing(frames, scenes, reason):
-    reasons = Result(frames, scenes, {}, True).reasons()
+    reasons = Result(1.0, Path("weights"), frames, scenes, {}).reasons()
     assert bool(reasons) == bool(reason)
     if reason:
         with pytest.raises(AssertionError, match=reason):

@@ -103,18 +103,19 @@ def run(args: argparse.Namespace) -> int:
     if not finished:
         print(f"stopped at step {trainer.step}; the same command with --resume continues from there", file=sys.stderr)
         return 130
-    adapted = save_adapted(trainer, recording)
-    result = compare(start, adapted, recording, profile, args.frames, args.test_scenes)
+    candidates = save_adapted(trainer, recording, start)
+    result = compare(start, candidates, recording, profile, args.frames, args.test_scenes)
     if not result.complete:
         print("stopped; the same command with --resume repeats the comparison", file=sys.stderr)
         return 130
+    print(f"weights: {result.share:.0%} of the adapted ones, the rest of those before, so that nothing is forgotten")
     print_result(result)
     if result.reasons():
         print(f"The adapted network is not used: {'; '.join(result.reasons())}. Nothing was written; {start} is kept.")
         return NOT_BETTER
-    files, exported = export_files(place, adapted, recording)
+    files, exported = export_files(place, result.weights, recording)
     write_parameters(place.parameters, recording, reading)
-    card = model_card(place, recording, result, adapted, data, exported)
+    card = model_card(place, recording, result, data, exported)
     place.card.write_text(card, encoding="utf-8")
     for line in exported:
         print(line)

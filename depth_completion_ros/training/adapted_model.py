@@ -202,11 +202,9 @@ def print_result(result: Result) -> None:
     console.print(table)
 
 
-def model_card(
-    place: Place, recording: Recording, result: Result, weights: Path, data: list[str], exported: list[str]
-) -> str:
+def model_card(place: Place, recording: Recording, result: Result, data: list[str], exported: list[str]) -> str:
     """Return the model card in Markdown."""
-    about = {k: v for k, v in read_metadata(weights).items() if k not in ("contract", "size")}
+    about = {k: v for k, v in read_metadata(result.weights).items() if k not in ("contract", "size")}
     heading, rows = result_rows(result)
     lines = [
         f"# {place.name}",
