@@ -24,6 +24,7 @@ from depth_completion_ros.cli import main  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError, InputError  # noqa: E402
 from depth_completion_ros.evaluation.summary import Comparison, Estimate  # noqa: E402
 from depth_completion_ros.model_file import find_model_file, find_weights_file  # noqa: E402
+from depth_completion_ros.networks.weights import load_weights  # noqa: E402
 from depth_completion_ros.node.parameters import PARAMETERS  # noqa: E402
 from depth_completion_ros.profiles import load_profile, read_parameters  # noqa: E402
 from depth_completion_ros.training import adapt, adapted_model, held_out_scenes, recording  # noqa: E402
@@ -82,7 +83,7 @@ def small(monkeypatch, cache):
     monkeypatch.setattr(adapted_model, "_PRECISIONS", ())
     settings = ("crop=64", "batch=2", "zoom=[1.0, 1.5]", "scenes={count: 4, height: 96, width: 128}")
     options = [part for setting in settings for part in ("--set", setting)]
-    options += ["--frames", "3", "--test-scenes", "1", "--cache", str(cache), "--profile", "kinect"]
+    options += ["--frames", "2", "--test-scenes", "1", "--cache", str(cache), "--profile", "kinect"]
 
     def run(folder: Path, out: Path, *more: str) -> int:
         return main(["adapt", str(folder), "--out", str(out), *options, *more])
@@ -233,6 +234,15 @@ def test_a_model_that_is_not_better_is_not_written(small, room, tmp_path, monkey
     assert small(room, tmp_path / "site", "--steps", "1") == 3
     assert "is not used: it is worse on the frames for the test" in capsys.readouterr().out
     assert [path.name for path in (tmp_path / "site").iterdir()] == ["site_adaptation"]
+    work = tmp_path / "site" / "site_adaptation"
+    before, whole, half = (
+        load_weights(path).network.state_dict()
+        for path in (find_weights_file("lite"), work / "adapted-1.safetensors", work / "adapted-0.5.safetensors")
+    )
+    name = "refinement.of_image.weight"
+    name = next(key for key in before if key.endswith(name))
+    assert not torch.equal(before[name], whole[name])
+    torch.testing.assert_close(half[name], (before[name] + whole[name]) / 2, rtol=2e-3, atol=1e-5)
 
 
 def test_the_written_model_is_found_by_its_name_and_completes(small, room, tmp_path, monkeypatch, capsys):
