@@ -13,6 +13,7 @@ import numpy as np
 from ..engines import ENGINES, check_model
 from ..errors import ConfigurationError
 from ..geometry import transform_from_pose
+from ..holdout import LARGEST_SHARE
 from ..smoothing import SMOOTHINGS
 from ..synchronizer import LARGEST_OFFSET_S
 from ..temporal import MOTIONS
@@ -272,6 +273,14 @@ PARAMETERS = {
             "32FC1",
             "Encoding of the published depth: 32FC1 = metres, NaN where missing; 16UC1 = millimetres, 0 where missing",
             choices=("32FC1", "16UC1"),
+            dynamic=True,
+        ),
+        Parameter(
+            "holdout",
+            0.0,
+            "Share of the measured pixels that is hidden from completion, in blocks, and published on ~/holdout, so "
+            "that the evaluator can score the depth there; 0 = off. Depth is worse with it",
+            limits=(0.0, LARGEST_SHARE),
             dynamic=True,
         ),
         Parameter(
