@@ -116,7 +116,7 @@ def _context(results: Results) -> dict[str, Any]:
         "cards": _cards(first, results, latencies),
         "over": over,
         "warnings": _warnings(results, series, len(ranking)),
-        "changes": changes(_change_rows(ranking)) if first.changes else "",
+        "changes": changes(_change_rows(ranking)) if first.changes and len(ranking) > 1 else "",
         "totals": tables.totals_table(
             _ordered(results.totals, ranking),
             {one.model: _median(_all_latencies(latencies, one.model)) for one in ranking},
@@ -157,7 +157,8 @@ def _latencies(evaluation: Evaluation) -> dict[Key, list[float]]:
     seen = set()
     for key in evaluation.metrics:
         frames = [frame.milliseconds for frame in evaluation.details[key].frames]
-        times[key] = frames if (key.set, key.model) in seen else frames[1:]
+        known = frames if (key.set, key.model) in seen else frames[1:]
+        times[key] = [time for time in known if np.isfinite(time)]
         seen.add((key.set, key.model))
     return times
 
@@ -172,6 +173,10 @@ def _median(values: list[float]) -> float:
 
 def _headline(first: Comparison, reference: Comparison | None, results: Results) -> str:
     """How much better the best model is, in words."""
+    if len({one.model for one in results.totals}) == 1:
+        rmse, mae = (first.errors[error].value for error in ("rmse", "mae"))
+        unit = tables.Unit.of([rmse])
+        return f"has an RMSE of {unit.text(rmse)} and an MAE of {unit.text(mae)}."
     if not first.changes:
         return "has the smallest RMSE. No classical method was evaluated, with which it could be compared."
     if first.model in BASELINES:
