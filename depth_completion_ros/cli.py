@@ -21,6 +21,7 @@ COMMANDS = {
     "cameras": "print the table of known camera drivers",
     "complete": "complete depth image files or folders",
     "evaluate": "score completion methods on recorded frames",
+    "evaluator": "score what a running completion node publishes (ROS arguments after --ros-args)",
     "bag make": "write a rosbag2 from a folder of frames",
     "bag info": "show the contents of a rosbag2",
     "bag play": "publish the messages of a rosbag2",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import os
 import re
 import sys
 from collections import Counter
@@ -18,7 +17,7 @@ from ..bag.reader import DEPTH_TOPIC, RGB_TOPIC
 from ..errors import ConfigurationError, InputError, in_options
 from ..evaluation.datasets import FORMATS, is_dataset
 from ..evaluation.evaluate import evaluate
-from ..evaluation.html.page import Results, check_requirements, command_line, write_report
+from ..evaluation.html.page import Results, check_report, command_line, write_report_and_files
 from ..evaluation.models import BASELINES, default_models
 from ..evaluation.protocols import PROTOCOLS
 from ..evaluation.report import print_tables, write_files
@@ -106,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
     if unknown := set(protocols) - set(PROTOCOLS):
         raise ConfigurationError(f"no protocol {', '.join(unknown)}: choose from {', '.join(PROTOCOLS)}")
     if args.report:
-        _check_report(args.report)
+        check_report(args.report)
     models = args.models.split(",") if args.models else default_models()
     if args.out:
         with _writing_to(f"--out {args.out}"):
@@ -121,14 +120,13 @@ def run(args: argparse.Namespace) -> int:
     scores = {key: metric.compute() for key, metric in evaluation.metrics.items()}
     by_set, totals = summarise(evaluation.metrics, BASELINES, args.seed)
     print_tables(evaluation, scores, by_set, totals)
-    out = args.out or (args.report.parent if args.report else None)
     with _writing_to(f"--out {args.out}" if args.out else f"--report {args.report}"):
-        files = write_files(evaluation, scores, by_set, totals, out) if out else []
         if args.report:
-            names = [Path(os.path.relpath(file, args.report.parent)).as_posix() for file in files]
-            results = Results(evaluation, scores, by_set, totals, sets, args.seed, command_line(), names)
-            write_report(results, args.report)
+            results = Results(evaluation, scores, by_set, totals, sets, args.seed, command_line())
+            write_report_and_files(results, args.report, args.out or args.report.parent)
             print(f"report: {args.report}")
+        elif args.out:
+            write_files(evaluation, scores, by_set, totals, args.out)
     if not evaluation.complete:
         return 130
     return 0 if len(sets) == len(set(args.sources)) else 1
@@ -140,23 +138,6 @@ def _writing_to(target: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise ConfigurationError(f"{target} cannot be written to ({error}): choose another folder") from error
-
-
-def _check_report(path: Path) -> None:
-    """Find out before the evaluation whether the report can be written, and make its folder.
-
-    Raises:
-        ConfigurationError: If it cannot.
-    """
-    check_requirements()
-    if path.is_dir():
-        raise ConfigurationError(f"--report {path} is a folder: give the name of an HTML file, {path / 'report.html'}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"--report {path}: {error.strerror}: choose another folder") from error
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise ConfigurationError(f"--report {path} may not be written: choose another folder")
 
 
 def _open(args: argparse.Namespace) -> list[SampleSet]:

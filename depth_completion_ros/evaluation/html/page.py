@@ -8,7 +8,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -28,7 +28,7 @@ from ..evaluate import Evaluation, Key
 from ..metrics import FIGURES
 from ..models import BASELINES
 from ..pictures import error_colours, error_limits
-from ..report import Scores, failure_lines
+from ..report import Scores, failure_lines, write_files
 from ..samples import SampleSet
 from ..summary import Comparison
 from . import tables
@@ -65,11 +65,43 @@ class Results:
     files: list[str] = field(default_factory=list)
 
 
-def check_requirements() -> None:
-    """Raise ConfigurationError if a library that the report needs is missing."""
+def check_requirements(option: str = "--report") -> None:
+    """Raise ConfigurationError if a library that the report needs is missing. option: what asks for the report."""
     missing = [name for name, module in (("Jinja2", "jinja2"), ("vl-convert", "vl_convert")) if not find_spec(module)]
     if missing:
-        raise ConfigurationError(f"--report needs {' and '.join(missing)}: pip install 'depth_completion_ros[report]'")
+        raise ConfigurationError(f"{option} needs {' and '.join(missing)}: pip install 'depth_completion_ros[report]'")
+
+
+def check_report(path: Path, option: str = "--report") -> None:
+    """Find out before an evaluation whether its report can be written, and make the folder of the report.
+
+    Args:
+        path: The file.
+        option: The option or parameter that names it.
+
+    Raises:
+        ConfigurationError: If it cannot be written.
+    """
+    check_requirements(option)
+    if path.is_dir():
+        raise ConfigurationError(f"{option} {path} is a folder: give the name of an HTML file, {path / 'report.html'}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{option} {path}: {error.strerror}: choose another folder") from error
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigurationError(f"{option} {path} may not be written: choose another folder")
+
+
+def write_report_and_files(results: Results, path: Path, folder: Path) -> None:
+    """Write the files of ``report.write_files`` to a folder, and the report with links to them.
+
+    Raises:
+        OSError: If a file cannot be written.
+    """
+    files = write_files(results.evaluation, results.scores, results.by_set, results.totals, folder)
+    names = [Path(os.path.relpath(file, path.parent)).as_posix() for file in files]
+    write_report(replace(results, files=names), path)
 
 
 def write_report(results: Results, path: Path) -> None:
