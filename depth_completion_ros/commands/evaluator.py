@@ -8,7 +8,7 @@ import sys
 
 from ..errors import ConfigurationError
 from ..memory import keep_freed_memory
-from ..node.environment import add_process_arguments, prepare_ros_environment
+from ..node.environment import add_process_arguments, exit_on_signals, prepare_ros_environment
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +31,7 @@ def main() -> int:
 
 
 def _spin(arguments: list[str], exit_with: int | None) -> int:
+    exit_on_signals()
     prepare_ros_environment()
     from ..evaluation.live.evaluator_node import EvaluatorNode
     from ..node.process import spin

@@ -121,9 +121,7 @@ class EvaluatorNode(Node):
         self._thread.join()
         scored = {model: scores for model, scores in self._scores.items() if scores.metric.frames}
         if not scored:
-            drops = ", ".join(f"{number} {cause}" for cause, number in sorted(self._drops().items()))
-            reasons = "; ".join(self._silent.values()) or (f"dropped {drops}" if drops else "nothing has arrived")
-            print(f"no frame was scored, so there is no report: {reasons}")
+            print(f"no frame was scored, so there is no report: {self._why_nothing()}")
             return
         about = {"sensor": "live", "source": f"{self._wanted['depth'].topic} against {self._wanted[REFERENCE].topic}"}
         results = results_of(scored, self._wanted["depth"].topic, self._protocol(), about, self._engines, self._command)
@@ -263,6 +261,17 @@ class EvaluatorNode(Node):
         if now - self._last_pair > _TIMEOUT_S and (why := self._pairing.why_unpaired()):
             return {"no_pairs": f"depth and reference arrive, but they do not pair: {why}"}
         return {}
+
+    def _why_nothing(self) -> str:
+        drops = self._drops()
+        if self._silent:
+            return "; ".join(self._silent.values())
+        if drops.keys() == {"engine_loading"}:
+            return (
+                "the completion node was still loading its engine: let it run longer, or play the recording in a loop"
+            )
+        causes = ", ".join(f"{number} {cause}" for cause, number in sorted(drops.items()))
+        return f"dropped {causes}" if causes else "nothing has arrived"
 
     def _no(self, name: str, why: str) -> str:
         return f"no {_NAMES[name]} on {self._wanted[name].topic}: {why}"
