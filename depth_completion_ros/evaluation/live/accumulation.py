@@ -28,8 +28,8 @@ class KeptFrames:
 
     def __init__(self) -> None:
         self._random: list[FrameDetails] = []
-        self._worst: FrameDetails | None = None
-        self._best: FrameDetails | None = None
+        self._worst: tuple[float, FrameDetails] | None = None
+        self._best: tuple[float, FrameDetails] | None = None
         self._seen = 0
         self._rng = np.random.default_rng(0)
 
@@ -37,22 +37,23 @@ class KeptFrames:
         """Add a frame; its details are only made if it is kept."""
         place = self._seen if self._seen < KEPT else int(self._rng.integers(self._seen + 1))
         self._seen += 1
-        worst = self._worst is None or rmse > self._worst.rmse
-        best = self._best is None or rmse < self._best.rmse
+        worst = self._worst is None or rmse > self._worst[0]
+        best = self._best is None or rmse < self._best[0]
         if not (worst or best or place < KEPT):
             return
         frame = make()
         if worst:
-            self._worst = frame
+            self._worst = rmse, frame
         if best:
-            self._best = frame
+            self._best = rmse, frame
         if place < KEPT:
             self._random[place : place + 1] = [frame]
 
     def frames(self) -> list[FrameDetails]:
         """The kept frames in the order of their indices."""
-        kept = {frame.index: frame for frame in (self._worst, self._best, *self._random) if frame is not None}
-        return [kept[index] for index in sorted(kept)]
+        extremes = [kept[1] for kept in (self._worst, self._best) if kept is not None]
+        frames = {frame.index: frame for frame in (*extremes, *self._random)}
+        return [frames[index] for index in sorted(frames)]
 
 
 @dataclass

@@ -36,6 +36,7 @@ PARAMETERS = {
     for parameter in (
         Parameter("reference", "", "Topic of reference depth; empty = ~/holdout of the completion node"),
         Parameter("report", "", "HTML file that is written at the end; empty = none"),
+        Parameter("rate", 5.0, "Most frames that are scored in a second; 0 = all of them", "Hz", (0.0, 1000.0)),
         Parameter("slop", 0.02, "Largest difference of the stamps of depth and of that topic", "s", (0.0, 1.0)),
         Parameter("unit", 0.0, "Length of one count of the reference; 0 = by encoding", "m", (0.0, 1.0)),
         Parameter("same_view", False, "Whether the reference shows the view of the depth, whatever its frame_id says"),
@@ -66,9 +67,16 @@ _NAMES = {  # in messages
 class EvaluatorNode(Node):
     """Subscribes to the outputs of a completion node and to reference depth, and publishes running metrics.
 
-    Frames are scored in a thread of their own. If they arrive faster than that, the newest one is scored and the others
-    are skipped. Each model has figures of its own: which one runs is known from the status of the completion node,
-    which is published once a second, so up to a second of frames may count for the model before.
+    Frames are scored in a thread of their own, at most ``rate`` of them in a second; the others are skipped. Each model
+    has figures of its own: which one runs is known from the status of the completion node, which is published once a
+    second, so up to a second of frames may count for the model before.
+
+    Args:
+        command: The command that runs, for the report.
+        **node_arguments: Arguments of rclpy's Node.
+
+    Raises:
+        ConfigurationError: If the report cannot be written.
     """
 
     def __init__(self, command: str = "", **node_arguments: Any):
@@ -85,6 +93,7 @@ class EvaluatorNode(Node):
         self._status: dict[str, str] | None = None  # of the completion node
         self._first_depth: float | None = None
         self._last_pair = time.monotonic()
+        self._next_at = 0.0  # when the next frame may be scored
         self._silent: dict[str, str] = {}
         hidden = not self.parameters["reference"]
         slop = 0.0 if hidden else self.parameters["slop"]
@@ -126,6 +135,8 @@ class EvaluatorNode(Node):
         about = {"sensor": "live", "source": f"{self._wanted['depth'].topic} against {self._wanted[REFERENCE].topic}"}
         results = results_of(scored, self._wanted["depth"].topic, self._protocol(), about, self._engines, self._command)
         print_tables(results.evaluation, results.scores, results.by_set, [])
+        if drops := self._causes():
+            print(f"not scored: {drops}")
         if not self.parameters["report"]:
             return
         report = Path(self.parameters["report"]).absolute()
@@ -171,8 +182,12 @@ class EvaluatorNode(Node):
             self._last_pair = time.monotonic()
             if self._is_loading():
                 self.statistics.drop("engine_loading")
-            elif self._mailbox.put((self._model(), frame)):
+            elif self._last_pair < self._next_at:
                 self.statistics.drop("skipped")
+            else:
+                self._next_at = self._last_pair + (1 / self.parameters["rate"] if self.parameters["rate"] else 0.0)
+                if self._mailbox.put((self._model(), frame)):
+                    self.statistics.drop("skipped")
 
     def _take_status(self, message: DiagnosticArray) -> None:
         """Learn which model runs, from the status of the node that publishes the depth."""
@@ -270,8 +285,10 @@ class EvaluatorNode(Node):
             return (
                 "the completion node was still loading its engine: let it run longer, or play the recording in a loop"
             )
-        causes = ", ".join(f"{number} {cause}" for cause, number in sorted(drops.items()))
-        return f"dropped {causes}" if causes else "nothing has arrived"
+        return f"not scored: {self._causes()}" if drops else "nothing has arrived"
+
+    def _causes(self) -> str:
+        return ", ".join(f"{number} {cause}" for cause, number in sorted(self._drops().items()))
 
     def _no(self, name: str, why: str) -> str:
         return f"no {_NAMES[name]} on {self._wanted[name].topic}: {why}"
