@@ -10,7 +10,7 @@ from ...synchronizer import JUMP_BACK_NS
 
 # Messages that wait: of the completion node by frame, reference images, and colour images, which both arrive earlier.
 _FRAMES, _REFERENCES, _COLOURS = 8, 60, 60
-_STAMPS_REMEMBERED = 100  # of each stream
+_STAMPS_REMEMBERED = 100  # of each stream since the last pair
 COLOUR, REFERENCE = "rgb", "reference"
 
 
@@ -29,9 +29,6 @@ class FramePairing:
         self._parts = set(parts)
         self._slop_ns = slop_ns
         self.dropped: Counter[str] = Counter()
-        self._stamps: dict[str, deque[int]] = {
-            stream: deque(maxlen=_STAMPS_REMEMBERED) for stream in ("frames", REFERENCE)
-        }
         self._begin()
 
     def _begin(self) -> None:
@@ -39,8 +36,10 @@ class FramePairing:
         self._whole: dict[int, dict[str, Any]] = {}
         self._references: dict[int, Any] = {}
         self._colours: dict[int, Any] = {}
-        for stamps in self._stamps.values():
-            stamps.clear()
+        self._newest: dict[str, int] = {}  # stamp by stream
+        self._unpaired: dict[str, deque[int]] = {
+            stream: deque(maxlen=_STAMPS_REMEMBERED) for stream in ("frames", REFERENCE)
+        }
 
     def add(self, name: str, stamp_ns: int, message: Any) -> list[dict[str, Any]]:
         """Add a message.
@@ -58,13 +57,14 @@ class FramePairing:
             _forget_oldest(self._colours, _COLOURS)
             return []
         stream = REFERENCE if name == REFERENCE else "frames"
-        if self._stamps[stream] and stamp_ns < self._stamps[stream][-1] - JUMP_BACK_NS:
+        if stamp_ns < self._newest.get(stream, 0) - JUMP_BACK_NS:
             self.dropped["time_jump"] += len(self._partial) + len(self._whole)
             self._begin()
+        self._newest[stream] = stamp_ns
         if name == REFERENCE:
             self._references[stamp_ns] = message
             _forget_oldest(self._references, _REFERENCES)
-            self._stamps[stream].append(stamp_ns)
+            self._unpaired[stream].append(stamp_ns)
             return self._paired()
         frame = self._partial.setdefault(stamp_ns, {})
         frame[name] = message
@@ -72,13 +72,13 @@ class FramePairing:
             self.dropped["incomplete"] += _forget_oldest(self._partial, _FRAMES)
             return []
         self._whole[stamp_ns] = self._partial.pop(stamp_ns)
-        self._stamps[stream].append(stamp_ns)
+        self._unpaired[stream].append(stamp_ns)
         self.dropped["unpaired"] += _forget_oldest(self._whole, _FRAMES)
         return self._paired()
 
     def why_unpaired(self) -> str:
         """Why frames and reference depth arrive, but do not pair, and how to fix it; "" if one of them is missing."""
-        frames, references = self._stamps["frames"], self._stamps[REFERENCE]
+        frames, references = self._unpaired["frames"], self._unpaired[REFERENCE]
         if not frames or not references:
             return ""
         apart = min(abs(one - other) for one in frames for other in references) * 1e-9
@@ -102,6 +102,9 @@ class FramePairing:
                 self.dropped["unpaired"] += 1
                 continue
             found.append(frame | {REFERENCE: self._references.pop(nearest), COLOUR: self._colours.get(stamp)})
+        if found:
+            for stamps in self._unpaired.values():
+                stamps.clear()
         return found
 
 
