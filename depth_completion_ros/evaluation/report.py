@@ -24,7 +24,7 @@ Row = dict[str, Any]
 _STRATA = ("measured", "near", "far", "edges")  # strata in the printed tables, in addition to "all"
 _SHARES = {"conf.": "confidence", "within": "within", "ECE": "ece", "AUSE": "ause"}
 _UNITS = ": RMSE / MAE in mm, and in % relative to the best classical model"
-_WIDTH = 150  # of tables that are not printed to a terminal
+_WIDTH = 180  # of tables that are not printed to a terminal
 
 
 def print_tables(evaluation: Evaluation, scores: Scores, by_set: list[Comparison], totals: list[Comparison]) -> None:

@@ -240,7 +240,8 @@ def _over(results: Results) -> str:
 def _cards(first: Comparison, results: Results, latencies: dict[Key, list[float]]) -> list[dict[str, str]]:
     """The most important figures of the best model, as means over sets and protocols."""
     rows = [strata["all"] for key, strata in results.scores.items() if key.model == first.model]
-    mean = {name: float(np.nanmean([row[name] for row in rows])) for name in FIGURES}
+    shown = ("within", "confidence", "ause", "ause_distance")
+    mean = {name: float(np.nanmean([row[name] for row in rows])) for name in shown}
     cards = []
     for error in ("rmse", "mae") if first.changes else ():
         estimate = first.changes[error]
