@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -137,11 +138,11 @@ def test_the_list_of_networks_names_the_base(tmp_path, monkeypatch, capsys):
 
 
 class Short(torch.nn.Module):
-    """A core of two convolutions, which is soon exported: what is asked of the file is about the base network."""
+    """A core of two convolutions, which is soon exported; the first is large enough for a file of weights."""
 
     def __init__(self):
         super().__init__()
-        self.layers = torch.nn.Sequential(conv(5, 8), torch.nn.Conv2d(8, 2, 3, padding=1))
+        self.layers = torch.nn.Sequential(conv(5, 32), torch.nn.Conv2d(32, 2, 3, padding=1))
 
     def forward(self, inputs):
         features = torch.cat([inputs.image, inputs.sparse, inputs.prefill], dim=1)
@@ -155,6 +156,9 @@ def short() -> CompletionNetwork:
     network = CompletionNetwork(Short(), "nlspn", "small", base=stirred("planes"))
     stir(network.core)
     stir(network.choose)
+    gamma, _ = network.core.layers[0][1].parameters()
+    with torch.no_grad():
+        gamma[:2] *= torch.tensor([1e-3, -1.0])
     return network.eval()
 
 
@@ -186,26 +190,57 @@ def test_compact_files_share_the_weights_of_their_base_network(tmp_path):
         with torch.no_grad():
             expected = network(*frame())[0].numpy()
         assert np.sqrt(np.mean((given - expected) ** 2) / np.mean(expected**2)) < 0.02
-    (shared,) = tmp_path.glob("*.weights")
+    (shared,) = tmp_path.glob("planes-*.weights")
     assert shared.name.startswith("planes-small-w8a16-")
     assert shared.stat().st_size > 0.95 * sum(p.numel() for p in network.base.parameters())
 
 
-def test_int8_applies_to_both_networks_except_precise_parts_of_the_base(short, tmp_path):
-    onnx = pytest.importorskip("onnx", reason="the export needs onnx")
+@pytest.fixture(scope="module")
+def int8_file(short, tmp_path_factory) -> Path:
+    pytest.importorskip("onnxscript", reason="the export needs onnxscript")
     pytest.importorskip("nncf", reason="int8 needs NNCF")
-    from network_files import shapes_not_in_int8, weights_of_convolutions
-
     from depth_completion_ros.networks.export import export_onnx
 
+    path = tmp_path_factory.mktemp("int8") / "int8.onnx"
     calibration = [feed_of(frame) for frame in real_frames()[:2]]
-    export_onnx(short, tmp_path / "n.onnx", HEIGHT, WIDTH, precision="int8", calibration=calibration)
-    graph = onnx.load(tmp_path / "n.onnx").graph
+    export_onnx(short, path, HEIGHT, WIDTH, precision="int8", calibration=calibration)
+    return path
+
+
+def test_int8_applies_to_both_networks_except_precise_parts_of_the_base(short, int8_file):
+    import onnx
+    from network_files import shapes_not_in_int8, weights_of_convolutions
+
+    graph = onnx.load(int8_file).graph
     base = short.base.core
     precise = [base.of_depth.weight.shape, base.encoder[1][0][0].weight.shape]
     choice = [p.shape for p in short.choose.parameters() if p.dim() == 4]
     assert sorted(shapes_not_in_int8(graph)) == sorted(precise + choice)
     assert len(weights_of_convolutions(graph)) > 15
+
+
+def test_both_compact_precisions_share_the_files_of_weights(short, int8_file):
+    """Also with a channel of small weights and one that a norm turns around."""
+    onnxruntime = pytest.importorskip("onnxruntime", reason="the comparison needs ONNX Runtime")
+    from depth_completion_ros.networks.export import export_onnx
+
+    compact = int8_file.with_name("w8a16.onnx")
+    export_onnx(short, compact, HEIGHT, WIDTH, precision="w8a16")
+    files = model_file.read_model_file(compact).weights_files
+    assert model_file.read_model_file(int8_file).weights_files == files
+    assert sorted(int8_file.parent.glob("*.weights")) == sorted(files) and len(files) == 2
+    first = short.core.layers[0][0].weight.numel()
+    assert files[0].name.startswith("nlspn-small-") and first <= files[0].stat().st_size < first + 10_000
+    feed = {name: tensor.numpy() for name, tensor in zip(INPUTS, frame(), strict=True)}
+    with torch.no_grad():
+        expected = short(*frame())[0].numpy()
+    for path, tolerance in ((compact, 0.02), (int8_file, 0.1)):
+        assert path.stat().st_size < 300_000
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        given = session.run(["completed"], feed)[0]
+        difference = np.sqrt(np.mean((given - expected) ** 2) / np.mean(expected**2))
+        print(path.name, path.stat().st_size, difference)
+        assert difference < tolerance
 
 
 @pytest.mark.parametrize(

