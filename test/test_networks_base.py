@@ -108,7 +108,8 @@ def test_weights_are_joined_with_those_of_the_base_network_beside_them(tmp_path)
     network = save_both(tmp_path)
     loaded = load_weights(tmp_path / "nlspn-small.safetensors").network.eval()
     with torch.no_grad():
-        torch.testing.assert_close(loaded(*frame())[0], network(*frame())[0], rtol=2e-3, atol=1e-3)
+        given, expected = loaded(*frame())[0], network(*frame())[0]
+    assert (given - expected).square().mean() < 1e-4 * expected.square().mean()  # the core is rounded
     assert loaded.base.name == "planes"
     values = sum(tensor.numel() for name, tensor in network.state_dict().items() if not name.startswith("base."))
     assert (tmp_path / "nlspn-small.safetensors").stat().st_size < 2.3 * values + 50_000
