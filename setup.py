@@ -24,6 +24,9 @@ def data_files() -> list[tuple[str, list[str]]]:
 # Not in setup.cfg, because colcon cannot read python_requires from there.
 setup(
     data_files=data_files(),
-    package_data={"depth_completion_ros": ["py.typed"]},  # type checkers look for it
+    package_data={
+        # type checkers look for py.typed
+        "depth_completion_ros": ["py.typed", "evaluation/html/template/*"],
+    },
     python_requires=">=3.10",
 )

@@ -62,10 +62,13 @@ _DEPTH_ENCODINGS: dict[str, type] = {
     "64FC1": np.float64,
 }
 
+# How colour images are decoded: all bits, and without an EXIF rotation, because the depth is not rotated either.
+RGB_FLAGS = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
 # The header of compressed_depth_image_transport before the PNG: int32 format, float32 quantisation A and B.
 _COMPRESSED_DEPTH_HEADER = struct.Struct("<iff")
 _PNG_SIGNATURE = b"\x89PNG"
-_NOT_MEASURED = 65535  # the largest value of a 16-bit image, which sensors and filters use where nothing was measured
+_SMALLEST_DEPTH = 1e-6  # [m]; if a whole image is nearer, its quantisation has no meaning
+NOT_MEASURED = 65535  # the largest value of a 16-bit image, which sensors and filters use where nothing was measured
 _DISTORTION_LENGTHS = {  # distortion_model -> numbers of coefficients in OpenCV
     "plumb_bob": (4, 5, 8, 12, 14),
     "rational_polynomial": (4, 5, 8, 12, 14),
@@ -79,7 +82,6 @@ _DISTORTION_NAMES = {  # names of other libraries for the same models
     "kannala_brandt": "equidistant",
     "kannala_brandt4": "equidistant",
 }
-_POINT_FIELD_TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
 
 
 def decode_rgb(message: Any) -> np.ndarray:
@@ -129,7 +131,8 @@ def decode_depth(message: Any, unit: float = 0.0) -> np.ndarray:
     if depth.dtype == np.int16:  # values below zero are not measurements
         depth = np.maximum(depth, 0).astype(np.uint16)
     elif depth.dtype == np.float64:
-        depth = depth.astype(np.float32)
+        with np.errstate(over="ignore"):  # larger than float32: infinite, so not measured
+            depth = depth.astype(np.float32)
     return _metres(depth, unit)
 
 
@@ -147,14 +150,22 @@ def decode_compressed_rgb(message: Any) -> np.ndarray:
         raise InputError(
             "encoding", f"rgb image has format {message.format!r}, which is depth: check whether the topics are swapped"
         )
-    pixels = decode_image(
-        "rgb", message.data, cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
-    )
+    pixels = decode_image("rgb", message.data, RGB_FLAGS)
+    encoding = message.format.partition(";")[0].strip()
+    mosaic = _RGB_ENCODINGS[encoding][2] if encoding.startswith("bayer_") and encoding in _RGB_ENCODINGS else None
+    return rgb_of_opencv(pixels, mosaic)
+
+
+def rgb_of_opencv(pixels: np.ndarray, mosaic: int | None = None) -> np.ndarray:
+    """Convert an image that OpenCV decoded with ``RGB_FLAGS`` to (H, W, 3) uint8 RGB; see ``decode_rgb`` about 16 bits.
+
+    Args:
+        pixels: (H, W) grey or (H, W, 3) BGR.
+        mosaic: OpenCV conversion to RGB of a grey image that is a Bayer pattern; None = it is grey.
+    """
     grey = pixels.ndim == 2
     if pixels.dtype != np.uint8:
         pixels = _stretched(pixels) if grey else _halved(pixels)
-    encoding = message.format.partition(";")[0].strip()
-    mosaic = _RGB_ENCODINGS[encoding][2] if encoding.startswith("bayer_") and encoding in _RGB_ENCODINGS else None
     return cv2.cvtColor(pixels, (mosaic or cv2.COLOR_GRAY2RGB) if grey else cv2.COLOR_BGR2RGB)
 
 
@@ -181,6 +192,13 @@ def decode_compressed_depth(message: Any, unit: float = 0.0) -> np.ndarray:
     if plain or not (png or "compressedDepth" in message.format):
         image = decode_image("depth", data, cv2.IMREAD_UNCHANGED)
         is_float = image.ndim == 2 and image.dtype == np.float32
+        if image.dtype == np.uint16 and message.format.startswith("32FC1"):
+            raise InputError(
+                "encoding",
+                f"depth has the format {message.format!r}, but its PNG has no header with the quantisation before it, "
+                "so its counts have no known length: publish it with compressed_depth_image_transport, or send "
+                "16-bit millimetres with the format '16UC1; compressedDepth png'",
+            )
         return _metres(image if is_float else _sixteen_bit(message.format, image), unit)
     if data.size <= size:
         raise InputError(
@@ -192,13 +210,15 @@ def decode_compressed_depth(message: Any, unit: float = 0.0) -> np.ndarray:
         counts = decode_rvl(data[size:])
     else:
         counts = _sixteen_bit(message.format, decode_image("depth", data[size:], cv2.IMREAD_UNCHANGED))
-    quantised = math.isfinite(a) and a > 0 and math.isfinite(b)
+    # Counts are A / depth + B, so B is below all of them. Publishers of other encodings may leave A and B undefined.
+    smallest = float(np.min(counts, where=counts > 0, initial=NOT_MEASURED))
+    quantised = math.isfinite(a) and a > 0 and b < smallest and a / (smallest - b) > _SMALLEST_DEPTH
     if message.format.startswith("32FC1"):
         if not quantised:
             raise InputError(
                 "encoding",
                 f"compressedDepth of 32FC1 has the quantisation A = {a:g}, B = {b:g} in its header, but A must be "
-                "above zero: check its publisher",
+                f"above zero and B below the smallest count, {smallest:g}: check its publisher",
             )
     elif not quantised or message.format.startswith(("16UC1", "mono16")):  # whose A and B have no meaning
         return _metres(counts, unit)
@@ -233,60 +253,8 @@ def encode_compressed_depth(depth: np.ndarray, max_depth: float = 10.0) -> tuple
     return f"{encoding}; compressedDepth png", _COMPRESSED_DEPTH_HEADER.pack(0, a, b) + png.tobytes()
 
 
-def decode_points(message: Any, unit: float = 0.0) -> np.ndarray:
-    """Decode a sensor_msgs/PointCloud2 to (N, 3) float32 x y z [m] in its own frame.
-
-    Points at the origin are left out, because LiDARs use them for beams without an echo.
-
-    Args:
-        message: The message.
-        unit: Length of one unit of x, y and z [m]; 0 = metres, as REP 103 demands.
-
-    Raises:
-        InputError: With the cause "points" or "truncated".
-    """
-    fields = {field.name: field for field in message.fields}
-    order = ">" if message.is_bigendian else "<"
-    try:
-        formats = [order + _POINT_FIELD_TYPES[fields[name].datatype] for name in "xyz"]
-        offsets = [fields[name].offset for name in "xyz"]
-    except KeyError as error:
-        raise InputError(
-            "points",
-            f"the point cloud has fields {sorted(fields)}, but {error} is missing or has an unknown type: publish the "
-            "fields x, y and z",
-        ) from error
-    data = np.frombuffer(message.data, np.uint8)
-    count, rows, row_step = message.width * message.height, message.height, message.row_step
-    if rows == 1:  # some drivers leave row_step at 0, and it says nothing about a single row
-        row_step = message.point_step * message.width
-    if data.size < row_step * rows or row_step < message.point_step * message.width:
-        raise InputError(
-            "truncated",
-            f"the point cloud has {data.size} bytes for {rows} rows of {message.width} points: row_step, point_step "
-            "and data do not match; check its driver",
-        )
-    if count == 0:
-        return np.empty((0, 3), np.float32)
-    try:
-        layout = np.dtype(
-            {"names": list("xyz"), "formats": formats, "offsets": offsets, "itemsize": message.point_step}
-        )
-    except ValueError as error:
-        raise InputError(
-            "points", f"the fields x, y and z do not fit into a point of {message.point_step} bytes: check its driver"
-        ) from error
-    points = np.ndarray((rows, message.width), layout, data, strides=(row_step, message.point_step))
-    x, y, z = (points[name].ravel().astype(np.float32) for name in "xyz")
-    no_echo = (x == 0) & (y == 0) & (z == 0)
-    xyz = np.stack([x, y, z], axis=1)
-    if unit not in (0.0, 1.0):
-        xyz *= np.float32(unit)
-    return xyz[~no_echo] if no_echo.any() else xyz
-
-
 def intrinsics_of(message: Any, size: tuple[int, int] | None = None, *, raw: bool = False) -> Intrinsics:
-    """Intrinsics of an image from its sensor_msgs/CameraInfo: from P, or from K if P is empty.
+    """Intrinsics of an image from its sensor_msgs/CameraInfo: from P, or from K if P is empty; of a raw image, from K.
 
     The calibration is that of the whole sensor; the roi and the binning of the message are applied to it.
 
@@ -294,7 +262,7 @@ def intrinsics_of(message: Any, size: tuple[int, int] | None = None, *, raw: boo
         message: The CameraInfo.
         size: Width and height of the image [pixels], if known. Some drivers set roi or binning although the calibration
             is already that of the image; the size tells these cases apart.
-        raw: Whether the image is not rectified. If the message has distortion, K and the distortion are then used.
+        raw: Whether the image is not rectified, so that K and the distortion apply; P is then used only if K is empty.
 
     Raises:
         InputError: With the cause "camera_info", if the focal lengths or the size are 0, a number is NaN or infinite,
@@ -307,7 +275,7 @@ def intrinsics_of(message: Any, size: tuple[int, int] | None = None, *, raw: boo
                 "camera_info", f"{name} of camera_info has values that are NaN or infinite: calibrate the camera again"
             )
     distortion = _distortion_of(message) if raw else None
-    of_p = p[0] > 0 and distortion is None
+    of_p = p[0] > 0 and not (raw and k[0] > 0)
     fx, cx, fy, cy = (p[0], p[2], p[5], p[6]) if of_p else (k[0], k[2], k[4], k[5])
     width, height = int(message.width), int(message.height)
     left, top, wide, high, across, down = _window_of(message)
@@ -461,7 +429,7 @@ def _metres(depth: np.ndarray, unit: float) -> np.ndarray:
     if depth.dtype != np.uint16:
         return depth * np.float32(unit) if unit not in (0.0, 1.0) else depth
     metres = depth * np.float32(unit or 0.001)
-    metres[(depth == 0) | (depth == _NOT_MEASURED)] = np.nan
+    metres[(depth == 0) | (depth == NOT_MEASURED)] = np.nan
     return metres
 
 

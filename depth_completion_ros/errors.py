@@ -19,6 +19,8 @@ _OPTIONS_FOR_BAGS = {
     r"\bthe parameter extrinsic or tf\b": "--extrinsic or /tf",
     r"\bor publish it on tf\b": "or record /tf and /tf_static too",
     r"\bset extrinsic to\b": "set --extrinsic to",
+    r"\bsync\.slop\b": "--slop",
+    r"\bsync\.depth_offset\b": "--depth-offset",
 }
 _OPTIONS_FOR_FILES = {r", or set depth\.registered false[^:;]*": ""}
 

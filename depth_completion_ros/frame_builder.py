@@ -13,17 +13,20 @@ from .conversion import (
     decode_compressed_depth,
     decode_compressed_rgb,
     decode_depth,
-    decode_points,
     decode_rgb,
     intrinsics_of,
     says_rectified,
     seems_raw,
 )
+from .deskew import deskewed
 from .errors import InputError
 from .frame import Intrinsics, RgbdFrame
-from .geometry import clipped_at, projected, rectify_depth, rectify_rgb, transform_from_pose
+from .geometry import moved, projected, transform_from_pose, without_clipped
+from .lens import rectify_depth, rectify_rgb
+from .point_clouds import decode_timed_points
 
 _MILLIMETRE = 0.001
+_FAR_M = 100.0  # no camera measures farther; also out of reach of 16 bits, which are millimetres by REP 118
 
 
 class TransformSource(Protocol):
@@ -137,37 +140,36 @@ class FrameBuilder:
     def build(self, pair: MessagePair) -> RgbdFrame:
         """Decode both messages, project points, and determine intrinsics and extrinsic where they are needed.
 
-        If the image is rectified here, ``pair.rgb_info`` is replaced by the calibration of the rectified image.
+        If the image is rectified here, ``pair.rgb_info`` is replaced by the calibration of the rectified image; if it
+        is that of an image of another size, it is removed.
 
         Raises:
             InputError: If the messages cannot be used.
         """
-        return replace(self._frame(pair), camera_pose=self._camera_pose(pair))
+        camera_pose = self._camera_pose(pair)
+        return replace(self._frame(pair, camera_pose), camera_pose=camera_pose)
 
-    def _frame(self, pair: MessagePair) -> RgbdFrame:
+    def _frame(self, pair: MessagePair, camera_pose: np.ndarray | None) -> RgbdFrame:
         _check_two_images(pair)
         rgb = decode_compressed_rgb(pair.rgb) if _is_compressed(pair.rgb) else decode_rgb(pair.rgb)
         if self.settings.points:
-            intrinsics = self._needed_intrinsics("rgb", pair.rgb_info, rgb.shape)
+            intrinsics = self._needed_intrinsics("rgb", pair, rgb.shape)
             if rectified := self._rectified(pair, intrinsics):
                 rgb, intrinsics = rectify_rgb(rgb, intrinsics, rectified), rectified
-            points = decode_points(pair.depth, self.settings.unit)
-            if len(points) == 0:
-                raise InputError(
-                    "empty_depth", "the point cloud holds no points: check whether the sensor is covered or starting up"
-                )
-            depth = projected(points, self._depth_to_rgb(pair), intrinsics)
+            depth = self._projected(pair, intrinsics, camera_pose)
             return RgbdFrame(rgb, depth, intrinsics, pair.stamp_ns, pair.rgb.header.frame_id)
         depth = self._decoded_depth(pair.depth)
-        depth = self._without_clipped(depth)
+        depth, clipped = without_clipped(depth, self.settings.unit or _MILLIMETRE, self.settings.max_range)
+        if clipped:
+            self._report("clipped", clipped)
         if self.settings.registered:
             self._doubt_registered(pair)
-            known = self._known_intrinsics("rgb", pair.rgb_info, rgb.shape)
+            known = self._known_intrinsics(pair, rgb.shape)
             if known is not None and (rectified := self._rectified(pair, known)):
                 rgb, depth = rectify_rgb(rgb, known, rectified), rectify_depth(depth, known, rectified)
                 known = rectified
             return RgbdFrame(rgb, depth, known, pair.stamp_ns, pair.rgb.header.frame_id)
-        intrinsics = self._needed_intrinsics("rgb", pair.rgb_info, rgb.shape)
+        intrinsics = self._needed_intrinsics("rgb", pair, rgb.shape)
         if rectified := self._rectified(pair, intrinsics):
             rgb, intrinsics = rectify_rgb(rgb, intrinsics, rectified), rectified
         return RgbdFrame(
@@ -176,9 +178,57 @@ class FrameBuilder:
             intrinsics,
             pair.stamp_ns,
             pair.rgb.header.frame_id,
-            self._needed_intrinsics("depth", pair.depth_info, depth.shape),
+            self._needed_intrinsics("depth", pair, depth.shape),
             self._depth_to_rgb(pair),
         )
+
+    def _projected(self, pair: MessagePair, intrinsics: Intrinsics, camera_pose: np.ndarray | None) -> np.ndarray:
+        """Sparse depth (H, W) float32 [m] of a point cloud at the time of the image."""
+        points, seconds, why = decode_timed_points(pair.depth, self.settings.unit)
+        if len(points) == 0:
+            raise InputError(
+                "empty_depth", "the point cloud holds no points: check whether the sensor is covered or starting up"
+            )
+        if why:
+            self._report("point_times", why)
+        transform = self._depth_to_rgb(pair)
+        found = None
+        if camera_pose is not None:
+            found = self._deskewed(pair, points, seconds, transform, np.linalg.inv(camera_pose))
+        if found is None:
+            found = moved(points, transform)
+        apart = bool(transform[:3, 3].any())  # else the camera sees what the sensor sees
+        return projected(found, intrinsics, only_visible=apart)
+
+    def _deskewed(
+        self,
+        pair: MessagePair,
+        points: np.ndarray,
+        seconds: np.ndarray | None,
+        transform: np.ndarray,
+        to_camera: np.ndarray,
+    ) -> np.ndarray | None:
+        """The points (N, 3) in the optical frame at the time of the image; None if the motion is not known."""
+        stamp, frame = pair.depth.header.stamp, pair.depth.header.frame_id
+        stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
+
+        def to_image(time: float) -> np.ndarray | None:
+            moment = stamp_ns + round(time * 1e9)
+            if not len(self.settings.extrinsic):  # the sensor need not move with the camera, and may be the fixed frame
+                pose = self._pose(frame, moment)
+                return None if pose is None else to_camera @ pose
+            pose = self._pose(pair.rgb.header.frame_id, moment)
+            return None if pose is None else to_camera @ pose @ transform
+
+        found = deskewed(points, seconds, to_image)
+        if found is None and seconds is not None:
+            self._report(
+                "motion",
+                f"the motion of {frame!r} in {self.settings.fixed_frame!r} is not known for the whole "
+                "sweep of the point cloud, so its points are used as if the sensor had not moved: publish this pose "
+                "earlier or at a higher rate, and use one clock for both",
+            )
+        return found
 
     def _decoded_depth(self, message: Any) -> np.ndarray:
         """(h, w) float32 [m]. Rejects float images that seem to hold millimetres, as some drivers publish them."""
@@ -190,7 +240,7 @@ class FrameBuilder:
             with np.errstate(invalid="ignore"):
                 some = some[(some > 0) & (some < np.inf)]
             median = float(np.median(some)) if some.size else 0.0
-            if median > largest and self.settings.min_range <= median * _MILLIMETRE <= largest:
+            if median > max(largest, _FAR_M) and self.settings.min_range <= median * _MILLIMETRE <= largest:
                 raise InputError(
                     "unit",
                     f"half of this depth image is farther than {median:.4g} m, so its values are probably in "
@@ -198,7 +248,8 @@ class FrameBuilder:
                 )
         return depth
 
-    def _needed_intrinsics(self, role: str, info: Any | None, shape: tuple[int, ...]) -> Intrinsics:
+    def _needed_intrinsics(self, role: str, pair: MessagePair, shape: tuple[int, ...]) -> Intrinsics:
+        image, info = (pair.rgb, pair.rgb_info) if role == "rgb" else (pair.depth, pair.depth_info)
         if info is None:
             raise InputError(
                 "camera_info",
@@ -211,14 +262,27 @@ class FrameBuilder:
                 f"{role} is {shape[1]}x{shape[0]}, but its camera_info says {intrinsics.width}x{intrinsics.height}: "
                 "publish the camera_info that belongs to this image",
             )
+        if _other_frames(image.header.frame_id, info.header.frame_id):
+            self._report(
+                "camera_info",
+                f"{role} is in the frame {image.header.frame_id!r}, but its camera_info is that of "
+                f"{info.header.frame_id!r}, so it is probably the calibration of another camera: remap it to the "
+                "camera_info topic that the driver publishes beside this image, or set the same frame_id in both if "
+                "it is the right one",
+            )
         return intrinsics
 
-    def _known_intrinsics(self, role: str, info: Any | None, shape: tuple[int, ...]) -> Intrinsics | None:
+    def _known_intrinsics(self, pair: MessagePair, shape: tuple[int, ...]) -> Intrinsics | None:
         """Intrinsics for registered depth; None if unusable, in which case only the point cloud cannot be published."""
+        info = pair.rgb_info
+        if info is None:
+            return None
         try:
-            return self._needed_intrinsics(role, info, shape) if info is not None else None
+            return self._needed_intrinsics("rgb", pair, shape)
         except InputError as error:
             self._report(error.cause, str(error))
+            if (info.width, info.height) != (shape[1], shape[0]):
+                pair.rgb_info = None  # it must not be published beside the result
             return None
 
     def _is_raw(self, role: str, info: Any) -> bool:
@@ -239,15 +303,17 @@ class FrameBuilder:
 
     def _rectified(self, pair: MessagePair, raw: Intrinsics) -> Intrinsics | None:
         """The intrinsics of the rectified image; None if the image is not rectified here."""
-        if self.settings.rectify != "on" or raw.distortion is None:
+        if self.settings.rectify != "on":
             return None
         rectified = intrinsics_of(pair.rgb_info, (raw.width, raw.height))
+        if rectified == raw:
+            return None
         pair.rgb_info = _rectified_info(pair.rgb_info, rectified)
         return rectified
 
     def _doubt_registered(self, pair: MessagePair) -> None:
         rgb_frame, depth_frame = pair.rgb.header.frame_id, pair.depth.header.frame_id
-        if rgb_frame and depth_frame and rgb_frame != depth_frame:
+        if _other_frames(rgb_frame, depth_frame):
             self._report(
                 "frame_id",
                 f"rgb is in the frame {rgb_frame!r} and depth in {depth_frame!r}, but depth.registered is true, which "
@@ -255,22 +321,6 @@ class FrameBuilder:
                 "depth.registered false and provide both camera_infos and the extrinsic. Ignore this warning if rgb is "
                 "the infrared image of the depth camera",
             )
-
-    def _without_clipped(self, depth: np.ndarray) -> np.ndarray:
-        """The depth (h, w) float32 [m], NaN where it is clipped to the largest count."""
-        found = clipped_at(depth, self.settings.unit or _MILLIMETRE)
-        if found is None or found[0] >= self.settings.max_range:
-            return depth
-        limit, not_measured = found
-        area = f"a whole area of depth is exactly {limit:g} m, much farther than the rest"
-        if not_measured:
-            self._report("clipped", f"{area}, which is the largest count of the sensor: it is ignored")
-            return np.where(depth == np.float32(limit), np.float32(np.nan), depth)
-        self._report(
-            "clipped",
-            f"{area}: if the driver uses this value where nothing was measured, set depth.max_range to {limit:g}",
-        )
-        return depth
 
     def _doubt_second_camera(self, info: Any, frame_id: str) -> None:
         """Warn about the P of a second stereo camera, whose points are in the frame of the first one."""
@@ -313,9 +363,13 @@ class FrameBuilder:
 
     def _camera_pose(self, pair: MessagePair) -> np.ndarray | None:
         """(4, 4) pose of the camera in the fixed frame at the time of the image; None if tf does not know it yet."""
+        return self._pose(pair.rgb.header.frame_id, pair.stamp_ns)
+
+    def _pose(self, frame: str, stamp_ns: int) -> np.ndarray | None:
+        """(4, 4) pose of a frame in the fixed frame; None if it is not known."""
         if not self.settings.fixed_frame or self._poses is None:
             return None
-        return self._poses.pose(self.settings.fixed_frame, pair.rgb.header.frame_id, pair.stamp_ns)
+        return self._poses.pose(self.settings.fixed_frame, frame, stamp_ns)
 
 
 def _check_two_images(pair: MessagePair) -> None:
@@ -327,6 +381,12 @@ def _check_two_images(pair: MessagePair) -> None:
             f"the rgb and depth topics carry the same image, with encoding {pair.rgb.encoding!r}: check the "
             "remapping of both topics",
         )
+
+
+def _other_frames(one: str, other: str) -> bool:
+    """Whether two messages are in different frames; the slash that frames of ROS 1 begin with makes no difference."""
+    one, other = one.lstrip("/"), other.lstrip("/")
+    return bool(one and other) and one != other
 
 
 def _rectified_info(info: Any, intrinsics: Intrinsics) -> Any:

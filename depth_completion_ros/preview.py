@@ -88,7 +88,10 @@ def panel(
     percent = 100 * float(np.mean(np.isfinite(raw) & (raw > 0)))
     tiles = [
         ("RGB", _resized(rgb, size)),
-        (f"Raw depth, {percent:.{1 if percent < 10 else 0}f} % measured", colour_depth(_visible(raw, size), limits)),
+        (
+            f"Raw depth, {percent:.{1 if percent < 10 else 0}f} % measured",
+            colour_depth(visible_depth(raw, size), limits),
+        ),
         ("Completed depth", colour_depth(_nearest(depth, size), limits)),
         ("Confidence", colour_confidence(_resized(confidence, size))),
     ]
@@ -158,7 +161,7 @@ def _nearest(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(values, size, interpolation=cv2.INTER_NEAREST)
 
 
-def _visible(raw: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def visible_depth(raw: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Raw depth at the displayed size. Sparse points are enlarged to be visible, with the nearest on top."""
     raw = np.where(np.isfinite(raw) & (raw > 0), raw, np.inf).astype(np.float32)
     if np.isfinite(raw).mean() < 0.15:

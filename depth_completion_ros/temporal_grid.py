@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from .frame import Intrinsics
-from .geometry import pixels_of, rays
+from .lens import pixels_of, rays
 
 _CELLS = 80_000  # largest number of cells: 320x240 for images of 640x480 pixels
 _MARGIN = 0.25  # width of the surroundings of the image, relative to the image

@@ -92,8 +92,8 @@ def plain_file(*, any_size: bool = False) -> Path:
 
 
 def relabelled(path: Path, new: Path, **labels: str) -> Path:
-    """The same network in a new file, which says of itself what ``labels`` say, and contains all weights."""
-    model = onnx.load(path)  # with the weights from files beside it
+    """Copy a network to a new file that contains all weights, with other metadata."""
+    model = onnx.load(path)  # also loads the weights from other files
     metadata = {entry.key: entry.value for entry in model.metadata_props}
     onnx.helper.set_model_props(model, metadata | {"weights_file": "", "base_file": ""} | labels)
     onnx.save(model, new)
@@ -152,7 +152,7 @@ def weights_of_convolutions(graph: onnx.GraphProto) -> list[str]:
 
 
 def shapes_not_in_int8(graph: onnx.GraphProto) -> list[tuple[int, ...]]:
-    """Of the convolutions whose inputs are not in int8, the shapes of the weights."""
+    """Return the shapes of the weights of the convolutions whose inputs are not in int8."""
     restored = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "DequantizeLinear"}
     shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     convolutions = [

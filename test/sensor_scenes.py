@@ -1,4 +1,4 @@
-"""Scenes simple enough to know by heart what a sensor must make of them, and sensors with one fault at a time."""
+"""Scenes that are so simple that the measured depth is known, and sensors in which single errors can be enabled."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EVERYWHERE = {"near": NEVER, "far": (1e3, 1e3), "response": PLAIN}
 
 
 def scene_of(depth: Tensor, *, focal: float = 100.0, angle: float = 0.0, reflectance: float = 0.8) -> SceneBatch:
-    """depth (N, 1, H, W) [m], seen at ``angle`` degrees between normal and the ray of each pixel, of one grey."""
+    """Return a grey scene with depth (N, 1, H, W) [m] and ``angle`` degrees between normal and ray at each pixel."""
     number, _, height, width = depth.shape
     intrinsics = torch.tensor([focal, focal, (width - 1) / 2, (height - 1) / 2]).repeat(number, 1)
     x = ((torch.arange(width) - intrinsics[0, 2]) / focal).expand(height, width)
@@ -39,19 +39,19 @@ def scene_of(depth: Tensor, *, focal: float = 100.0, angle: float = 0.0, reflect
 
 
 def wall(z: float, size: int = 96, number: int = 1, **how: float) -> SceneBatch:
-    """Everything at one depth [m]."""
+    """Return a scene with the same depth [m] at all pixels."""
     return scene_of(torch.full((number, 1, size, size), z), **how)
 
 
 def box(near: float, far: float, size: int = 96, number: int = 1, **how: float) -> SceneBatch:
-    """A square at ``near`` in the middle half of rows and columns, before a wall at ``far`` [m]."""
+    """Return a square at ``near`` in the middle half of rows and columns, before a wall at ``far`` [m]."""
     depth = torch.full((number, 1, size, size), far)
     depth[..., size // 4 : 3 * size // 4, size // 4 : 3 * size // 4] = near
     return scene_of(depth, **how)
 
 
 def fold(size: int = 96, focal: float = 100.0, concave: bool = True) -> SceneBatch:
-    """Two planes that meet upright in the middle, 2 m away and at a right angle: a room's corner, or a house's."""
+    """Return two vertical planes that meet at a right angle 2 m away: the corner of a room, or of a house."""
     side = 1.0 if concave else -1.0
     x = ((torch.arange(size) - (size - 1) / 2) / focal).expand(1, 1, size, size)
     depth = 2 / (1 + side * x.abs())
@@ -61,7 +61,7 @@ def fold(size: int = 96, focal: float = 100.0, concave: bool = True) -> SceneBat
 
 
 def of_material(scene: SceneBatch, material: Material, behind: float | None = None) -> SceneBatch:
-    """The scene made of one material; ``behind`` [m] is what it shows instead of itself."""
+    """Return the scene with one material; ``behind`` [m] is the depth of the surface behind it."""
     changed = {**vars(scene), "material": torch.full_like(scene.material, int(material))}
     if behind is not None:
         changed["behind"] = torch.full_like(scene.behind, behind)
@@ -69,7 +69,7 @@ def of_material(scene: SceneBatch, material: Material, behind: float | None = No
 
 
 def mixed(number: int = 2, size: int = 64) -> SceneBatch:
-    """Some of everything: steps, sky, all materials in stripes, a textured image."""
+    """Return a scene with depth steps, sky, stripes of all materials, and a textured image."""
     random = torch.Generator().manual_seed(3)
     scene = box(1.2, 3.0, size, number)
     depth = scene.depth.clone()
@@ -92,25 +92,25 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def kinect(**parameters) -> sensors.KinectStructuredLight:
-    """A Kinect without holes, ragged edges and window; what is given is put back."""
+    """Return a Kinect without holes, ragged edges and window; ``parameters`` enable some of these effects."""
     quiet = {"lateral": NEVER, "narrowest_shadow": ALWAYS, "grazing": (120.0, 120.0), "signal": TINY, "window": 1}
     return sensors.KinectStructuredLight(**{**EVERYWHERE, **quiet, **parameters})
 
 
 def tof(**parameters) -> sensors.TimeOfFlight:
-    """Time of flight without noise, flying pixels, bias and holes."""
+    """Return a time-of-flight camera without noise, flying pixels, bias and holes."""
     quiet = {"sigma": TINY, "weakest": 1.0, "flying": NEVER, "multipath": NEVER}
     return sensors.TimeOfFlight(**{**EVERYWHERE, **quiet, **parameters})
 
 
 def lidar(**parameters) -> sensors.Lidar:
-    """A LiDAR in the camera's place, calibrated and without noise."""
+    """Return a calibrated LiDAR at the position of the camera, without noise."""
     quiet = {"sigma": NEVER, "offset": (0.0, 0.0, 0.0), "misrotation": NEVER, "misplacement": NEVER, "mounting": NEVER}
     far = {"rolling": NEVER, "outliers": NEVER, "far": (1e3, 1e3), "response": PLAIN}
     return sensors.Lidar(**{**quiet, **far, **parameters})
 
 
 def stereo(**parameters) -> sensors.Stereo:
-    """Active stereo with texture everywhere, without noise and fattening."""
+    """Return active stereo with texture on all surfaces, without noise and without enlarged foreground."""
     quiet = {"baseline": (0.05, 0.05), "subpixel": TINY, "projected": ALWAYS, "mismatched": NEVER, "fattening": 0}
     return sensors.Stereo(**{**quiet, "filled": NEVER, "far": (1e3, 1e3), "response": PLAIN, **parameters})

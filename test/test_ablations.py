@@ -1,4 +1,4 @@
-"""Ablations: a variant differs from its method in what it says and in nothing else; the command can be cut off."""
+"""Ablations: a variant differs from its method only in the named part, and an interrupted command can continue."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ NAMES = [f"{variant.method}-{variant.name}" for variant in ALL]
 
 
 def built(method: str, name: str):
-    """A variant with fresh weights, always the same ones."""
+    """Build a variant with the same random weights in every call."""
     torch.manual_seed(0)
     return next(variant for variant in variants(method) if variant.name == name).build()
 
 
 @pytest.mark.parametrize("variant", ALL, ids=NAMES)
 def test_every_parameter_of_every_variant_gets_a_gradient(variant):
-    """So that the numbers of parameters in the table are of what takes part."""
+    """The table counts only parameters that are used."""
     network = stir(built(variant.method, variant.name)).train()
     image, depth, scale = frame(2, 64, 160)
-    depth[..., 20:] = 0  # a hole so wide that masks have something left to say in the deepest layers
+    depth[..., 20:] = 0  # a hole so wide that the masks of the deepest layers still contain missing pixels
     completed, sigma = network(image, depth, scale)
     assert completed.shape == sigma.shape == depth.shape
     weights = torch.rand(completed.shape)
@@ -51,8 +51,7 @@ def test_every_parameter_of_every_variant_gets_a_gradient(variant):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_variants_begin_with_the_weights_of_their_method(method):
-    """So that a change of the part that differs is not one of all the others."""
+def test_unchanged_parts_of_variants_start_with_the_weights_of_the_method(method):
     torch.manual_seed(0)
     own = create(method).state_dict()
     names = set()
@@ -71,7 +70,7 @@ def test_variants_have_the_named_number_of_pairs_and_every_second_one_is_shifted
 
 
 def spectra(kind):
-    """Amplitude and phase of features of depth, and of what a spectral fusion of this kind makes of them."""
+    """Return amplitude and phase of depth features before and after a spectral fusion of this kind."""
     torch.manual_seed(0)
     fusion, depth, image = stir(kind(4)), torch.randn(1, 4, 16, 16), torch.randn(1, 4, 16, 16)
     with torch.no_grad():
@@ -88,18 +87,18 @@ def test_variants_keep_the_amplitude_or_the_phase_that_they_name():
     assert kept == {SpectralFusion: (False, False), AmplitudeFusion: (False, True), PhaseFusion: (True, False)}
 
 
-@pytest.mark.parametrize(("name", "heard"), [("neither", False), ("colour in space", True), ("0 pairs", True)])
-def test_core_without_spectrum_gets_colour_as_configured(name, heard):
+@pytest.mark.parametrize(("name", "uses_colour"), [("neither", False), ("colour in space", True), ("0 pairs", True)])
+def test_core_without_spectrum_uses_colour_as_configured(name, uses_colour):
     network = stir(built("s2ml", name)).eval()
     with torch.no_grad():
         inputs = network.normalise(*frame(1, 64, 64))
         answers = [network.core(inputs._replace(image=image))[0] for image in (inputs.image, 0 * inputs.image)]
-    assert torch.equal(*answers) != heard
+    assert torch.equal(*answers) != uses_colour
 
 
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (5, 1), (3, 2)])
 def test_partial_convolution_equals_a_brute_force_loop(kernel, stride):
-    """Equation 1 of Liu et al. at every place; all is missing beyond the border."""
+    """Equation 1 of Liu et al. holds at every position; all pixels beyond the border are missing."""
     torch.manual_seed(0)
     convolution = torch.nn.Conv2d(2, 3, kernel, stride, kernel // 2, bias=False)
     features, missing = torch.randn(1, 2, 6, 8), (torch.rand(1, 1, 6, 8) < 0.8).float()
@@ -120,7 +119,7 @@ def test_partial_convolution_equals_a_brute_force_loop(kernel, stride):
     assert empty or kernel > 3
 
 
-def test_partial_convolution_widens_what_is_valid_by_its_widest_window():
+def test_partial_convolution_extends_valid_pixels_by_its_widest_window():
     layer = built("magaconv", "partial").core.depth_encoder[0].layers[1]
     assert isinstance(layer, PartialConvLayer) and layer.stride == 1
     missing = torch.ones(1, 1, 16, 16)
@@ -133,7 +132,7 @@ def test_partial_convolution_widens_what_is_valid_by_its_widest_window():
 
 
 @pytest.mark.parametrize(("name", "same"), [(METHOD, False), ("partial", False), ("plain", True), ("baseline", True)])
-def test_plain_convolutions_do_not_look_at_the_mask(name, same):
+def test_plain_convolutions_ignore_the_mask(name, same):
     block = built("magaconv", name).core.depth_encoder[0].eval()
     features = torch.randn(1, 2, 16, 16)
     missing = (torch.rand(1, 1, 16, 16) < 0.5).float()
@@ -143,7 +142,7 @@ def test_plain_convolutions_do_not_look_at_the_mask(name, same):
 
 
 @pytest.mark.parametrize(("name", "present"), [(METHOD, True), ("no BP-Fusion", False), ("baseline", False)])
-def test_bp_fusion_is_there_or_not(name, present):
+def test_bp_fusion_is_present_as_configured(name, present):
     network = built("magaconv", name)
     assert any("to_colour" in parameter for parameter, _ in network.named_parameters()) == present
 
@@ -169,7 +168,7 @@ def test_local_propagation_equals_a_convolution_of_the_3x3_neighbours():
     torch.testing.assert_close(answer, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_weights_of_each_normalisation_sum_up_as_its_name_says():
+def test_weights_of_each_normalisation_have_the_sums_of_its_definition():
     torch.manual_seed(0)
     raw, confidence = torch.randn(2, 8, 4, 5), torch.rand(2, 8, 4, 5)
 
@@ -187,7 +186,7 @@ def test_weights_of_each_normalisation_sum_up_as_its_name_says():
 
 @pytest.mark.parametrize("kind", [AbsSumStar, TanhC])
 def test_these_normalisations_start_without_propagation(kind):
-    """As the method's own does; AS alone cannot."""
+    """The method's own normalisation does so too; only AS cannot."""
     torch.manual_seed(0)
     initial, guidance, confidence = torch.randn(1, 1, 7, 9), torch.randn(1, 8, 7, 9), torch.rand(1, 1, 7, 9)
     nothing = torch.zeros_like(initial)
@@ -216,7 +215,7 @@ def result(variant: str, seed: int, rmse: float) -> Result:
 
 
 def test_table_compares_seed_by_seed():
-    """A seed that is better for all variants is no spread of the change."""
+    """A seed that is better for all variants does not affect the changes."""
     other = variants("unet")[1].name
     text = table([result(METHOD, 0, 0.8), result(METHOD, 1, 0.6), result(other, 0, 0.88), result(other, 1, 0.66)])
     method, changed = (line for line in text.splitlines() if line.startswith("| unet"))
@@ -250,7 +249,7 @@ def test_interrupted_command_continues_and_writes_the_table(tmp_path, capsys):
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     path.write_text("".join(lines[:-1]))
     assert ablate("--steps", "1", "--seeds", "0") == 0
-    assert path.read_text(encoding="utf-8").startswith("".join(lines[:-1])), "what was there is not repeated"
+    assert path.read_text(encoding="utf-8").startswith("".join(lines[:-1])), "existing rows are kept"
     again = list(csv.DictReader(path.open()))[-1]
     assert {**again, "steps_per_s": ""} == {**second, "steps_per_s": ""}, "the same batches, steps and scores"
 

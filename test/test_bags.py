@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import re
+import resource
 import shutil
 import sqlite3
 import struct
@@ -12,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import cv2
@@ -37,6 +39,7 @@ from depth_completion_ros.bag.messages import (
     TF,
     TYPESTORE,
     BagMessage,
+    compressed_image,
     deserialize,
     has_header,
     header,
@@ -56,10 +59,11 @@ from depth_completion_ros.bag.reader import (
 from depth_completion_ros.bag.writer import STORAGES, BagWriter, Storage
 from depth_completion_ros.cameras import TOPICS
 from depth_completion_ros.cli import main
-from depth_completion_ros.conversion import decode_points, intrinsics_of
+from depth_completion_ros.conversion import intrinsics_of
 from depth_completion_ros.errors import ConfigurationError, InputError
 from depth_completion_ros.frame_builder import FrameSettings
 from depth_completion_ros.geometry import transform_from_pose
+from depth_completion_ros.point_clouds import decode_points
 from depth_completion_ros.profiles import read_parameters
 from depth_completion_ros.resources import share_directory
 
@@ -210,6 +214,30 @@ def test_a_range_without_frames_is_rejected_before_anything_is_written(kinect_se
     out = kinect_set.parent / "none"
     assert main(["bag", "make", str(kinect_set), str(out), "--frames", frames]) == 1
     assert "selects none of the 3 frames" in capsys.readouterr().err
+    assert not out.exists()
+
+
+@contextlib.contextmanager
+def files_no_larger_than(size: int) -> Iterator[None]:
+    """Like a full disk: a file cannot grow beyond so many bytes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.parametrize(
+    ("storage", "size"), [("mcap", 6000), ("mcap", 15_000), ("sqlite3", 6000), ("sqlite3", 40_000)]
+)
+def test_a_bag_that_does_not_fit_on_the_disk_is_removed_with_one_line(kinect_set, storage, size, capsys):
+    out = kinect_set.parent / "bag"
+    arguments = ["bag", "make", str(kinect_set), str(out), "--rgb", "raw", "--depth", "32FC1", "--storage", storage]
+    with files_no_larger_than(size):
+        assert main(arguments) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert f"{out} cannot be " in line and "free some disk space" in line
     assert not out.exists()
 
 
@@ -493,8 +521,10 @@ def test_compressed_recordings_are_read_without_their_metadata_too(tmp_path, mod
     assert read_all(tmp_path / "bag")[0] == messages
 
 
-def test_an_mcap_file_without_an_index_is_read_in_the_order_of_time(tmp_path):
-    """As the preset fastwrite of rosbag2 leaves it: messages outside of chunks, in the order in which they came."""
+def write_mcap(path: Path, profile: str = "ros2", encoding: str = "cdr", other: str = "") -> None:
+    """Three messages outside of chunks, as the preset fastwrite of rosbag2 leaves them, in the order of arrival.
+
+    other: Encoding of one more message on a topic of its own; "" = there is none."""
 
     def record(opcode: int, content: bytes) -> bytes:
         return struct.pack("<BQ", opcode, len(content)) + content
@@ -503,16 +533,60 @@ def test_an_mcap_file_without_an_index_is_read_in_the_order_of_time(tmp_path):
         return struct.pack("<I", len(text)) + text.encode()
 
     magic = b"\x89MCAP0\r\n"
-    content = magic + record(1, string("ros2") + string("test"))
+    content = magic + record(1, string(profile) + string("test"))
     content += record(3, struct.pack("<H", 1) + string("std_msgs/msg/Empty") + string("ros2msg") + string(""))
-    content += record(4, struct.pack("<HH", 1, 1) + string("/a") + string("cdr") + struct.pack("<I", 0))
+    content += record(4, struct.pack("<HH", 1, 1) + string("/a") + string(encoding) + struct.pack("<I", 0))
     for log_ns in (5, 3, 4):
         content += record(5, struct.pack("<HIQQ", 1, 0, log_ns, log_ns) + bytes([0, 1, 0, 0, log_ns]))
-    content += record(15, bytes(4)) + record(2, bytes(20)) + magic
-    (tmp_path / "fast.mcap").write_bytes(content)
+    if other:
+        content += record(4, struct.pack("<HH", 2, 1) + string("/b") + string(other) + struct.pack("<I", 0))
+        content += record(5, struct.pack("<HIQQ", 2, 0, 9, 9) + b"{}")
+    path.write_bytes(content + record(15, bytes(4)) + record(2, bytes(20)) + magic)
+
+
+@pytest.mark.parametrize("profile", ["ros2", "", "x-jsonschema"])
+def test_an_mcap_file_without_an_index_is_read_in_the_order_of_time(tmp_path, profile):
+    write_mcap(tmp_path / "fast.mcap", profile)
     read, lines = read_all(tmp_path / "fast.mcap")
     assert [(message.log_ns, message.data[4]) for message in read] == [(3, 3), (4, 4), (5, 5)]
     assert lines == []
+
+
+def test_messages_of_ros_2_beside_others_are_read(tmp_path):
+    write_mcap(tmp_path / "mixed.mcap", profile="", other="json")
+    read, (line,) = read_all(tmp_path / "mixed.mcap")
+    assert [message.topic for message in read] == ["/a"] * 3
+    assert "messages encoded as json are left out. 3 messages can be read" in line
+
+
+@pytest.mark.parametrize(
+    ("profile", "encoding", "fix"),
+    [
+        ("ros1", "ros1", "`rosbags-convert --src NAME.bag"),
+        ("", "json", "`ros2 bag record`"),
+        ("", "protobuf", "Record"),
+    ],
+)
+@pytest.mark.parametrize("cut", [False, True])
+def test_an_mcap_file_of_another_system_is_reported_with_its_encoding(tmp_path, profile, encoding, fix, cut):
+    path = tmp_path / "other.mcap"
+    write_mcap(path, profile, encoding)
+    if cut:
+        path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(InputError) as caught:
+        BagReader(path)
+    assert f"encoded as {encoding}, not as cdr" in str(caught.value) and fix in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-1], lambda data: data[:-60], lambda data: data + bytes(4096)])
+@pytest.mark.parametrize("alone", [True, False])
+def test_an_mcap_file_that_lacks_only_its_end_is_read_completely(tmp_path, damage, alone):
+    messages = write_messages(tmp_path / "bag", "mcap")
+    file = storage_file(tmp_path / "bag")
+    file.write_bytes(damage(file.read_bytes()))
+    read, (line,) = read_all(file if alone else tmp_path / "bag")
+    assert read == messages
+    assert f"the index at the end of {file.name} is missing or damaged. 40 messages can be read" in line
 
 
 def test_a_damaged_chunk_ends_reading_with_a_message(tmp_path):
@@ -547,6 +621,19 @@ def test_a_bag_of_ros_1_is_reported_with_a_converter_that_works(tmp_path, inside
     command = re.search(r"`(.*)`", str(caught.value)).group(1).split()
     subprocess.run([Path(sys.executable).with_name(command[0]), *command[1:]], check=True, timeout=60)
     assert [message.topic for message in read_all(old.with_suffix(""))[0]] == ["/chatter"]
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_gzipped_recording_is_reported_with_a_command_that_works(tmp_path, inside):
+    messages = write_messages(tmp_path / "bag", "mcap")
+    file = storage_file(tmp_path / "bag")
+    zipped = file.with_name(f"{file.name}.gz")
+    zipped.write_bytes(gzip.compress(file.read_bytes()))
+    file.unlink()
+    with pytest.raises(InputError, match="is compressed with gzip") as caught:
+        BagReader(tmp_path / "bag" if inside else zipped)
+    subprocess.run(re.search(r"`(.*)`", str(caught.value)).group(1).split(), check=True, timeout=60)
+    assert read_all(tmp_path / "bag")[0] == messages
 
 
 def test_missing_topics_are_reported_with_those_that_are_there(kinect_set):
@@ -730,6 +817,36 @@ def test_raw_playback_publishes_what_the_compressed_images_hold(kinect_set):
         np.testing.assert_array_equal(raw.rgb, compressed.rgb)
         np.testing.assert_array_equal(raw.depth, compressed.depth)
         assert raw.stamp_ns == compressed.stamp_ns
+
+
+@pytest.mark.parametrize(
+    ("suffix", "message_format", "encoding"),
+    [
+        (".png", "16UC1; png compressed ", "16UC1"),
+        (".png", "png", "16UC1"),
+        (".png", "mono16; png compressed ", "mono16"),
+        (".tiff", "16UC1; tiff compressed ", "16UC1"),
+        (".tiff", "32FC1; tiff compressed ", "32FC1"),
+        (".png", "bayer_rggb16; png compressed bayer_rggb16", "rgb8"),
+        (".png", "rgb8; png compressed bgr8", "rgb8"),
+    ],
+)
+def test_raw_playback_keeps_the_numbers_of_images_of_more_than_8_bits(tmp_path, suffix, message_format, encoding):
+    """Some drivers publish depth as a 16-bit PNG on …/compressed, where colour is JPEG."""
+    dtype = {"32FC1": np.float32, "rgb8": np.uint8}.get(encoding, np.uint16)
+    if "bayer" in message_format:
+        dtype = np.uint16
+    counts = np.random.default_rng(0).integers(1, 200, (24, 32)).astype(dtype)
+    if message_format.startswith("rgb8"):
+        counts = np.dstack([counts] * 3)
+    data = cv2.imencode(suffix, counts)[1].tobytes()
+    with BagWriter(tmp_path / "bag") as writer:
+        writer.write_message("/image/compressed", 5, compressed_image(header(5, "camera"), message_format, data))
+    (message,) = Recording(tmp_path / "bag", raw=True).messages(loop=False)
+    played = deserialize(message.data, message.type)
+    assert (message.topic, played.encoding) == ("/image", encoding)
+    if encoding != "rgb8":
+        np.testing.assert_array_equal(np.frombuffer(played.data, dtype).reshape(24, 32), counts)
 
 
 def test_an_empty_bag_cannot_be_played(tmp_path):

@@ -1,4 +1,4 @@
-"""The classical engine: what every model promises, and that each named baseline is what its name says."""
+"""The classical engine: properties of all models, and each model compared with its definition."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def engine(model: str, profile: Profile = PROFILE) -> ClassicalEngine:
 
 
 def scene(height: int = 60, width: int = 80, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """A box before a slanted wall, each in its own colour with a little noise: rgb and dense depth [m]."""
+    """Return the image and the dense depth [m] of a box before a slanted wall of another colour, with image noise."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:height, :width]
     depth = (2.5 + 0.006 * columns + 0.003 * rows).astype(np.float32)
@@ -45,7 +45,7 @@ def thinned(depth: np.ndarray, share: float, seed: int = 1) -> np.ndarray:
 
 @pytest.mark.parametrize("shape", [(60, 80), (61, 83), (7, 1), (1, 9), (1, 1), (3, 200)])
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.8])
-def test_is_finite_positive_and_within_the_measured_range_at_any_size_and_density(model, shape, share):
+def test_result_is_finite_positive_and_within_the_measured_range_at_any_size_and_density(model, shape, share):
     rng = np.random.default_rng(2)
     depth = thinned(rng.uniform(0.5, 9.0, shape).astype(np.float32), share)
     depth[shape[0] // 2, shape[1] // 2] = 2.0
@@ -89,7 +89,7 @@ def test_depth_in_another_unit_gives_the_same_result_in_that_unit(model, factor)
     proportional = Profile("proportional", 0.01, 100.0, (0.0, 0.01, 0.0))
     dense, sigma = (array.copy() for array in engine(model, proportional).run(rgb, sparse, 2.0))
     scaled, scaled_sigma = engine(model, proportional).run(rgb, sparse * np.float32(factor), 2.0 * factor)
-    # inpaint works in 1/65535 of the largest depth, where one step may round the other way
+    # inpaint quantises depth to 1/65535 of the largest depth, so one unit may be rounded differently
     np.testing.assert_allclose(scaled, factor * dense, rtol=2e-4 if model == "inpaint" else 2e-5)
     np.testing.assert_allclose(scaled_sigma, factor * sigma, rtol=1e-3, atol=1e-4 * factor)
 
@@ -105,7 +105,7 @@ def test_sigma_grows_with_the_distance_to_the_nearest_measurement(model):
 
 
 def test_sigma_is_larger_beside_a_depth_step_than_on_a_surface():
-    """A pixel between fore- and background may be either."""
+    """A pixel between foreground and background may belong to either."""
     rgb = np.full((40, 81, 3), 128, np.uint8)
     depth = np.where(np.arange(81) < 40, np.float32(1.0), np.float32(3.0)) * np.ones((40, 1), np.float32)
     depth[:, [10, 40]] = 0
@@ -113,12 +113,12 @@ def test_sigma_is_larger_beside_a_depth_step_than_on_a_surface():
     assert sigma[20, 40] > 3 * sigma[20, 10]
 
 
-def test_an_unknown_model_is_rejected_with_the_choices():
+def test_an_unknown_model_is_rejected_with_the_valid_names():
     with pytest.raises(ConfigurationError, match=r"engine classical has no model 'telepathy'.*guided.*nearest"):
         engine("telepathy")
 
 
-def test_opening_a_model_without_its_library_says_which_is_missing(monkeypatch):
+def test_a_model_whose_library_is_missing_is_rejected_with_the_command_that_installs_it(monkeypatch):
     monkeypatch.setattr(classical_models, "find_spec", lambda name: None)
     with pytest.raises(ConfigurationError, match="pip install scipy"):
         engine("linear")
@@ -146,7 +146,7 @@ def test_guided_beats_nearest_and_linear_where_colour_shows_the_edges(hidden):
     assert error["guided"] < 0.7 * min(error["nearest"], error["linear"])
 
 
-def test_confidence_of_guided_predicts_the_share_of_small_errors():
+def test_errors_of_guided_are_small_where_its_confidence_is_high():
     rgb, depth = scene(120, 160)
     completer = DepthCompleter(PROFILE, "classical")
     shown = thinned(depth, 0.02)
@@ -156,7 +156,7 @@ def test_confidence_of_guided_predicts_the_share_of_small_errors():
     assert hit[sure].mean() > max(0.9, hit[~sure].mean())
 
 
-def test_nearest_takes_the_nearest_by_brute_force():
+def test_nearest_equals_a_brute_force_search():
     rng = np.random.default_rng(5)
     depth = np.where(rng.random((30, 40)) < 0.03, rng.uniform(1, 5, (30, 40)), 0).astype(np.float32)
     dense, _ = engine("nearest").run(np.zeros((30, 40, 3), np.uint8), depth, 2.0)
@@ -167,7 +167,7 @@ def test_nearest_takes_the_nearest_by_brute_force():
         assert np.linalg.norm(taken - pixel, axis=1).min() <= 1.03 * distance.min()
 
 
-def test_linear_reproduces_a_plane_within_the_hull_and_survives_points_on_a_line():
+def test_linear_reproduces_a_plane_within_the_hull_and_accepts_points_on_a_line():
     pytest.importorskip("scipy")
     rows, columns = np.mgrid[:30, :40]
     plane = (1 + 0.02 * rows + 0.01 * columns).astype(np.float32)
@@ -181,7 +181,7 @@ def test_linear_reproduces_a_plane_within_the_hull_and_survives_points_on_a_line
 
 
 @pytest.mark.parametrize("model", COMPLETING)
-def test_a_constant_stays_constant(model):
+def test_constant_depth_is_completed_to_constant_depth(model):
     if model == "linear":
         pytest.importorskip("scipy")
     rgb, _ = scene()
@@ -189,7 +189,7 @@ def test_a_constant_stays_constant(model):
     np.testing.assert_allclose(engine(model).run(rgb, shown, 3.0)[0], 3.0, rtol=1e-6)
 
 
-def test_push_pull_fills_a_cell_with_the_mean_of_what_it_holds():
+def test_push_pull_fills_a_cell_with_the_mean_of_its_measurements():
     depth = np.zeros((2, 2), np.float32)
     depth[0] = 1.0, 3.0
     measured = depth > 0
@@ -197,7 +197,7 @@ def test_push_pull_fills_a_cell_with_the_mean_of_what_it_holds():
     np.testing.assert_allclose(dense[1], 2.0)
 
 
-def test_fast_global_smoother_is_the_normalised_convolution_where_measurements_reach():
+def test_fast_global_smoother_equals_the_normalised_convolution_near_measurements():
     rgb, depth = scene()
     shown = thinned(depth, 0.3)
     smoother = cv2.ximgproc.createFastGlobalSmootherFilter(rgb, 30.0, classical_models.COLOUR_SIGMA, 0.25, 3)
@@ -208,23 +208,23 @@ def test_fast_global_smoother_is_the_normalised_convolution_where_measurements_r
 
 
 def test_ip_basic_follows_the_paper_step_by_step():
-    """A point at 1 m and, four pixels to its right, one at 4 m: worked out by hand, blurring apart."""
+    """Two points, at 1 m and at 4 m four pixels to its right. The expected values ignore the final blurring."""
     depth = np.zeros((60, 60), np.float32)
     depth[30, 20], depth[30, 24] = 1.0, 4.0
     dense = classical_models.ip_basic(np.zeros((60, 60, 3), np.uint8), depth, depth > 0, 2.0)
-    # 1, 2: both diamonds reach column 22; with depth inverted the nearer point wins there
+    # Steps 1 and 2: both diamonds cover column 22, and the nearer point prevails, because depth is inverted.
     assert dense[30, 22] < 2.5
-    # 4: the 7x7 fill takes the far point on to column 29, out of the near one's reach
+    # Step 4: the 7x7 fill extends the far point to column 29. The near point does not extend that far.
     assert dense[30, 28] == pytest.approx(4.0, abs=0.3)
-    # 5 before 6: columns 20 and 25 go on to the top as they end, before the 31x31 fill lets the near point win
+    # Step 5: the topmost values of columns 20 and 25 are extended to the top before the 31x31 fill of step 6.
     assert dense[0, 20] == pytest.approx(1.0, abs=0.01)
     assert dense[0, 25] == pytest.approx(4.0, abs=0.3)
-    # 6: below, where nothing is extended, it has won
+    # Step 6: below, where step 5 extends nothing, the nearer point prevails.
     assert dense[40, 25] == pytest.approx(1.0, abs=0.01)
     assert np.isfinite(dense).all()
 
 
-def test_model_measured_has_no_confidence_where_nothing_is_measured():
+def test_model_measured_has_no_confidence_at_missing_pixels():
     rgb, depth = scene()
     shown = thinned(depth, 0.5)
     result = DepthCompleter(PROFILE, "classical", "measured").complete(RgbdFrame(rgb, shown))

@@ -1,4 +1,4 @@
-"""The parts that all networks share: normalisation, pooling, heads."""
+"""The parts that all networks share: normalisation, pooling and heads."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ torch.set_num_threads(1)
 def test_pooling_averages_measured_pixels_only():
     value = torch.tensor([[1.0, 0.0, 0.0, 0.0], [3.0, 0.0, 0.0, 0.0]])[None, None]
     measured = torch.tensor([[1.0, 0.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0]])[None, None]
-    mean, reached = pool_measured(value, measured, 2)
+    mean, has_measurement = pool_measured(value, measured, 2)
     assert mean.tolist() == [[[[2.0, 0.0]]]]
-    assert reached.tolist() == [[[[1.0, 0.0]]]]
+    assert has_measurement.tolist() == [[[[1.0, 0.0]]]]
 
 
 def test_pooling_over_overlapping_windows_equals_a_loop():
     torch.manual_seed(0)
     measured = (torch.rand(1, 1, 6, 7) < 0.3).float()
     value = torch.randn(1, 1, 6, 7) * measured
-    mean, reached = pool_measured(value, measured, 3, stride=1)
+    mean, has_measurement = pool_measured(value, measured, 3, stride=1)
     for y in range(6):
         for x in range(7):
             window = (0, 0, slice(max(y - 1, 0), y + 2), slice(max(x - 1, 0), x + 2))
             seen = value[window][measured[window] > 0]
-            assert reached[0, 0, y, x] == float(seen.numel() > 0)
+            assert has_measurement[0, 0, y, x] == float(seen.numel() > 0)
             assert mean[0, 0, y, x] == pytest.approx(float(seen.mean()) if seen.numel() else 0.0, abs=1e-5)
 
 
@@ -44,7 +44,7 @@ def test_normalisation_is_log_depth_over_scale():
     assert inputs.features().shape[1] == INPUT_CHANNELS
 
 
-def test_runaway_core_still_gives_finite_positive_depth():
+def test_core_with_huge_outputs_gives_finite_positive_depth():
     class Runaway(torch.nn.Module):
         def forward(self, inputs):
             return torch.full_like(inputs.sparse, 1e6), torch.full_like(inputs.sparse, 1e6)
@@ -55,14 +55,14 @@ def test_runaway_core_still_gives_finite_positive_depth():
 
 
 def test_head_starts_without_correction_and_its_outputs_are_independent():
-    """A wrong channel order of the pixel shuffle would zero a part of the gate or of log_b instead of Δ."""
+    """With a wrong order of channels, parts of the gate or of log_b would be zero instead of Δ."""
     head = Head(5, factor=2)
     x = torch.randn(1, 5, 8, 8)
     correction, log_b = head(x)
     assert (correction == 0).all() and correction.shape == (1, 1, 16, 16)
     assert log_b.mean().item() == pytest.approx(-3, abs=0.6) and log_b.std() > 0
     with torch.no_grad():
-        head.expand[0].bias[:4] = 1.0  # Δ = 1 everywhere, so what is left is the gate
+        head.expand[0].bias[:4] = 1.0  # Δ = 1 everywhere, so the correction is the gate / 10
     gate, _ = head(x)
     assert (gate > 0).all() and (gate < 1).all() and gate.std() > 0
 
@@ -78,7 +78,7 @@ def test_pixel_shuffle_turns_channels_into_neighbouring_pixels():
                 assert torch.equal(high[:, channel, i::2, j::2], low[:, channel * 4 + 2 * i + j])
 
 
-def test_residual_block_is_an_identity_when_its_second_convolution_is_silent():
+def test_residual_block_is_an_identity_when_its_second_convolution_is_zero():
     block = ResidualBlock(4, 4).eval()
     torch.nn.init.zeros_(block.second[0].weight)
     x = torch.rand(1, 4, 8, 8)
@@ -87,7 +87,7 @@ def test_residual_block_is_an_identity_when_its_second_convolution_is_silent():
 
 
 def test_the_prefill_is_the_same_under_mixed_precision():
-    """Rounded sums would make planes that are off, or no numbers at all."""
+    """Planes fitted from rounded sums would be inaccurate or not finite."""
     torch.manual_seed(0)
     image, scale = torch.rand(1, 3, 64, 96), torch.ones(1, 1, 1, 1)
     depth = (1 + torch.rand(1, 1, 64, 96)) * (torch.rand(1, 1, 64, 96) < 0.05)

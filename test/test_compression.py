@@ -135,6 +135,23 @@ def test_without_an_encoding_the_header_says_that_depth_is_quantised():
     np.testing.assert_allclose(decode_compressed_depth(compressed("compressedDepth", data)), depth, rtol=1e-3)
 
 
+@pytest.mark.parametrize(("a", "b"), [(1e-40, 0.0), (10_100.0, 5_000.0), (1.0, float("nan")), (1.0, float("inf"))])
+def test_a_header_that_gives_no_depth_is_no_quantisation(a, b):
+    """As publishers of millimetres leave it, who set neither the header nor the encoding."""
+    data = struct.pack("<iff", 0, a, b) + png16([[0, 1000], [2000, 65535]])
+    decoded = decode_compressed_depth(compressed("compressedDepth", data))
+    np.testing.assert_array_equal(decoded, np.float32([[np.nan, 1], [2, np.nan]]))
+    assert "B below the smallest count, 1000" in refusal(
+        "encoding", decode_compressed_depth, compressed("32FC1; compressedDepth png", data)
+    )
+
+
+@pytest.mark.parametrize("message_format", ["32FC1; compressedDepth png", "32FC1; compressedDepth"])
+def test_float_depth_without_the_header_of_its_quantisation_is_rejected(message_format):
+    said = refusal("encoding", decode_compressed_depth, compressed(message_format, png16([[1, 2], [3, 4]])))
+    assert "no header with the quantisation" in said and "16UC1; compressedDepth png" in said
+
+
 @pytest.mark.parametrize("quantisation", [0.0, -1.0, float("nan"), float("inf")])
 def test_float_depth_with_an_impossible_quantisation_is_rejected(quantisation):
     data = struct.pack("<iff", 0, quantisation, 0) + png16([[1, 2], [3, 4]])

@@ -18,12 +18,12 @@ from messages import CONTAINERS, containers, png16, refusal, sizes, unchanged
 from depth_completion_ros.conversion import (
     decode_compressed_depth,
     decode_depth,
-    decode_points,
     decode_rgb,
     intrinsics_of,
     says_rectified,
 )
 from depth_completion_ros.errors import InputError
+from depth_completion_ros.point_clouds import decode_points
 
 padding = st.binary(max_size=7)
 UINT32 = 2**32 - 1
@@ -427,6 +427,13 @@ def test_any_fields_of_a_cloud_give_points_or_an_input_error(h, w, fields, point
     assert decoded.shape[0] <= h * w and decoded.shape[1] == 3
 
 
+def test_doubles_beyond_float32_are_infinite_without_a_message_of_numpy():
+    data = np.array([[1e300, 2.5, np.inf]], "<f8").tobytes()
+    with np.errstate(over="raise"):
+        decoded = decode_depth(image("64FC1", [data], 3))
+    np.testing.assert_array_equal(decoded, np.float32([[np.inf, 2.5, np.inf]]))
+
+
 K = [500.0, 0, 320.5, 0, 510.0, 240.5, 0, 0, 1]
 P = [400.0, 0, 300.5, -7.5, 0, 410.0, 200.5, 0, 0, 0, 1, 0]
 
@@ -519,8 +526,12 @@ def test_a_raw_image_of_a_stereo_camera_is_rotated():
 
 
 @pytest.mark.parametrize("changes", [{"d": ()}, {"d": (0, 0, 0, 0, 0)}, {"d": (0,) * 5, "r": (0,) * 9, "model": ""}])
-def test_a_raw_image_without_distortion_is_as_good_as_rectified(changes):
+def test_a_raw_image_without_distortion_uses_k(changes):
+    """P belongs to the image that would be rectified; it is taken only if K is empty."""
     message = distorted(**changes)
+    found = intrinsics_of(message, raw=True)
+    assert numbers_of(found) == (500.0, 510.0, 320.5, 240.5, 640, 480) and found.distortion is None
+    message.k = [0.0] * 9
     assert intrinsics_of(message, raw=True) == intrinsics_of(message)
 
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from depth_completion_ros.frame import Distortion, Intrinsics
-from depth_completion_ros.geometry import back_project, project_points, rectify_depth, rectify_rgb
+from depth_completion_ros.geometry import back_project, project_points
+from depth_completion_ros.lens import image_coordinates, rectify_depth, rectify_rgb
 
 repeatable = settings(deadline=None, derandomize=True, max_examples=30)
 seeds = st.integers(0, 10_000)
@@ -56,6 +57,30 @@ def test_each_point_lands_where_opencv_projects_it(lens, seed):
     if min(abs(column % 1 - 0.5), abs(row % 1 - 0.5)) > 1e-3:  # else rounding decides
         assert np.argwhere(np.isfinite(depth)).tolist() == [[round(row), round(column)]]
         assert depth[round(row), round(column)] == np.float32(z)
+
+
+@repeatable
+@given(lenses, seeds)
+def test_coordinates_are_those_of_opencv_to_a_thousandth_of_a_pixel(lens, seed):
+    """Of a full HD image, in single precision, as points are."""
+    rng = np.random.default_rng(seed)
+    small = camera_of(lens, rng)
+    camera = Intrinsics(small.fx * 30, small.fy * 30, small.cx * 30, small.cy * 30, 1920, 1440, small.distortion)
+    z = rng.uniform(0.5, 90, 500)
+    points = np.stack([rng.uniform(-0.5, 0.5, 500) * z, rng.uniform(-0.4, 0.4, 500) * z, z], axis=1).astype(np.float32)
+    found = np.stack(image_coordinates(*points.T, camera), axis=1)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, opencv_pixels(points, camera), atol=1e-3)
+
+
+def test_thin_prisms_and_tilted_sensors_are_those_of_opencv():
+    coefficients = (-0.1, 0.02, 0.001, -0.0005, 0.0, 0.01, 0.0, 0.0, 0.002, 0.001, -0.001, 0.0005, 0.02, -0.01)
+    points = np.random.default_rng(0).uniform((-1, -1, 2), (1, 1, 9), (100, 3)).astype(np.float32)
+    for count in (12, 14):
+        camera = Intrinsics(500.0, 510.0, 319.5, 239.5, 640, 480, Distortion(coefficients[:count]))
+        np.testing.assert_allclose(
+            np.stack(image_coordinates(*points.T, camera), axis=1), opencv_pixels(points, camera), atol=1e-3
+        )
 
 
 @repeatable

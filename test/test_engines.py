@@ -1,4 +1,4 @@
-"""Every engine gives PyTorch's answer for every network, frame after frame, and says no where it cannot."""
+"""Every engine gives PyTorch's result for every network and every frame, and rejects files that it cannot run."""
 
 from __future__ import annotations
 
@@ -45,11 +45,11 @@ from depth_completion_ros.profiles import load_profile  # noqa: E402
 from depth_completion_ros.resources import PACKAGE  # noqa: E402
 
 PROFILE = load_profile("kinect")
-# Relative RMSE of depth against PyTorch in float32, for networks far from their start: some steps of each format, as
-# kernels of other processors round elsewhere. OpenVINO runs fp16 files in bfloat16, which has 8 bits where float16 has
-# 11, where the processor can, else in float32.
+# Relative RMSE of depth compared with PyTorch in float32, for networks with random weights. Limits are several times
+# the rounding error of each format, because kernels for other processors round at other places. OpenVINO runs fp16
+# files in bfloat16, which has 8 bits of precision instead of 11, if the processor supports it, else in float32.
 TOLERANCES = {"fp32": 100 * 2**-23, "fp16": 5 * 2**-8, "w8a16": 5 * 2**-8, "int8": 6 / 127}
-# sigma is exponential in what is rounded
+# sigma contains an exponential, which magnifies rounding errors
 SIGMA_TOLERANCES = {"fp32": 1000 * 2**-23, "fp16": 10 * 2**-8, "w8a16": 20 * 2**-8, "int8": 0.5}
 FRAMES = {"random": random_frame(), "real": real_frames()[1]}
 
@@ -59,11 +59,13 @@ def relative_rmse(answer: np.ndarray, truth: np.ndarray) -> float:
 
 
 def reference(name: str, frame: tuple[np.ndarray, np.ndarray, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Depth and sigma by PyTorch in float32."""
-    return answer_of(stirred(name), frame)
+    """Return depth and sigma of PyTorch in float32."""
+    return pytorch_result(stirred(name), frame)
 
 
-def answer_of(network: torch.nn.Module, frame: tuple[np.ndarray, np.ndarray, float]) -> tuple[np.ndarray, np.ndarray]:
+def pytorch_result(
+    network: torch.nn.Module, frame: tuple[np.ndarray, np.ndarray, float]
+) -> tuple[np.ndarray, np.ndarray]:
     with torch.no_grad():
         depth, sigma = network(*(torch.from_numpy(value) for value in feed_of(frame).values()))
     return depth[0, 0].numpy(), sigma[0, 0].numpy()
@@ -89,7 +91,7 @@ def test_openvino_gives_the_result_of_pytorch(name, precision):
     engine.close()
 
 
-def test_torch_engine_takes_installed_weights_by_name_and_random_ones_where_there_are_none(tmp_path, monkeypatch):
+def test_torch_engine_loads_installed_weights_by_name_and_else_uses_random_weights(tmp_path, monkeypatch):
     monkeypatch.setenv("DEPTH_COMPLETION_MODELS", str(tmp_path))
     random = open_engine("torch", "lite-full", profile=PROFILE)
     save_weights(WeightedNetwork(stirred("lite"), PROFILE.name), tmp_path / f"lite-small-{PROFILE.name}.safetensors")
@@ -101,14 +103,14 @@ def test_torch_engine_takes_installed_weights_by_name_and_random_ones_where_ther
 
 @pytest.mark.parametrize("name", names())
 def test_float16_graphs_are_within_one_percent(name):
-    """By ONNX Runtime, which rounds each operator's result to the type in the file: bfloat16 plays no part here."""
+    """ONNX Runtime rounds each operator's result to the type in the file, so it does not compute in bfloat16."""
     pytest.importorskip("onnxruntime", reason="it computes the float16 graph")
     for frame in FRAMES.values():
         assert relative_difference(network_file(name, "fp16"), network_file(name), [feed_of(frame)]) < 0.01
 
 
 def test_torch_engine_gives_the_result_of_the_network(tmp_path):
-    """From a weights file, on whatever device it takes here."""
+    """The engine loads a weights file and runs on the GPU if there is one."""
     path = tmp_path / "lite.pt"
     save_weights(WeightedNetwork(stirred("lite"), "kinect"), path)
     engine = open_engine("torch", str(path), profile=PROFILE)
@@ -117,7 +119,7 @@ def test_torch_engine_gives_the_result_of_the_network(tmp_path):
         for answer, expected in zip(engine.run(*frame), reference("lite", frame), strict=True):
             assert relative_rmse(answer, expected) < (
                 1e-2 if torch.cuda.is_available() else 1e-3
-            )  # the file holds float16
+            )  # the file contains float16
     engine.close()
 
 
@@ -146,7 +148,7 @@ def test_replaced_logarithms_give_the_same_values():
 
 @pytest.mark.parametrize("kind", ["openvino", "torch"])
 def test_buffers_do_not_carry_over_between_frames(kind):
-    """A, B, A: the second A is the first, to the bit, and B is that of an engine that never saw A."""
+    """After frames A, B, A, both results of A are bit-identical, and that of B is the same as with a new engine."""
     a, b = FRAMES.values()
 
     def fresh() -> Engine:
@@ -163,7 +165,7 @@ def test_buffers_do_not_carry_over_between_frames(kind):
     assert not np.array_equal(first[0], between[0])
 
 
-def test_two_threads_get_the_results_that_one_gets():
+def test_two_threads_get_the_same_results_as_one():
     engine = openvino_engine(network_file("lite"), threads=2)
     engine.allow_concurrency(2)
     expected = [[array.copy() for array in engine.run(*frame)] for frame in FRAMES.values()]
@@ -198,7 +200,7 @@ import faulthandler, os, signal, sys
 from depth_completion_ros.engines import open_engine
 from depth_completion_ros.profiles import load_profile
 
-faulthandler.enable()  # as in pytest: handlers of signals get a stack of their own
+faulthandler.enable()  # as in pytest: signal handlers get their own stack
 engines = [open_engine("openvino", sys.argv[1], profile=load_profile("kinect")) for _ in range(3)]
 while engines:
     engines.pop(0).close()
@@ -220,9 +222,9 @@ def test_signals_arrive_after_engines_were_closed():
     assert (run.returncode, run.stdout) == (0, "interrupted\n"), run.stderr
 
 
-def test_compiled_networks_on_disk_that_were_used_last_are_kept(tmp_path, monkeypatch):
+def test_cache_on_disk_keeps_the_most_recently_used_compiled_networks(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(openvino_module, "_CACHED_FILES", 2)
+    monkeypatch.setattr(openvino_module, "_MAX_CACHED_FILES", 2)
     directory = tmp_path / PACKAGE / "openvino"
     directory.mkdir(parents=True)
     for number in range(3):
@@ -256,11 +258,11 @@ def test_dynamic_file_takes_any_size():
     network = load_weights(find_weights_file(DEFAULT_NETWORK)).network.eval()
     for height, width in ((96, 128), (64, 160), (96, 128)):
         frame = random_frame(height, width)
-        assert relative_rmse(engine.run(*frame)[0], answer_of(network, frame)[0]) < TOLERANCES["fp16"]
+        assert relative_rmse(engine.run(*frame)[0], pytorch_result(network, frame)[0]) < TOLERANCES["fp16"]
 
 
 def test_only_the_last_few_sizes_stay_compiled():
-    """A camera keeps its size; an evaluation over many sizes must not fill the memory."""
+    """An evaluation of images with many sizes must not fill the memory."""
     engine = openvino_engine(plain_file(any_size=True))
     frames = [random_frame(64, width) for width in (64, 96, 128, 160, 192)]
     first = [engine.run(*frame)[0].copy() for frame in frames]
@@ -270,7 +272,7 @@ def test_only_the_last_few_sizes_stay_compiled():
 
 
 @pytest.mark.parametrize("name", [name for name in names() if method(name).no_int8])
-def test_int8_is_rejected_for_networks_that_it_ruins(name):
+def test_int8_is_rejected_for_networks_that_are_inaccurate_in_int8(name):
     with pytest.raises(ConfigurationError, match=r"does not support int8.*choose w8a16, fp16 or fp32"):
         network_file(name, "int8")
 
@@ -317,12 +319,12 @@ def test_missing_and_foreign_weights_are_rejected(tmp_path):
     with pytest.raises(ConfigurationError, match="cannot be read"):
         openvino_engine(tmp_path / "none.onnx")
     (tmp_path / "weights.pt").write_bytes(b"no weights")
-    with pytest.raises(ConfigurationError, match="give a file that training wrote"):
+    with pytest.raises(ConfigurationError, match="use a file that was written by training"):
         load_weights(tmp_path / "weights.pt")
 
 
 def test_metadata_of_a_network_file_is_read_without_onnx():
-    """The robot needs neither onnx nor protobuf to read what a file says of itself."""
+    """A robot needs neither onnx nor protobuf to read the metadata of a file."""
     path = network_file("nlspn", "fp16", profile="tof")
     file = read_model_file(path)
     assert (file.name, file.size, file.precision) == ("nlspn", "small", "fp16")
@@ -340,7 +342,7 @@ assert not {{"onnx", "torch", "google.protobuf", "openvino"}} & set(sys.modules)
 
 @pytest.fixture
 def models(tmp_path, monkeypatch) -> Path:
-    """An empty directory, the only one in which networks are looked for."""
+    """Return an empty directory that is the only one in which the package searches networks."""
     monkeypatch.setenv("DEPTH_COMPLETION_MODELS", str(tmp_path))
     monkeypatch.setattr(model_file, "share_directory", lambda: tmp_path / "no package")
     return tmp_path
@@ -353,19 +355,19 @@ def test_files_are_found_by_name_size_and_precision(models):
     assert find_model_file("lite", "fp16", "fp32").path.name == "lite-small-fp16-64x96.onnx"
     assert find_model_file("lite-small-fp32").path.name == "lite-small-fp32-dynamic.onnx"
     assert find_model_file("lite-small-fp32-64x96").path.name == "lite-small-fp32-64x96.onnx"
-    for name, precision in (("lit", "fp32"), ("lite", "int8"), ("auto", "fp32")):  # auto: none of them is trained
+    for name, precision in (("lit", "fp32"), ("lite", "int8"), ("auto", "fp32")):  # none is trained, as "auto" requires
         with pytest.raises(ConfigurationError, match="depth-completion export"):
             find_model_file(name, precision)
 
 
-def test_the_network_that_is_shipped_serves_by_default(tmp_path, monkeypatch):
+def test_the_shipped_network_is_used_by_default(tmp_path, monkeypatch):
     monkeypatch.setenv("DEPTH_COMPLETION_MODELS", str(tmp_path))
     completer = DepthCompleter("kinect")
     assert completer.engine.engine in ("openvino", "tensorrt") and completer.engine.trained
     completer.close()
 
 
-def test_auto_takes_a_trained_network_and_else_the_classical_engine(models):
+def test_auto_selects_a_trained_network_and_else_the_classical_engine(models):
     shutil.copy(network_file("lite"), models)
     assert open_engine("auto", profile=PROFILE).engine == "classical"
     assert open_engine("auto", "push_pull", profile=PROFILE).engine == "classical"
@@ -380,18 +382,18 @@ def test_auto_takes_a_trained_network_and_else_the_classical_engine(models):
 
 @pytest.mark.parametrize("how", ["cut short", "no operators"])
 def test_auto_warns_if_it_uses_the_classical_engine_because_a_network_is_damaged(how, models):
-    """One line with the file and the fix; nothing where no network was ever installed."""
-    said: list[str] = []
-    assert open_engine("auto", profile=PROFILE, warn=said.append).engine == "classical"
-    assert said == []
+    """The warning is one line with the file and the fix. There is no warning if no network is installed."""
+    warnings: list[str] = []
+    assert open_engine("auto", profile=PROFILE, warn=warnings.append).engine == "classical"
+    assert warnings == []
     (models / "lite.onnx").write_bytes(damaged(network_file("lite", profile="kinect"), how))
-    assert open_engine("auto", profile=PROFILE, warn=said.append).engine == "classical"
-    (line,) = said
+    assert open_engine("auto", profile=PROFILE, warn=warnings.append).engine == "classical"
+    (line,) = warnings
     assert str(models / "lite.onnx") in line and "depth-completion export" in line
 
 
 def test_commands_warn_about_a_damaged_network_that_is_skipped(models):
-    """On stderr, also where another network serves in its place."""
+    """The warning is written to stderr, even if another network is used instead."""
     shutil.copy(network_file("lite", profile="kinect"), models)
     (models / "lite-best.onnx").write_bytes(damaged(network_file("lite"), "cut short"))
     code = "from depth_completion_ros import DepthCompleter; print(DepthCompleter().engine.trained)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,7 +95,7 @@ def test_errors_of_evaluate_mention_its_options(tmp_path, capsys):
     assert main(["evaluate", str(tmp_path / "bag"), "--min-range", "20"]) == 1
     assert "--min-range 20.0 m must be smaller than --max-range 10.0 m" in capsys.readouterr().err
     assert main(["evaluate", str(tmp_path / "bag"), "--depth-unit", "0"]) == 1
-    assert "--depth-unit 0.0 must be above zero" in capsys.readouterr().err
+    assert "--depth-unit 0.0 must be a number above zero" in capsys.readouterr().err
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -163,6 +164,8 @@ def test_sets_with_the_same_name_are_distinguished_and_unusable_sources_reported
         (["--frames", "0"], "--frames 0"),
         (["--models", "abacus:lite"], "no engine 'abacus'"),
         (["--profile", "sonar"], "no profile 'sonar'"),
+        (["--depth-unit", "inf"], "--depth-unit inf must be a number above zero"),
+        (["--out", "/dev/null/results"], "--out /dev/null/results cannot be written to"),
     ],
 )
 def test_evaluate_rejects_wrong_settings_with_one_line(two_sets, capsys, options, message):
@@ -224,6 +227,34 @@ def test_each_set_has_its_own_profile(tmp_path):
     assert far["over 32 m"]["pixels"] > 0
     assert near["8-16 m"]["pixels"] > 0
     assert near["16-32 m"]["pixels"] == near["over 32 m"]["pixels"] == 0
+
+
+def test_a_bag_whose_clocks_differ_is_reported_with_the_offset_that_helps(tmp_path, capsys):
+    """Depth lies 1.01 s behind colour, on a topic of its own."""
+    write_set(tmp_path / "set", depth={"scale_to_m": 0.0001})
+    edit_meta(tmp_path / "set", lambda meta: [entry.pop("points") for entry in meta["frames"]])
+    edit_meta(tmp_path / "set", lambda meta: [entry.update(t_depth=entry["t_rgb"] - 1.01) for entry in meta["frames"]])
+    assert main(["bag", "make", str(tmp_path / "set"), str(tmp_path / "bag")]) == 0
+    evaluate_bag = ["evaluate", str(tmp_path / "bag"), "--protocol", "sparse5", "--models", "nearest"]
+    assert main(evaluate_bag) == 1
+    said = capsys.readouterr().err
+    assert "the profile kinect is used" in said and "sync." not in said
+    options = re.search(r"(--depth-offset) to (\S+)", said)
+    assert options is not None and options[2] == "1.010"
+    assert main([*evaluate_bag, options[1], options[2]]) == 0
+    assert main([*evaluate_bag, "--slop", "1.1"]) == 0
+
+
+def test_an_area_at_the_largest_count_of_a_sensor_is_missing_with_one_line_for_the_set(tmp_path, capsys):
+    depth = np.random.default_rng(0).normal(1300, 100, (24, 32)).astype(np.uint16)
+    depth[8:16, 8:20] = 4095
+    write_set(tmp_path, depth={"scale_to_m": 0.001})
+    for index in range(3):
+        cv2.imwrite(str(tmp_path / f"depth/{index}.png"), depth)
+    samples = open_folder(tmp_path, "kinect")
+    for sample in samples:
+        assert np.isnan(sample.frame.depth[8:16, 8:20]).all() and np.isfinite(sample.frame.depth).sum() == 24 * 32 - 96
+    assert capsys.readouterr().err.count("exactly 4.095 m") == 1
 
 
 def test_an_interrupted_run_prints_and_writes_its_partial_results(two_sets, tmp_path, monkeypatch, capsys):

@@ -13,9 +13,9 @@ pytest.importorskip("rosbags.rosbag2", reason="bags need rosbags: pip install ro
 
 from depth_completion_ros.evaluation.evaluate import Key
 from depth_completion_ros.evaluation.metrics import FIGURES, Metric
-from depth_completion_ros.evaluation.rank_statistics import ause, spearman
+from depth_completion_ros.evaluation.rank_statistics import aurg, ause, spearman
 from depth_completion_ros.evaluation.ssim import StructuralSimilarity
-from depth_completion_ros.evaluation.strata import RANK_PIXELS, STRATA, ScoredPixels
+from depth_completion_ros.evaluation.strata import DISTANCES_PX, RANK_PIXELS, STRATA, ScoredPixels
 from depth_completion_ros.evaluation.summary import ALL, summarise
 from depth_completion_ros.frame import CompletedDepth
 
@@ -99,7 +99,10 @@ def test_metrics_are_the_plain_formulas_over_the_pixels_of_all_frames(trials, me
             "within": np.mean(within),
             "confidence": np.mean(confidence),
             "ece": sum(abs(np.sum(confidence[bins == d]) - np.sum(within[bins == d])) for d in range(10)) / depth.size,
+            "coverage50": np.mean(1 - np.exp(-error / b) < 0.5),
+            "coverage80": np.mean(1 - np.exp(-error / b) < 0.8),
             "coverage": np.mean(1 - np.exp(-error / b) < 0.9),
+            "coverage95": np.mean(1 - np.exp(-error / b) < 0.95),
             "nll": -np.mean(np.log(np.exp(-error / b) / (2 * b))),
         }
         # the chamfer distance puts a few pixels of the rim at 8 px on the other side
@@ -181,6 +184,34 @@ def test_ause_is_zero_for_a_perfect_ranking_and_of_ties_the_mean_over_all_their_
     assert ause(np.zeros(5), np.arange(5.0)) == 0
     random_orders = [ause(error, rng.random(400)) for _ in range(2000)]
     assert ause(error, np.ones(400)) == pytest.approx(np.mean(random_orders), rel=0.01)
+
+
+def test_ause_and_aurg_share_the_gain_of_a_perfect_ranking_over_chance():
+    rng = np.random.default_rng(10)
+    error, uncertainty = rng.exponential(size=400), rng.random(400)
+    gains = [error.mean() - np.sort(error)[: 400 - removed].mean() for removed in range(400)]
+    assert aurg(error, error) == pytest.approx(np.mean(gains) / error.mean())
+    assert ause(error, uncertainty) + aurg(error, uncertainty) == pytest.approx(aurg(error, error))
+    random_orders = [aurg(error, rng.random(400)) for _ in range(500)]
+    assert np.mean(random_orders) == pytest.approx(0, abs=0.02)
+
+
+def test_the_baseline_of_distance_is_that_of_a_fit_to_each_class_of_distance(trials, metric):
+    errors = {}
+    for completed, _, truth in trials:
+        rows, columns = np.nonzero(completed.measured)
+        for y, x in np.argwhere(np.isfinite(truth)):
+            distance = np.hypot(rows - y, columns - x).min()
+            position = int(np.searchsorted(DISTANCES_PX, distance))
+            errors.setdefault(position, []).append(abs(float(completed.depth[y, x]) - float(truth[y, x])))
+    scales = {position: np.mean(values) for position, values in errors.items()}
+    terms = [np.log(2 * scales[k]) + error / scales[k] for k, values in errors.items() for error in values]
+    # the chamfer distance puts a few pixels on the other side of a limit
+    assert metric.compute()["all"]["nll_distance"] == pytest.approx(np.mean(terms), rel=0.01)
+    pixels, mean = metric.by_distance()
+    assert pixels.sum() == len(terms)
+    assert np.sum(pixels * np.nan_to_num(mean)) == pytest.approx(sum(map(sum, errors.values())))
+    assert mean[4] == pytest.approx(scales[4], rel=0.1)
 
 
 def test_spearman_agrees_with_scipy_ties_included():

@@ -225,6 +225,8 @@ def test_the_profile_follows_the_name_or_the_sensor_unless_one_is_asked_for(tmp_
     assert profile_of("tof_arkit iPhone dToF LiDAR through ARKit") == "tof"
     assert profile_of("office Microsoft Kinect v2 (ToF)") == "tof"
     assert profile_of("desk Microsoft Kinect v1 (structured light)") == "kinect"
+    assert profile_of("autofocus_test") == profile_of("sunbeam_room") == profile_of("lidarless") == "kinect"
+    assert profile_of("corridor_tof2") == "tof" and profile_of("LIDAR-64_beams") == "lidar"
     write_set(tmp_path / "set", sensor="Ouster OS1")
     assert open_folder(tmp_path / "set").profile.name == "lidar"
     assert open_folder(tmp_path / "set", "tof").profile.name == "tof"

@@ -150,6 +150,61 @@ def test_files_are_matched_by_the_number_in_their_names(tmp_path, pattern, other
     assert "numbers" in rule
 
 
+@pytest.mark.parametrize(
+    ("rgb", "depth", "pairs"),
+    [
+        # Model of the camera, size of the image, serial number: equal in all names.
+        (["d435_1_color", "d435_3_color", "d435_4_color"], ["d435_1_depth", "d435_2_depth", "d435_4_depth"], [0, 2]),
+        (["640x480_1_rgb", "640x480_3_rgb"], ["320x240_1_d", "320x240_3_d"], [0, 1]),
+        (["831612070123_1", "831612070123_2"], ["831612070123_2_d", "831612070123_3_d"], [(1, 0)]),
+        (["d435_7_color"], ["d435_6_depth", "d435_7_depth"], [(0, 1)]),
+        (["7"], ["d16_006", "d16_007"], [(0, 1)]),
+        # More than one number tells the frames apart.
+        (["s1_f1", "s1_f2", "s2_f1"], ["s1_1_d", "s2_1_d", "s2_2_d"], [0, (2, 1)]),
+        # A counter of 13 digits is no time, for which 6 would be as good as 5.
+        (["rgb_0000000000005"], ["d_0000000000005", "d_0000000000006"], [0]),
+    ],
+)
+def test_numbers_that_are_equal_in_all_names_do_not_tell_frames_apart(tmp_path, rgb, depth, pairs):
+    rgb, depth = [f"{name}.png" for name in rgb], [f"{name}.png" for name in depth]
+    expected = [(rgb[one], depth[other]) for one, other in ((at, at) if isinstance(at, int) else at for at in pairs)]
+    assert matched(tmp_path, rgb, depth) == (expected, "the numbers in their names")
+
+
+@pytest.mark.parametrize(
+    ("rgb", "depth"),
+    [
+        (["1700000000.100000", "1700000000.200000"], ["1700003600.100000", "1700003600.200000"]),
+        (["20240101_1", "20240101_2"], ["20240102_1", "20240102_2"]),
+        (["rgb_1", "rgb_3", "rgb_5"], ["depth_2", "depth_4", "depth_6"]),
+    ],
+)
+def test_times_or_numbers_that_differ_are_not_paired_by_order(tmp_path, rgb, depth):
+    with pytest.raises(ConfigurationError, match="no file name, number or time in common: rename"):
+        matched(tmp_path, [f"{name}.png" for name in rgb], [f"{name}.png" for name in depth])
+
+
+def test_one_folder_is_split_by_the_words_in_the_names(tmp_path):
+    for name in ("frame-2.color.jpg", "frame-2.depth.png", "frame-3.color.jpg", "frame-3.depth.png", "notes.png"):
+        (tmp_path / name).write_bytes(b"")
+    pairs = find_pairs(tmp_path, tmp_path / ".." / tmp_path.name).pairs
+    assert [(pair.rgb.name, pair.depth.name) for pair in pairs] == [
+        (f"frame-{n}.color.jpg", f"frame-{n}.depth.png") for n in (2, 3)
+    ]
+
+
+def test_depth_is_not_its_own_guide(tmp_path):
+    write_scene(tmp_path, "a", 1)
+    with pytest.raises(ConfigurationError, match="put the words rgb and depth into the names"):
+        find_pairs(tmp_path / "depth", tmp_path / "depth")
+    with pytest.raises(ConfigurationError, match=r"a\.png is given for colour and for depth"):
+        find_pairs(tmp_path / "depth/a.png", tmp_path / "depth/a.png")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked/a.png").symlink_to(tmp_path / "depth/a.png")
+    with pytest.raises(ConfigurationError, match=r"a\.png is given for colour and for depth"):
+        find_pairs(tmp_path / "linked", tmp_path / "depth")
+
+
 @pytest.mark.parametrize("seconds", [True, False])
 def test_files_whose_names_are_times_are_paired_with_the_nearest(tmp_path, seconds):
     """In seconds as TUM RGB-D names them, or in nanoseconds.
@@ -201,6 +256,19 @@ def break_by_emptying(path):
     path.write_bytes(b"")
 
 
+def break_by_a_cut_archive(path):
+    path.unlink()
+    path.with_suffix(".npz").write_bytes(b"PK\x03\x04x")
+
+
+def break_by_a_damaged_archive(path):
+    path.unlink()
+    np.savez_compressed(path.with_suffix(".npz"), depth=np.arange(48 * 64, dtype=np.uint16).reshape(48, 64))
+    data = bytearray(path.with_suffix(".npz").read_bytes())
+    data[60:400] = bytes(340)
+    path.with_suffix(".npz").write_bytes(data)
+
+
 def break_by_eight_bits(path):
     cv2.imwrite(str(path), np.zeros((48, 64), np.uint8))
 
@@ -209,7 +277,17 @@ def break_by_covering(path):
     cv2.imwrite(str(path), np.zeros((48, 64), np.uint16))
 
 
-@pytest.mark.parametrize("damage", [break_by_cutting, break_by_emptying, break_by_eight_bits, break_by_covering])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        break_by_cutting,
+        break_by_emptying,
+        break_by_a_cut_archive,
+        break_by_a_damaged_archive,
+        break_by_eight_bits,
+        break_by_covering,
+    ],
+)
 def test_a_bad_file_is_reported_and_the_others_are_completed(tmp_path, capsys, damage):
     for name in ("f1", "f2", "f3"):
         write_scene(tmp_path, name, 1)
@@ -250,6 +328,7 @@ def test_intrinsics_add_a_point_cloud_that_reads_back(tmp_path):
     ("options", "named"),
     [
         (["--depth-unit", "0"], "--depth-unit"),
+        (["--depth-unit", "inf"], "--depth-unit inf must be a number above zero"),
         (["--min-confidence", "1.5"], "--min-confidence"),
         (["--min-range", "3", "--max-range", "2"], "--min-range 3.0 m must be smaller than --max-range 2.0 m"),
         (["--profile", "sonar"], "sonar"),
@@ -306,6 +385,52 @@ def test_the_largest_16_bit_value_is_missing(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), np.uint16([[0, 1000, 65534, 65535]]))
     expected = np.float32([[np.nan, 1, 65.534, np.nan]])
     np.testing.assert_allclose(read_depth(tmp_path / "a.png", 0.001), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["<u2", ">u2", "<i4", "<u4", "<i8"])
+def test_65535_is_missing_in_integers_of_every_kind(tmp_path, dtype):
+    np.save(tmp_path / "a.npy", np.array([[0, 1000, 65534, 65535]], dtype))
+    expected = np.float32([[np.nan, 1, 65.534, np.nan]])
+    np.testing.assert_allclose(read_depth(tmp_path / "a.npy"), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+@pytest.mark.parametrize(("low", "high"), [(300, 900), (7000, 8500)])
+def test_16_bit_infrared_guides_as_8_bit_infrared_does(tmp_path, low, high, suffix):
+    """A camera that uses 10 bits, or a small part of 16, as thermal cameras do: from black to white."""
+    ramp = np.linspace(low, high, 64 * 48).reshape(48, 64).astype(np.uint16)
+    cv2.imwrite(str(tmp_path / f"a.{suffix}"), ramp)
+    image = read_rgb(tmp_path / f"a.{suffix}")
+    assert image.shape == (48, 64, 3) and image.dtype == np.uint8
+    assert (image[0, 0].tolist(), image[-1, -1].tolist()) == ([0] * 3, [255] * 3)
+    assert 110 < image[24, 0, 0] < 145
+
+
+def test_16_bit_colour_keeps_its_channels(tmp_path):
+    image = np.zeros((4, 6, 3), np.uint16)
+    image[...] = (1 << 12) - 1, 1 << 11, 1 << 8  # blue, green, red of 12 bits
+    cv2.imwrite(str(tmp_path / "a.png"), image)
+    assert read_rgb(tmp_path / "a.png")[0, 0].tolist() == [16, 128, 255]
+
+
+def test_an_area_at_the_largest_count_of_a_sensor_is_missing_with_one_line_for_the_folder(tmp_path, capsys):
+    for name in ("a", "b"):
+        _, depth = write_scene(tmp_path, name, 1)
+        depth[20:40, 40:60] = 4095
+        cv2.imwrite(str(tmp_path / "depth" / f"{name}.png"), depth)
+    assert complete(tmp_path) == 0
+    assert np.load(tmp_path / "out/b_depth.npy").max() < 2.5
+    assert capsys.readouterr().err.count("exactly 4.095 m") == 1
+    depth[depth == 4095] = 5000
+    cv2.imwrite(str(tmp_path / "depth" / "a.png"), depth)
+    assert complete(tmp_path) == 0
+    assert np.load(tmp_path / "out/a_depth.npy").max() > 4
+    assert (
+        "a: a whole area of depth is exactly 5 m" in (said := capsys.readouterr().err)
+        and "set --max-range to 5" in said
+    )
+    assert complete(tmp_path, "--max-range", "5") == 0
+    assert "exactly 5 m" not in capsys.readouterr().err
 
 
 def test_openexr_files_are_rejected_with_formats_that_are_read(tmp_path):

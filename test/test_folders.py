@@ -39,6 +39,18 @@ def test_every_array_comes_back_as_written(tmp_path):
     assert (first.frame.stamp_ns, first.depth_stamp_ns) == (1305031229596600000, 1305031229596617000)
 
 
+def test_65535_is_missing_and_a_16_bit_infrared_image_is_stretched(tmp_path):
+    arrays = write_set(tmp_path)
+    arrays["depth"][10, 5:9] = 65535
+    ramp = np.linspace(300, 900, 24 * 32).reshape(24, 32).astype(np.uint16)
+    cv2.imwrite(str(tmp_path / "depth/0.png"), arrays["depth"])
+    cv2.imwrite(str(tmp_path / "rgb/0.png"), ramp)
+    frame = read_folder(tmp_path)[0].frame
+    assert np.isnan(frame.depth[10, 5:9]).all() and np.isfinite(frame.depth[10]).sum() == 28
+    assert frame.rgb.shape == (24, 32, 3)
+    assert (frame.rgb[0, 0, 0], frame.rgb[-1, -1, 0]) == (0, 255)
+
+
 def test_indexing_is_that_of_a_sequence(tmp_path):
     write_set(tmp_path)
     frames = read_folder(tmp_path)

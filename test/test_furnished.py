@@ -1,4 +1,4 @@
-"""Furnished scenes: what the labels of a pixel promise, that seeds decide everything, and that assets are held out."""
+"""Furnished scenes: labels are exact, frames depend only on the seed, and assets are held out."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ TABLE = (1.2, 0.8, 0.75)  # width, depth, height [m]
 
 
 def opengl() -> str:
-    """Why there is no OpenGL here; empty where there is."""
+    """Return why OpenGL is not available; empty if it is available."""
     try:
         open_context().release()
     except ConfigurationError as error:
@@ -58,7 +58,7 @@ pytestmark = pytest.mark.skipif(bool(reason := opengl()), reason=reason or "ther
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> None:
-    """Of llvmpipe, and few drawn textures, so that the tests are fast."""
+    """Use one thread of llvmpipe and few procedural textures, so that the tests are fast."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LP_NUM_THREADS", "1")
         patch.setattr(library_module, "_DRAWN", dict.fromkeys(library_module._DRAWN, 2))
@@ -66,7 +66,7 @@ def one_thread() -> None:
 
 
 def box_obj(low: tuple[float, ...], high: tuple[float, ...], first: int) -> str:
-    """A box in an OBJ file; first: number of its first vertex."""
+    """Return a box in the OBJ format. first: number of its first vertex."""
     corners = [(x, y, z) for x in (low[0], high[0]) for y in (low[1], high[1]) for z in (low[2], high[2])]
     faces = ((0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3))
     lines = [f"v {x} {y} {z}" for x, y, z in corners]
@@ -88,7 +88,7 @@ CUP_MTL = "newmtl clear glass\nKd 0.9 0.9 0.9\nd 0.3\n"
 
 
 def write_catalogue(path: Path, name: str) -> None:
-    """A furniture catalogue with a table and a cup."""
+    """Write a furniture catalogue with a table and a cup."""
     models = {"table": (TABLE_OBJ, TABLE_MTL, TABLE), "cup": (CUP_OBJ, CUP_MTL, (0.08, 0.08, 0.1))}
     lines = [f"name={name}", "license=CC BY 3.0"]
     with zipfile.ZipFile(path, "w") as archive:
@@ -109,7 +109,7 @@ def write_catalogue(path: Path, name: str) -> None:
 
 @pytest.fixture(scope="module")
 def furniture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of two catalogues, of which one is held out."""
+    """Return a folder of two catalogues, of which one is held out."""
     folder = tmp_path_factory.mktemp("furniture")
     for name in ("Carpenter", "KatorLegaz"):
         write_catalogue(folder / f"{name}.sh3f", name)
@@ -128,7 +128,7 @@ def renderer(library: Library) -> Renderer:
 
 @pytest.fixture
 def build(library: Library) -> Builder:
-    """Of an empty scene with one lamp."""
+    """Return the builder of an empty scene with one lamp."""
     builder = Builder(library, np.random.default_rng(0))
     builder.scene.lights = [Light(np.array([0.3, -1.0, 2.0]), np.full(3, 4.0))]
     builder.scene.low, builder.scene.high = np.full(3, -5.0), np.full(3, 5.0)
@@ -136,7 +136,7 @@ def build(library: Library) -> Builder:
 
 
 def level_camera(fx: float = 100.0, fy: float = 110.0, cx: float = 60.0, cy: float = 50.0) -> Camera:
-    """At the origin, looking along +y."""
+    """Return a camera at the origin that looks along +y."""
     return Camera(np.zeros(3), look_at(np.zeros(3), np.array([0.0, 1.0, 0.0])), (fx, fy, cx, cy))
 
 
@@ -146,14 +146,14 @@ def seen(renderer: Renderer, build: Builder, camera: Camera) -> View:
 
 
 def rays(camera: Camera) -> np.ndarray:
-    """(H, W, 3) directions in the world, of length 1 along the optical axis."""
+    """Return the directions of pixels in the world, with length 1 along the optical axis, (H, W, 3)."""
     fx, fy, cx, cy = camera.intrinsics
     x, y = np.meshgrid((np.arange(WIDTH) - cx) / fx, (np.arange(HEIGHT) - cy) / fy)
     return np.stack([x, y, np.ones_like(x)], -1) @ camera.rotation
 
 
 def test_depth_of_a_tilted_plane_is_exact(renderer: Renderer, build: Builder) -> None:
-    """Depth along the optical axis of each pixel's centre, and the normal, for an oblique camera with a roll."""
+    """Depth at each pixel's centre and the normal are exact for a tilted camera with a roll."""
     build.quad((-20, -20, -1.5), (40, 0, 0), (0, 40, 0), build.flat("floor"))
     camera = Camera(np.array([0.2, 0.1, 0.4]), look_at(np.zeros(3), np.array([1.0, 2.0, -3.0]), 0.2), (90, 95, 66, 44))
     view = seen(renderer, build, camera)
@@ -164,8 +164,8 @@ def test_depth_of_a_tilted_plane_is_exact(renderer: Renderer, build: Builder) ->
     assert (view.material == Material.MATTE).mean() > 0.99 or (view.material != Material.SKY).all()
 
 
-def test_a_box_lies_where_the_intrinsics_say(renderer: Renderer, build: Builder) -> None:
-    """Its front is seen at its distance in the pixels that a pinhole camera projects it into, and nothing around it."""
+def test_a_box_is_projected_according_to_the_intrinsics(renderer: Renderer, build: Builder) -> None:
+    """Its front covers exactly the pixels of the pinhole projection."""
     build.box((0.1, 2.0, -0.05), (0.4, 0.25, 0.3), 0.0, build.flat("wood"))
     camera = level_camera()
     fx, fy, cx, cy = camera.intrinsics
@@ -174,13 +174,13 @@ def test_a_box_lies_where_the_intrinsics_say(renderer: Renderer, build: Builder)
     x, z = (u - cx) / fx * 1.75, -(v - cy) / fy * 1.75  # on the plane of the front
     inside = (np.abs(x - 0.1) < 0.4) & (np.abs(z + 0.05) < 0.3)
     front = np.abs(view.depth - 1.75) < 1e-4
-    assert (front == inside).mean() > 0.998  # pixels on the edge may fall to either side
-    assert (view.depth[~inside & ~front] == 0).mean() > 0.9  # but for the sides, which lie behind the front
+    assert (front == inside).mean() > 0.998  # pixels on the edge may belong to either side
+    assert (view.depth[~inside & ~front] == 0).mean() > 0.9  # except for the sides of the box
     assert (view.material[view.depth == 0] == Material.SKY).all()
 
 
-def test_glass_shows_what_is_behind_it(renderer: Renderer, build: Builder) -> None:
-    """A pane is labelled, has its own depth, and the picture and ``behind`` show the wall behind it."""
+def test_glass_shows_the_surface_behind_it(renderer: Renderer, build: Builder) -> None:
+    """A pane has a label and its own depth, and the image and ``behind`` show the wall behind it."""
     wall = build.scene.material((0.9, 0.1, 0.1))
     build.quad((-3, 3, -3), (6, 0, 0), (0, 0, 6), wall)
     bare = seen(renderer, build, level_camera())
@@ -195,8 +195,8 @@ def test_glass_shows_what_is_behind_it(renderer: Renderer, build: Builder) -> No
     assert 0.3 < through.mean() / around.mean() < 1.1
 
 
-def test_a_mirror_shows_the_folded_path(renderer: Renderer, build: Builder) -> None:
-    """``behind`` is the way to the mirror and on to what is seen in it, here a wall behind the camera."""
+def test_depth_behind_a_mirror_includes_the_reflected_ray(renderer: Renderer, build: Builder) -> None:
+    """``behind`` is the distance to the mirror plus the distance to the reflected surface, a wall behind the camera."""
     build.quad((3, -2, -3), (-6, 0, 0), (0, 0, 6), build.scene.material((0.1, 0.9, 0.1)))
     build.flat_mirror((-1, 2, -1), (2, 0, 0), (0, 0, 2))
     view = seen(renderer, build, level_camera())
@@ -208,8 +208,8 @@ def test_a_mirror_shows_the_folded_path(renderer: Renderer, build: Builder) -> N
     assert (view.light[inner, 1] > 2 * view.light[inner, 0]).all()  # the green wall
 
 
-def test_shadows_fall_where_the_lamp_is_hidden(renderer: Renderer, build: Builder) -> None:
-    """The floor under a table is darker than beside it."""
+def test_surfaces_are_dark_where_the_lamp_is_hidden(renderer: Renderer, build: Builder) -> None:
+    """The floor under a board is darker than the floor beside it."""
     build.quad((-4, 0, -1), (8, 0, 0), (0, 8, 0), build.scene.material((0.8, 0.8, 0.8)))
     build.scene.lights = [Light(np.array([0.0, 3.0, 3.0]), np.full(3, 10.0))]
     build.scene.ambient = build.scene.sky = np.full(3, 0.01)
@@ -224,7 +224,7 @@ def test_shadows_fall_where_the_lamp_is_hidden(renderer: Renderer, build: Builde
 
 @pytest.mark.parametrize("kind", SHARES)
 def test_rooms_of_every_kind_can_be_rendered(kind: str, library: Library, renderer: Renderer) -> None:
-    """Labels have the ranges that a ``SceneBatch`` promises, with few models in the library, too."""
+    """Labels have the ranges of a ``SceneBatch``, even if the library has few models."""
     rng = np.random.default_rng(3)
     room = RoomMaker(library).make(rng, kind)
     renderer.show(room.scene)
@@ -244,8 +244,7 @@ def test_rooms_of_every_kind_can_be_rendered(kind: str, library: Library, render
     assert view.reflectance.min() >= 0 and view.reflectance.max() <= 1
 
 
-def test_same_seed_same_frames(library: Library, renderer: Renderer) -> None:
-    """Pools can be continued and repeated."""
+def test_the_same_seed_gives_the_same_frames(library: Library, renderer: Renderer) -> None:
     first, again, other = (
         render_views(RoomMaker(library), renderer, seeds, 1)[0] for seeds in ([5, 0], [5, 0], [6, 0])
     )
@@ -257,7 +256,7 @@ def test_same_seed_same_frames(library: Library, renderer: Renderer) -> None:
 def test_the_command_writes_a_pool_that_training_reads(
     furniture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The pool holds what was asked for; a second call with more frames keeps those that are there."""
+    """The pool has the requested frames, and a second call with more frames keeps the existing frames."""
     pool, arguments = tmp_path / "pool", ["--furniture", str(furniture), "--cache", str(tmp_path / "cache")]
     arguments += ["--out", str(pool), "--size", f"{WIDTH}x{HEIGHT}"]
     assert main(["scenes", "furnished", *arguments, "--frames", "2"]) == 0
@@ -300,7 +299,7 @@ def test_sequences_have_poses_that_fit_their_true_depth(furniture: Path, tmp_pat
     assert np.median(np.abs(first.frame.depth - first.ground_truth)[measured]) < 0.05, "noise of the sensor"
 
 
-def test_held_out_catalogues_are_seen_in_validation_alone(furniture: Path, tmp_path: Path) -> None:
+def test_held_out_catalogues_are_used_only_for_validation(furniture: Path, tmp_path: Path) -> None:
     catalogues = {
         split: {
             model.catalogue for model in Library(library_directory([furniture], tmp_path, split, ["KatorLegaz"])).models
@@ -312,8 +311,8 @@ def test_held_out_catalogues_are_seen_in_validation_alone(furniture: Path, tmp_p
         library_directory([furniture], tmp_path, "validation", [])
 
 
-def test_catalogues_give_real_sizes(furniture: Path) -> None:
-    """Inches become metres of the catalogue's size, y up becomes z up, and things can stand on the table's top."""
+def test_models_of_catalogues_have_their_real_size(furniture: Path) -> None:
+    """Inches become metres, y up becomes z up, and objects can stand on the table's top."""
     table, cup = read_catalogue(furniture / "Carpenter.sh3f")
     low, high = table.mesh.bounds()
     np.testing.assert_allclose(high - low, TABLE, rtol=1e-5)
@@ -324,11 +323,11 @@ def test_catalogues_give_real_sizes(furniture: Path) -> None:
     heights, room = support_surfaces(table.mesh.position, table.mesh.triangles, table.size)
     np.testing.assert_allclose(heights[0], TABLE[2], rtol=1e-5)
     assert (room[0] > 1).all()
-    assert np.isfinite(heights[1:]).mean() < 0.05  # at the legs alone
+    assert np.isfinite(heights[1:]).mean() < 0.05  # only at the legs
 
 
 def box_glb(size: tuple[float, float, float]) -> bytes:
-    """A box in a GLB file: width, depth, height [m]."""
+    """Return a GLB file of a box. size: width, depth, height [m]."""
     corners = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], np.float32)
     corners *= np.array([size[0], size[2], size[1]], np.float32)  # y up
     faces = np.array([(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)])
@@ -370,7 +369,7 @@ def test_streets_have_buildings_and_vehicles_and_rooms_have_none(tmp_path: Path)
     assert {model.name for model in town.models} == set(models) - {"ship"}, "larger than a room"
 
     def placed(kind: str) -> set[str]:
-        """Names of the models in a few scenes, by their sizes."""
+        """Return the names of the models in a few scenes, which are identified by their sizes."""
         names = set()
         for seed in range(6):
             for part in RoomMaker(town).make(np.random.default_rng(seed), kind).scene.parts:
@@ -384,8 +383,8 @@ def test_streets_have_buildings_and_vehicles_and_rooms_have_none(tmp_path: Path)
     assert not {"bus", "house", "sign"} & placed("office")
 
 
-def test_support_surfaces_have_the_room_below_the_next_one() -> None:
-    """A shelf of two boards, half a metre apart."""
+def test_clearance_of_a_support_surface_ends_at_the_surface_above() -> None:
+    """The shelf has two boards, half a metre apart."""
     boards = read_obj(box_obj((-1, -1, 0), (1, 1, 0.02), 1) + box_obj((-1, -1, 0.5), (1, 1, 0.52), 9), lambda name: b"")
     heights, room = support_surfaces(boards.position, boards.triangles, np.array([2.0, 2.0, 0.52]))
     np.testing.assert_allclose(heights[1], 0.02, atol=1e-6)
@@ -393,7 +392,7 @@ def test_support_surfaces_have_the_room_below_the_next_one() -> None:
 
 
 def test_glb_files_are_read(tmp_path: Path) -> None:
-    """A triangle below a node that scales and moves it, with a texture."""
+    """The file has a textured triangle and a node that scales and moves it."""
     position = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], np.float32)
     uv = np.array([[0, 0], [1, 0], [0, 1]], np.float32)
     index = np.array([0, 1, 2, 0], np.uint16)
@@ -427,8 +426,8 @@ def test_glb_files_are_read(tmp_path: Path) -> None:
         read_glb(b"something else")
 
 
-def test_obj_files_may_count_from_the_end() -> None:
-    """Negative indices, quadrilaterals, and texture coordinates from below."""
+def test_obj_files_with_negative_indices_and_quadrilaterals_are_read() -> None:
+    """Texture coordinates are converted from the lower to the upper left corner."""
     text = "v 0 0 0\nv 1 0 0\nv 1 1 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 1 1\nvt 0 1\nf -4/-4 -3/-3 -2/-2 -1/-1\n"
     mesh = read_obj(text, lambda name: b"")
     assert mesh.triangles.tolist() == [[0, 1, 2], [0, 2, 3]]
@@ -437,8 +436,7 @@ def test_obj_files_may_count_from_the_end() -> None:
     np.testing.assert_allclose(np.abs(mesh.cleaned().normal), np.tile([0, 0, 1], (4, 1)))
 
 
-def test_photographs_are_exposed() -> None:
-    """Most pictures of any brightness are neither black nor white."""
+def test_most_photographs_are_well_exposed_for_any_light() -> None:
     light = np.random.default_rng(0).uniform(0.2, 1, (48, 64, 3)).astype(np.float32)
     means = [photograph(light * 10.0**k, np.random.default_rng(k + 4)).mean() for k in range(-4, 5)]
     assert sum(40 < mean < 230 for mean in means) >= 7
@@ -453,16 +451,15 @@ def test_photographs_are_exposed() -> None:
         (["--furniture", "nowhere"], "apt install sweethome3d-furniture"),
     ],
 )
-def test_the_command_says_what_is_wrong(
+def test_the_command_reports_errors_in_one_line(
     arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """In one line."""
     assert main(["scenes", "furnished", "--out", str(tmp_path / "pool"), "--cache", str(tmp_path), *arguments]) == 1
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
 
 
-def test_the_command_says_how_to_get_moderngl(
+def test_the_command_reports_how_to_install_moderngl(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "moderngl", None)
@@ -470,8 +467,10 @@ def test_the_command_says_how_to_get_moderngl(
     assert "depth_completion_ros[scenes" in capsys.readouterr().err
 
 
-def test_crops_follow_the_frames(furniture: Path, library: Library, renderer: Renderer, tmp_path: Path) -> None:
-    """Training's crops hold points that lie on the planes of their normals, with the intrinsics of the crop."""
+def test_intrinsics_of_crops_fit_their_depth_and_normals(
+    furniture: Path, library: Library, renderer: Renderer, tmp_path: Path
+) -> None:
+    """Back-projected points of a crop lie in planes with their normals."""
     prepare_pool(tmp_path, PoolInfo(HEIGHT, WIDTH, "furnished rooms", "train", 0))
     for number, frame in enumerate(render_views(RoomMaker(library), renderer, [1, 0], 2)):
         write_frame(frame_path(tmp_path, number), frame)

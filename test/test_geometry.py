@@ -117,41 +117,6 @@ def frame_of(depth, height, width, **others):
     return RgbdFrame(np.zeros((height, width, 3), np.uint8), depth, **others)
 
 
-@repeatable
-@given(seeds)
-def test_registration_equals_a_loop_over_the_depth_pixels(seed):
-    rng = np.random.default_rng(seed)
-    depth = random_depth(rng, 8, 10)
-    before = depth.copy()
-    rgb_camera, depth_camera = random_intrinsics(rng, 14, 9), random_intrinsics(rng, 10, 8)
-    transform = np.eye(4)
-    transform[:3, :3] = Rotation.from_rotvec(rng.uniform(-0.2, 0.2, 3)).as_matrix()
-    transform[:3, 3] = rng.uniform(-0.3, 0.3, 3)
-    moved = []
-    for v in range(8):
-        for u in range(10):
-            if is_depth(z := float(depth[v, u])):
-                x, y = (u - depth_camera.cx) * z / depth_camera.fx, (v - depth_camera.cy) * z / depth_camera.fy
-                moved.append((transform @ [x, y, z, 1])[:3].tolist())
-    expected, uncertain = projected_by_loop(moved, rgb_camera)
-    frame = frame_of(depth, 9, 14, intrinsics=rgb_camera, depth_intrinsics=depth_camera, depth_to_rgb=transform)
-    found = depth_on_rgb_grid(frame)
-    np.testing.assert_array_equal(depth, before)
-    assert found.shape == (9, 14)
-    np.testing.assert_allclose(found[~uncertain], expected[~uncertain], rtol=1e-4)
-    assert (~uncertain).sum() > 50
-
-
-def test_the_same_camera_in_the_same_place_changes_nothing():
-    rng = np.random.default_rng(0)
-    camera = random_intrinsics(rng, 160, 120)
-    depth = random_depth(rng, 120, 160)
-    found = depth_on_rgb_grid(
-        frame_of(depth, 120, 160, intrinsics=camera, depth_intrinsics=camera, depth_to_rgb=np.eye(4))
-    )
-    np.testing.assert_array_equal(found, np.where((depth > 0) & (depth < np.inf), depth, np.nan))
-
-
 def test_depth_of_the_same_size_is_not_copied():
     depth = np.ones((3, 4), np.float32)
     assert depth_on_rgb_grid(frame_of(depth, 3, 4)) is depth

@@ -87,6 +87,21 @@ def test_a_topic_of_the_same_type_is_suggested(graph):
     assert comes_to_say(ros, "Image is published on /camera/depth/image_raw: remap depth_registered/image_rect")
 
 
+def test_aligned_depth_and_colour_are_suggested_before_raw_depth_and_infrared(graph):
+    """The topics of a RealSense camera, whose driver has a namespace and no remapping."""
+    ros = graph()
+    for name in (
+        "infra1/image_rect_raw",
+        "infra2/image_rect_raw",
+        "depth/image_rect_raw",
+        "aligned_depth_to_color/image_raw",
+        "color/image_raw",
+    ):
+        ros.peer.create_publisher(Image, f"/camera/camera/{name}", 10)
+    assert comes_to_say(ros, "on /camera/camera/color/image_raw and /camera/camera/infra1")
+    assert comes_to_say(ros, "on /camera/camera/aligned_depth_to_color/image_raw and /camera/camera/depth")
+
+
 @pytest.mark.parametrize(
     ("input_name", "topic", "message_type", "transport"),
     [

@@ -13,7 +13,7 @@ pytest.importorskip("rclpy", reason="needs rclpy: install the extra `ros` or sou
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from ros_graph import FRAME_ID, RosGraph, camera_info, image_message, pixels_of, scene, stamped
-from sensor_msgs.msg import CameraInfo, CompressedImage, PointCloud2, PointField
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 
 from depth_completion_ros.errors import InputError
 from depth_completion_ros.frame_builder import FrameBuilder, FrameSettings, MessagePair
@@ -100,6 +100,33 @@ def test_depth_in_the_frame_of_colour_or_in_none_causes_no_warning(frame_id):
     assert builder.said == []
 
 
+OTHER = "camera_depth_optical_frame"
+
+
+@pytest.mark.parametrize(
+    ("registered", "info", "depth_info", "doubted"),
+    [
+        (True, OTHER, "", ["rgb"]),
+        (False, OTHER, OTHER, ["rgb"]),
+        (False, FRAME_ID, FRAME_ID, ["depth"]),
+        (False, OTHER, FRAME_ID, ["rgb", "depth"]),
+        (True, FRAME_ID, FRAME_ID, []),  # camera_info of depth is not used
+        (False, FRAME_ID, OTHER, []),
+        (False, "", "", []),
+        (False, f"/{FRAME_ID}", f"/{OTHER}", []),
+    ],
+)
+def test_a_camera_info_in_another_frame_than_its_image_causes_a_warning(registered, info, depth_info, doubted):
+    infos = [stamped(camera_info(WIDTH, HEIGHT, FOCAL), 1_000, frame_id) for frame_id in (info, depth_info)]
+    builder = Builder(depth__registered=registered, extrinsic=NO_TURN)
+    builder.build(counts(frame_id=FRAME_ID if registered else OTHER), *infos)
+    assert [line.split(" is in the frame")[0] for line in builder.said] == doubted
+    assert builder.statistics.problems() == ({"camera_info": len(doubted)} if doubted else {})
+    frames = {"rgb": (FRAME_ID, info), "depth": (OTHER, depth_info)}
+    for role, line in zip(doubted, builder.said, strict=True):
+        assert all(repr(frame) in line for frame in frames[role])
+
+
 POINT = np.array([[0.9, 0.1, 2.0]])
 
 
@@ -122,6 +149,20 @@ def test_points_land_where_a_raw_image_shows_them(model, d):
     )
     assert landed(straight.depth) == [(round(59.5 + 5), round(79.5 + 45 - 1e-6))]
     assert abs(column - 124.5) > 2.5
+
+
+@pytest.mark.parametrize(("rectify", "focal"), [("auto", FOCAL), ("off", 80.0), ("on", 80.0)])
+def test_k_is_that_of_a_raw_image_without_distortion_even_if_p_differs(rectify, focal):
+    """With rectify on, the image shrinks to the focal length of P: a dot of it moves towards the centre."""
+    rgb = np.full((HEIGHT, WIDTH, 3), 50, np.uint8)
+    rgb[50:70, 110:130] = 250
+    builder = Builder(depth__source="points", extrinsic=NO_TURN, rectify=rectify)
+    info = distorted_info(d=(0.0,) * 5, p_focal=80.0)
+    frame = builder.build(cloud([[0.504, 0.0, 2.0]]), info, rgb=image_message(rgb, "rgb8", 1_000))
+    assert (frame.intrinsics.fx, frame.intrinsics.distortion) == (focal, None)
+    assert landed(frame.depth) == [(60, round(79.5 + focal * 0.252))]
+    bright = np.nonzero(frame.rgb[60, :, 0] > 200)[0]
+    assert abs(bright.mean() - (79.5 + 40 * (0.8 if rectify == "on" else 1))) < 1
 
 
 def test_an_image_that_its_topic_calls_rectified_keeps_its_distortion_in_camera_info():
@@ -170,7 +211,9 @@ def test_raw_depth_of_another_camera_is_unprojected_through_its_own_distortion()
 
     matrix = np.array([[FOCAL, 0, 79.5], [0, FOCAL, 59.5], [0, 0, 1]])
     column, row = cv2.undistortPoints(np.array([[[120.0, 40.0]]]), matrix, np.array(LENS), None, None, matrix).ravel()
-    assert landed(depth_on_rgb_grid(frame)) == [(round(row), round(column))]
+    found = landed(depth_on_rgb_grid(frame))  # a measurement covers a little more than its pixel
+    assert (round(row), round(column)) in found and len(found) <= 4
+    assert np.abs(np.array(found) - (row, column)).max() < 0.75
 
 
 @pytest.mark.parametrize("registered", [True, False])
@@ -183,6 +226,14 @@ def test_an_unknown_distortion_model_drops_frames_only_if_it_is_needed(registere
     else:
         with pytest.raises(InputError, match="double_sphere"):
             builder.build(counts(), info, camera_info(WIDTH, HEIGHT, FOCAL))
+
+
+@pytest.mark.parametrize(("size", "kept"), [((WIDTH, HEIGHT), True), ((2 * WIDTH, 2 * HEIGHT), False)])
+def test_a_calibration_for_another_image_size_is_not_passed_on(size, kept):
+    builder = Builder()
+    frame = builder.build(counts(), camera_info(*size, FOCAL))
+    assert (frame.intrinsics is not None) == (builder.pair.rgb_info is not None) == kept
+    assert builder.statistics.problems() == ({} if kept else {"camera_info": 1})
 
 
 def test_a_binned_window_of_the_sensor_is_projected_onto():
@@ -294,6 +345,29 @@ def test_a_far_wall_that_is_not_at_the_largest_count_stays():
     assert np.isfinite(builder.build(image_message(nearer, "16UC1", 1_000)).depth).all() and builder.said == []
 
 
+@pytest.mark.parametrize(
+    ("encoding", "value", "min_range", "refused"),
+    [
+        ("16UC1", 15_000, 0.0, False),  # outdoors: half of the image is farther than the range, which is no other unit
+        ("32FC1", 15.0, 0.0, False),
+        ("32FC1", 80.0, 0.0, False),
+        ("32FC1", 2_000.0, 0.0, True),
+        ("32FC1", 200.0, 0.1, True),
+        ("32FC1", 200.0, 0.3, False),
+    ],
+)
+def test_only_depth_beyond_all_cameras_is_taken_for_float_millimetres(encoding, value, min_range, refused):
+    depth = np.full((HEIGHT, WIDTH), value, np.uint16 if encoding == "16UC1" else np.float32)
+    depth[:, :40] = value / 4
+    builder = Builder(depth__min_range=min_range)
+    if not refused:
+        assert np.nanmax(builder.build(image_message(depth, encoding, 1_000)).depth) > 10
+        return
+    with pytest.raises(InputError, match=r"set depth\.unit to 0\.001") as caught:
+        builder.build(image_message(depth, encoding, 1_000))
+    assert caught.value.cause == "unit"
+
+
 @pytest.mark.parametrize("field", ["k", "p", "d", "r"])
 def test_a_calibration_with_nan_is_refused(field):
     info = distorted_info()
@@ -343,6 +417,25 @@ def test_depth_of_a_scene_does_not_seem_to_be_clipped(change):
     depth = noisy_depth(2.5 if change is None else 2.87)
     change(depth)
     assert clipped_at(depth) is None
+
+
+def test_a_calibration_that_was_published_once_keeps_its_frame_while_it_is_passed_on():
+    ros = RosGraph(
+        {"fill_only": True}, ((Image, "/depth_completion/depth"), (CameraInfo, "/depth_completion/camera_info"))
+    )
+    try:
+        ros.publish("rgb/camera_info", stamped(camera_info(WIDTH, HEIGHT, FOCAL), 1_000, OTHER))
+        for _ in range(20):  # until the calibration has arrived
+            ros.completed_pair()
+            if ros.problems():
+                break
+        for number in (1, 2):
+            before = ros.problems().get("camera_info", 0)
+            stamp = ros.send_pair()
+            assert ros.output(stamp, "/depth_completion/camera_info").header.frame_id == FRAME_ID
+            assert ros.problems()["camera_info"] == before + 1, f"frame {number}"
+    finally:
+        ros.close()
 
 
 def test_node_applies_depth_offset_strips_slashes_and_warns_about_other_frames():

@@ -1,4 +1,4 @@
-"""What every network must do, whatever its method: the contract of networks/completion_network.py."""
+"""All networks follow the contract of networks/completion_network.py."""
 
 from __future__ import annotations
 
@@ -19,18 +19,23 @@ HEIGHT, WIDTH = 64, 96
 NETWORKS = (*names(), *BASES)
 ALL = [(name, size) for name in NETWORKS for size in SIZES]
 
-BEHIND_FILLED_HOLES = [name for name in NETWORKS if not method(name).half_resolution]
+# Networks whose untrained result is the prefill at full resolution.
+FULL_RESOLUTION = [name for name in NETWORKS if not method(name).half_resolution]
 
-# Parameters in millions, from the papers (reference sizes; within 5 %), else the most that may ship.
-# Ours mixes a little of the surroundings into the prefill from the start, or no gradient would reach what it mixes.
-START_TOLERANCE = {"planes": 0.05}
-# The relative step from one bfloat16 number to the next. Kernels differ in where they round: limits are several steps.
+# Untrained, ``planes`` changes the prefill a little: otherwise some of its layers would get no gradient.
+PREFILL_TOLERANCE = {"planes": 0.05}
+# Relative distance between neighbouring bfloat16 numbers. Kernels round at different places, so limits are several
+# times larger.
 BFLOAT16_STEP = 2**-8
+# Parameters in millions at size full according to the papers.
 PAPER_MILLIONS = {"nlspn": 25.84, "unet": 29.0, "magaconv": 48.0}
 
 
 def frame(batch=1, height=HEIGHT, width=WIDTH, measured=0.3, seed=0):
-    """A random image over a slanted plane with a step, of which the left part is measured here and there."""
+    """Return a random image, depth of a slanted plane with a step, and its scale.
+
+    Random pixels of the left half are measured; ``measured`` is their share.
+    """
     generator = torch.Generator().manual_seed(seed)
     image = torch.rand(batch, 3, height, width, generator=generator)
     plane = 2 + torch.linspace(0, 3, width).expand(batch, 1, height, width).clone()
@@ -43,7 +48,7 @@ def frame(batch=1, height=HEIGHT, width=WIDTH, measured=0.3, seed=0):
 
 
 def stir(network):
-    """Move every weight off its start, the last layers far, so that zero-initialised layers take part."""
+    """Add noise to all weights, more in the heads, so that zero-initialised layers have an effect."""
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
@@ -59,7 +64,7 @@ def _stirred(name, size):
 
 
 def stirred(name, size="small") -> CompletionNetwork:
-    """A copy of a network whose answer is not its start's."""
+    """Return a copy of a network with noise added to its weights (``stir``)."""
     return copy.deepcopy(_stirred(name, size))
 
 
@@ -76,7 +81,7 @@ def test_completes_a_frame_with_finite_positive_depth(name, size):
 
 
 @pytest.mark.parametrize(("name", "size"), ALL)
-def test_parameter_count_is_the_papers_or_fits_a_small_machine(name, size):
+def test_parameter_count_equals_the_papers_or_is_small(name, size):
     with torch.device("meta"):
         network = create(name, size)
     millions = sum(parameter.numel() for parameter in network.parameters()) / 1e6
@@ -86,9 +91,9 @@ def test_parameter_count_is_the_papers_or_fits_a_small_machine(name, size):
         assert millions == pytest.approx(PAPER_MILLIONS[name], rel=0.05)
 
 
-@pytest.mark.parametrize("name", BEHIND_FILLED_HOLES)
+@pytest.mark.parametrize("name", FULL_RESOLUTION)
 def test_untrained_network_returns_the_prefill(name):
-    """Δ starts at zero, so training starts at the classical baseline."""
+    """Training starts from the result of the hole filling."""
     image, depth, scale = frame()
     torch.manual_seed(0)
     with torch.no_grad():
@@ -97,14 +102,14 @@ def test_untrained_network_returns_the_prefill(name):
     sparse = torch.log(torch.where(known, depth / scale, torch.ones(())))
     guide = image if "image" in method(name).inputs else None
     expected = scale * HoleFilling()(sparse, known.float(), guide)[0].exp()
-    torch.testing.assert_close(completed, expected, rtol=START_TOLERANCE.get(name, 1e-5), atol=1e-5)
+    torch.testing.assert_close(completed, expected, rtol=PREFILL_TOLERANCE.get(name, 1e-5), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_parameter_gets_a_gradient(name):
     network = stirred(name).train()
     image, depth, scale = frame(2, 64, 160)
-    depth[..., 20:] = 0  # a hole so wide that masks have something left to say in the deepest layers
+    depth[..., 20:] = 0  # a hole so wide that the masks of the deepest layers still contain missing pixels
     completed, sigma = network(image, depth, scale)
     weights = torch.rand(completed.shape)
     ((completed * weights).mean() + (sigma * weights.flip(-1)).mean()).backward()
@@ -114,8 +119,8 @@ def test_every_parameter_gets_a_gradient(name):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_mixed_precision_trains_and_stays_close(name):
-    """What must be float32 inside (spectra, coordinates, statistics, prefill) is so without help from the caller."""
+def test_mixed_precision_gives_finite_gradients_and_a_similar_result(name):
+    """Spectra, coordinates, statistics and prefill stay in float32 under autocast."""
     network = stirred(name)
     image, depth, scale = frame()
     with torch.no_grad():
@@ -138,7 +143,7 @@ def test_images_of_any_multiple_of_32_are_accepted(name, shape):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_other_sizes_are_rejected_with_a_fix(name):
+def test_sizes_that_are_not_multiples_of_32_are_rejected_with_a_fix(name):
     with pytest.raises(ValueError, match=r"multiples of 32.*pad"):
         stirred(name)(*frame(1, 48, 64))
 
@@ -154,7 +159,7 @@ def test_same_input_gives_the_same_output(name):
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("factor", [0.05, 3.7, 40.0])
 def test_scaled_depth_gives_scaled_result(name, factor):
-    """Millimetres or metres, a doll's house or a street: the network sees the same."""
+    """The result does not depend on the unit of depth or on the size of the scene."""
     network = stirred(name)
     image, depth, scale = frame()
     with torch.no_grad():
@@ -174,18 +179,18 @@ def test_nothing_measured_still_gives_finite_depth(name):
     )
 
 
-@pytest.mark.parametrize("name", BEHIND_FILLED_HOLES)
+@pytest.mark.parametrize("name", FULL_RESOLUTION)
 def test_untrained_network_keeps_all_measured_pixels(name):
     image, _, scale = frame()
     depth = 1 + torch.rand(1, 1, HEIGHT, WIDTH)
     torch.manual_seed(0)
     with torch.no_grad():
         completed, _ = create(name).eval()(image, depth, scale)
-    torch.testing.assert_close(completed, depth, rtol=START_TOLERANCE.get(name, 1e-5), atol=1e-5)
+    torch.testing.assert_close(completed, depth, rtol=PREFILL_TOLERANCE.get(name, 1e-5), atol=1e-5)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_frames_of_a_batch_do_not_touch_each_other(name):
+def test_frames_of_a_batch_do_not_affect_each_other(name):
     network = stirred(name)
     image, depth, scale = frame(2)
     depth[1] *= 7
@@ -198,8 +203,7 @@ def test_frames_of_a_batch_do_not_touch_each_other(name):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_input_that_the_method_names_changes_the_result(name):
-    """Guards against a core that ignores its inputs, and against a table that lies about them."""
+def test_result_depends_on_exactly_the_inputs_that_the_method_lists(name):
     network = stirred(name)
     image, depth, scale = frame()
     with torch.no_grad():
@@ -210,7 +214,7 @@ def test_every_input_that_the_method_names_changes_the_result(name):
     assert torch.equal(completed, other_image) == ("image" not in method(name).inputs)
 
 
-def test_unknown_names_and_sizes_are_rejected_with_the_choices():
+def test_unknown_names_and_sizes_are_rejected_with_the_valid_values():
     with pytest.raises(ConfigurationError, match="lite"):
         create("resnet")
     with pytest.raises(ConfigurationError, match="small"):

@@ -1,4 +1,4 @@
-"""Networks that correct the answer of a trained one: whole in every file, and the base network is left as it was."""
+"""Networks with a base network: training does not change the base network, and files contain or name both networks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from depth_completion_ros.commands import models  # noqa: E402
 from depth_completion_ros.contract import INPUTS  # noqa: E402
 from depth_completion_ros.errors import ConfigurationError  # noqa: E402
 from depth_completion_ros.networks import create  # noqa: E402
-from depth_completion_ros.networks.blocks import START_LOG_B, conv  # noqa: E402
+from depth_completion_ros.networks.blocks import INITIAL_LOG_B, conv  # noqa: E402
 from depth_completion_ros.networks.completion_network import CompletionNetwork  # noqa: E402
 from depth_completion_ros.networks.hole_filling import HoleFilling  # noqa: E402
 from depth_completion_ros.networks.weights import WeightedNetwork, load_weights, save_weights  # noqa: E402
@@ -32,16 +32,16 @@ from depth_completion_ros.training.recipe import read_recipe  # noqa: E402
 from depth_completion_ros.training.trainer import Trainer  # noqa: E402
 
 
-class Still(torch.nn.Module):
-    """A core that corrects nothing and keeps what it has seen."""
+class NoCorrection(torch.nn.Module):
+    """A core that predicts no correction and stores its inputs."""
 
     def forward(self, inputs):
         self.seen = inputs
-        return torch.zeros_like(inputs.prefill), torch.full_like(inputs.prefill, START_LOG_B)
+        return torch.zeros_like(inputs.prefill), torch.full_like(inputs.prefill, INITIAL_LOG_B)
 
 
-def behind_planes(name: str = "nlspn") -> CompletionNetwork:
-    """A stirred core behind a stirred ``planes``."""
+def with_base_planes(name: str = "nlspn") -> CompletionNetwork:
+    """Return a network whose base network is ``planes``, both with noise in their weights."""
     network = create(name, "small", stirred("planes"))
     stir(network.core)
     stir(network.choose)
@@ -49,18 +49,18 @@ def behind_planes(name: str = "nlspn") -> CompletionNetwork:
 
 
 @pytest.mark.parametrize(("share", "logit"), [(0, -50.0), (0.2689, None), (1, 50.0)])
-def test_without_a_correction_the_network_chooses_between_the_base_and_the_filled_holes(share, logit):
-    """None, as it is before any training. The uncertainty is the base's, and training compares with its answer."""
-    network = CompletionNetwork(Still(), "still", "small", base=stirred("planes")).eval()
+def test_without_a_correction_the_result_is_a_blend_of_the_base_and_the_filled_holes(share, logit):
+    """A logit of None stands for the untrained network. The uncertainty is that of the base network."""
+    network = CompletionNetwork(NoCorrection(), "no-correction", "small", base=stirred("planes")).eval()
     if logit is not None:
         torch.nn.init.constant_(network.choose.layers[-1].bias, logit)
     image, depth, scale = frame()
     known = depth > 0
     sparse = torch.log(torch.where(known, depth / scale, 1.0))
     with torch.no_grad():
-        base, expected_log_b, _ = stirred("planes").with_start(image, depth, scale)
+        base, expected_log_b, _ = stirred("planes").predict_with_prefill(image, depth, scale)
         filled, _ = HoleFilling(fine=True)(sparse, known.float(), image)
-        completed, log_b, start = network.with_start(image, depth, scale)
+        completed, log_b, start = network.predict_with_prefill(image, depth, scale)
     expected = scale * torch.lerp((base / scale).log(), filled, share).exp()
     for answer in (completed, scale * network.core.seen.prefill.exp()):
         torch.testing.assert_close(answer, expected, rtol=1e-3, atol=0)
@@ -71,7 +71,7 @@ def test_without_a_correction_the_network_chooses_between_the_base_and_the_fille
 @pytest.mark.parametrize("factor", [0.01, 100.0])
 def test_scaled_depth_gives_scaled_depth(factor):
     image, depth, scale = frame()
-    network = behind_planes()
+    network = with_base_planes()
     with torch.no_grad():
         completed, sigma = network(image, depth, scale)
         scaled, scaled_sigma = network(image, depth * factor, scale * factor)
@@ -80,7 +80,7 @@ def test_scaled_depth_gives_scaled_depth(factor):
 
 
 def test_training_does_not_change_the_base_network():
-    """Its weights, and the statistics that a network in training would move."""
+    """Neither its weights nor its batch norm statistics change."""
     recipe = dataclasses.replace(tiny("unet"), sources={"real": 1.0}, base="planes")
     trainer = Trainer(recipe, Batches(recipe, {"real": bowls}, CPU), CPU, stirred("planes"))
     before = {name: parameter.clone() for name, parameter in trainer.network.named_parameters()}
@@ -96,26 +96,26 @@ def test_training_does_not_change_the_base_network():
 
 def save_both(folder) -> CompletionNetwork:
     folder.mkdir(exist_ok=True)
-    network = behind_planes()
+    network = with_base_planes()
     save_weights(WeightedNetwork(network.base, "any"), folder / "planes-small.safetensors")
     network.base.load_state_dict(load_weights(folder / "planes-small.safetensors").network.state_dict())  # rounded
     save_weights(WeightedNetwork(network, "any"), folder / "nlspn-small.safetensors")
     return network
 
 
-def test_weights_are_joined_with_those_of_the_base_network_beside_them(tmp_path):
-    """Which are written once, whatever goes on from them."""
+def test_loading_weights_also_loads_the_base_network_from_the_same_folder(tmp_path):
+    """The file of the network does not contain the weights of the base network."""
     network = save_both(tmp_path)
     loaded = load_weights(tmp_path / "nlspn-small.safetensors").network.eval()
     with torch.no_grad():
         given, expected = loaded(*frame())[0], network(*frame())[0]
-    assert (given - expected).square().mean() < 1e-4 * expected.square().mean()  # the core is rounded
+    assert (given - expected).square().mean() < 1e-4 * expected.square().mean()  # kernels were rounded
     assert loaded.base.name == "planes"
     values = sum(tensor.numel() for name, tensor in network.state_dict().items() if not name.startswith("base."))
     assert (tmp_path / "nlspn-small.safetensors").stat().st_size < 2.3 * values + 50_000
 
 
-def test_a_base_network_that_is_missing_or_another_is_reported(tmp_path):
+def test_a_base_network_that_is_missing_or_differs_is_reported(tmp_path):
     save_both(tmp_path / "one")
     alone = tmp_path / "nlspn-small.safetensors"
     shutil.copy(tmp_path / "one" / alone.name, alone)
@@ -128,7 +128,7 @@ def test_a_base_network_that_is_missing_or_another_is_reported(tmp_path):
 
 
 def test_the_list_of_networks_names_the_base(tmp_path, monkeypatch, capsys):
-    """Whose parameters and operations come on top of those that are listed."""
+    """The listed parameters and operations do not include those of the base network."""
     monkeypatch.setenv(model_file.DIRECTORY_VARIABLE, str(tmp_path))
     monkeypatch.setattr(model_file, "share_directory", lambda: tmp_path / "none")
     monkeypatch.setattr(models, "cost", lambda name, size: (0, 0))
@@ -139,7 +139,7 @@ def test_the_list_of_networks_names_the_base(tmp_path, monkeypatch, capsys):
 
 
 class Short(torch.nn.Module):
-    """A core of two convolutions, which is soon exported; the first is large enough for a file of weights."""
+    """A core of two convolutions, which exports quickly. The first is large enough for a file of weights."""
 
     def __init__(self):
         super().__init__()
@@ -148,7 +148,7 @@ class Short(torch.nn.Module):
     def forward(self, inputs):
         features = torch.cat([inputs.image, inputs.sparse, inputs.prefill], dim=1)
         correction, log_b = self.layers(features).split(1, dim=1)
-        return 0.1 * correction, START_LOG_B + log_b
+        return 0.1 * correction, INITIAL_LOG_B + log_b
 
 
 @pytest.fixture(scope="module")
@@ -184,7 +184,7 @@ def test_compact_files_share_the_weights_of_their_base_network(tmp_path):
 
     feed = {name: tensor.numpy() for name, tensor in zip(INPUTS, frame(), strict=True)}
     for name in ("magaconv", "s2ml"):
-        network = behind_planes(name)
+        network = with_base_planes(name)
         export_onnx(network, tmp_path / f"{name}.onnx", HEIGHT, WIDTH, precision="w8a16")
         settings = {"INFERENCE_PRECISION_HINT": "f32"}
         given = openvino.compile_model(tmp_path / f"{name}.onnx", "CPU", settings)(feed)["completed"]
@@ -221,7 +221,7 @@ def test_int8_applies_to_both_networks_except_precise_parts_of_the_base(short, i
 
 
 def test_both_compact_precisions_share_the_files_of_weights(short, int8_file):
-    """Also with a channel of small weights and one that a norm turns around."""
+    """One channel has small weights, and the norm of another has a negative factor."""
     onnxruntime = pytest.importorskip("onnxruntime", reason="the comparison needs ONNX Runtime")
     from depth_completion_ros.networks.export import export_onnx
 
@@ -247,8 +247,8 @@ def test_both_compact_precisions_share_the_files_of_weights(short, int8_file):
 @pytest.mark.parametrize(
     "path", sorted((share_directory() / "models").glob("*.safetensors")), ids=lambda path: path.stem
 )
-def test_shipped_weights_fit_each_other(path):
-    """A new base network would silently cost those that go on from it their worth."""
+def test_shipped_weights_load_together_with_their_base_network(path):
+    """A network does not work with another base network than the one that it was trained with."""
     weighted = load_weights(path)
     assert weighted.trained
     assert (weighted.network.base is not None) == bool(read_recipe(weighted.network.name).base)

@@ -1,4 +1,4 @@
-"""``depth-completion models`` lists every network with figures that are counted, not claimed."""
+"""``depth-completion models`` lists every network with its numbers of parameters and operations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from depth_completion_ros.model_file import find_weights_file  # noqa: E402
 from depth_completion_ros.networks import SIZES, create, method, names  # noqa: E402
 
 
-def test_models_prints_a_line_for_every_network(capsys):
+def test_models_prints_one_line_for_every_network(capsys):
     assert main(["models"]) == 0
     printed = capsys.readouterr().out
     heading, *lines = printed.partition("training and export:\n\n")[2].splitlines()
@@ -28,6 +28,6 @@ def test_cost_equals_parameters_and_operations_of_the_network():
     parameters, flops = cost("lite", "small")
     network = create("lite")
     assert parameters == sum(parameter.numel() for parameter in network.parameters())
-    # By hand: the first convolution alone, 112 to 32 channels, 3x3, on 160x120, two operations for a multiply-add.
+    # The first convolution alone: 112 to 32 channels, 3x3, on 160x120, two operations for a multiply-add.
     first = 2 * 112 * 32 * 9 * 160 * 120
     assert first < flops < 10 * first

@@ -1,4 +1,4 @@
-"""The two methods that see no colour: downscale, interpolate, super-resolve; and the generator of the GAN."""
+"""The two methods that do not use colour: fast interpolation and the generator of the GAN."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ torch.set_num_threads(1)
 
 
 def inputs_of(image, depth, scale):
-    """What ``CompletionNetwork`` gives to a core."""
+    """Return the inputs that ``CompletionNetwork`` gives to a core."""
     return stirred("srgan").normalise(image, depth, scale)
 
 
-def test_interpolation_works_at_a_quarter_and_super_resolution_brings_it_back():
+def test_interpolation_works_at_a_quarter_and_super_resolution_restores_full_resolution():
     network, seen = stirred("fast_interpolation"), {}
     core = network.core
     core.interpolate.register_forward_hook(lambda _, inputs, output: seen.update(low=(inputs[0].shape, output.shape)))
@@ -36,7 +36,7 @@ def test_untrained_interpolation_returns_the_prefill():
     assert (InterpolationNetwork(8, 1)(torch.randn(1, DEPTH_CHANNELS, 8, 12)) == 0).all()
 
 
-def test_super_resolution_is_by_four():
+def test_super_resolution_multiplies_the_size_by_four():
     correction, log_b = SuperResolutionNetwork(8)(torch.randn(1, 1 + DEPTH_CHANNELS, 8, 12))
     assert correction.shape == log_b.shape == (1, 1, 32, 48)
 
@@ -50,8 +50,8 @@ def test_generator_works_at_its_factor_and_returns_to_full_size(factor):
     assert correction.shape == log_b.shape == (1, 1, 64, 96)
 
 
-def test_generator_output_stays_within_its_tanh():
-    """However wild the weights, the correction is no more than e² either way."""
+def test_tanh_limits_the_correction_of_the_generator():
+    """With any weights, the result differs from the prefill by at most a factor of e²."""
     generator = stirred("srgan").core
     with torch.no_grad():
         for parameter in generator.head.parameters():
@@ -67,7 +67,7 @@ def test_activations_are_elu_and_never_relu():
     assert torch.nn.ELU in kinds and torch.nn.ReLU not in kinds and torch.nn.BatchNorm2d in kinds
 
 
-def test_downscaled_depth_holds_the_mean_of_what_was_measured():
+def test_downscaled_depth_is_the_mean_of_measured_pixels():
     image, depth, scale = frame()
     inputs = inputs_of(image, depth, scale)
     low = inputs.downscaled(8)

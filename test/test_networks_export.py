@@ -1,4 +1,4 @@
-"""Exported networks give the same answer in other engines as in PyTorch."""
+"""Exported networks give the same result in other engines as in PyTorch."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from depth_completion_ros.networks.export import export_onnx  # noqa: E402
 from depth_completion_ros.networks.weights import weights_hash  # noqa: E402
 from depth_completion_ros.resources import share_directory  # noqa: E402
 
-# Operators that TensorRT does not build; FusedMatMul and the like would carry a domain of their own.
+# Standard operators that TensorRT does not support. Operators such as FusedMatMul have another domain.
 FORBIDDEN = {"DFT", "Atan", "DeformConv"}
 
 
 @pytest.fixture(scope="module", params=names())
 def exported(request):
-    """A network, its file, inputs as NumPy arrays by name, and PyTorch's answer."""
+    """Return a network, its file, inputs as NumPy arrays by name, and PyTorch's result."""
     network, inputs = stirred(request.param), frame()
     path = network_file(request.param)
     feed = {name: tensor.numpy() for name, tensor in zip(INPUTS, inputs, strict=True)}
@@ -40,10 +40,10 @@ def test_onnx_runtime_equals_pytorch(exported):
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     depth, sigma = session.run(None, feed)
     np.testing.assert_allclose(depth, expected[0], rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(sigma, expected[1], rtol=1e-3, atol=1e-4)  # exponential in what is rounded
+    np.testing.assert_allclose(sigma, expected[1], rtol=1e-3, atol=1e-4)  # exp magnifies rounding errors
 
 
-def test_graph_holds_only_operators_that_every_engine_runs(exported):
+def test_graph_contains_only_operators_that_every_engine_runs(exported):
     model = onnx.load(exported[1])
     onnx.checker.check_model(model)
     assert {node.op_type for node in model.graph.node} & FORBIDDEN == set()
@@ -69,8 +69,8 @@ def test_metadata_of_a_network_file_is_read(exported):
     assert [dimension.dim_value for dimension in shape.dim] == [1, 1, 64, 96]
 
 
-def test_only_the_convolutions_that_read_fine_relief_stay_out_of_int8():
-    """In int8 they would hide what is finer than a step of their inputs' range. This is the file that is shipped."""
+def test_shipped_int8_file_excludes_only_the_parts_that_the_method_lists_as_precise():
+    """The inputs of these parts contain differences that are smaller than one int8 step."""
     graph = onnx.load(share_directory() / "models" / f"{DEFAULT_NETWORK}-small-int8-dynamic.onnx").graph
     core = stirred(DEFAULT_NETWORK).core
     kept = [shape for shape in shapes_not_in_int8(graph) if shape in {p.shape for p in core.parameters()}]
@@ -80,7 +80,7 @@ def test_only_the_convolutions_that_read_fine_relief_stay_out_of_int8():
 
 
 def test_int8_is_calibrated_and_measured_with_dense_and_sparse_depth():
-    """A network that has seen the ranges of dense depth alone is unsure of sparse depth."""
+    """Ranges from dense depth alone would make the network inaccurate for sparse depth."""
     frames = export._network_inputs(share_directory() / "samples" / "kinect", "kinect", 64, 96)
     for half in (frames[::2], frames[1::2]):
         shares = sorted(float((feed["depth"] > 0).mean()) for feed in half)
@@ -97,7 +97,7 @@ def test_different_weights_have_different_hashes():
     assert weights_hash(first) == weights_hash(second)
 
 
-def test_sizes_that_are_no_multiples_are_rejected(tmp_path):
+def test_sizes_that_are_not_multiples_of_32_are_rejected(tmp_path):
     with pytest.raises(Exception, match="multiples of 32"):
         export_onnx(create("lite"), tmp_path / "lite.onnx", 48, 64)
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,4 @@
-"""Networks whose core works at half of the resolution: what the core sees, and the step to full size."""
+"""Networks whose core works at half of the resolution: the inputs of the core and the step to full resolution."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from depth_completion_ros.networks.half_resolution import HalfResolutionNetwork 
 torch.set_num_threads(1)
 
 
-class Still(torch.nn.Module):
-    """Corrects nothing, and keeps of measurements the share ``keep``, 0 to 1."""
+class NoCorrection(torch.nn.Module):
+    """A core that predicts no correction and the constant weight ``keep``, 0 to 1, for measurements."""
 
     def __init__(self, keep: float):
         super().__init__()
@@ -29,16 +29,18 @@ class Still(torch.nn.Module):
 
 
 def completed(core, depth, image=None):
-    """Depth [m] of a halved network around a core, for depth (1, 1, H, W)."""
+    """Return the depth [m] of a HalfResolutionNetwork with this core for depth (1, 1, H, W)."""
     image = torch.full((1, 3, *depth.shape[-2:]), 0.5) if image is None else image
     with torch.no_grad():
-        return HalfResolutionNetwork(core, "still", "small").eval()(image, depth, torch.full((1, 1, 1, 1), 2.0))[0]
+        return HalfResolutionNetwork(core, "no-correction", "small").eval()(
+            image, depth, torch.full((1, 1, 1, 1), 2.0)
+        )[0]
 
 
 def test_the_core_gets_the_mean_of_the_measured_pixels_in_each_2x2_block():
     seen = []
 
-    class Watching(Still):
+    class Recording(NoCorrection):
         def forward(self, inputs):
             seen.append(inputs)
             return super().forward(inputs)
@@ -47,7 +49,7 @@ def test_the_core_gets_the_mean_of_the_measured_pixels_in_each_2x2_block():
     depth[..., ::2] = 1.0
     depth[..., 16:, ::2] = 0
     depth[..., :8, :] = 0
-    completed(Watching(0.0), depth)
+    completed(Recording(0.0), depth)
     assert seen[0].sparse.shape == (1, 1, 16, 16)
     mean, alone = (torch.full((1, 1, height, 16), value / 2.0).log() for height, value in ((4, 2.5), (8, 4.0)))
     torch.testing.assert_close(seen[0].sparse[..., 4:8, :], mean)
@@ -59,24 +61,24 @@ def test_measured_pixels_are_unchanged_where_the_core_keeps_them():
     generator = torch.Generator().manual_seed(0)
     depth = 1 + torch.rand(1, 1, 64, 96, generator=generator)
     depth *= torch.rand(depth.shape, generator=generator) < 0.4
-    result = completed(Still(keep=1.0), depth)
+    result = completed(NoCorrection(keep=1.0), depth)
     torch.testing.assert_close(result[depth > 0], depth[depth > 0])
-    assert result.min() > 0.9 and result.max() < 2.2  # beside them little beyond what was measured
+    assert result.min() > 0.9 and result.max() < 2.2  # all other pixels stay close to the range of the measurements
 
 
 def test_the_last_step_corrects_pixels_next_to_measurements():
-    """Measurements alternate from row to row, finer than the core can see; between them two columns are missing."""
+    """Depth alternates from row to row, which half of the resolution cannot represent, and two columns are missing."""
     rows = torch.where(torch.arange(64).view(-1, 1) % 2 == 0, 2.0, 2.1).expand(1, 1, 64, 64)
     shown = rows * (torch.arange(64) % 4 < 2)
-    between = completed(Still(keep=1.0), shown)[..., 8:-8, 10]
+    between = completed(NoCorrection(keep=1.0), shown)[..., 8:-8, 10]
     assert (between[..., 1::2] - between[..., ::2]).min() > 0.005
 
 
-def test_normalised_convolution_is_the_weighted_mean_of_what_is_known():
+def test_normalised_convolution_is_the_weighted_mean_of_known_values():
     generator = torch.Generator().manual_seed(0)
     value = 0.5 + torch.rand(1, 1, 9, 16, generator=generator)
     known = (torch.rand(1, 1, 9, 16, generator=generator) < 0.3).float()
-    mean = NormalisedConvolution(fall=0.5, reach=1)(value, known)
+    mean = NormalisedConvolution(decay=0.5, radius=1)(value, known)
     weight = torch.tensor([0.5, 1.0, 0.5]).view(-1, 1) * torch.tensor([0.5, 1.0, 0.5]) * known[0, 0, 3:6, 6:9]
     expected = (weight * value[0, 0, 3:6, 6:9]).sum() / weight.sum()
     torch.testing.assert_close(mean[0, 0, 4, 7], expected)
@@ -84,28 +86,28 @@ def test_normalised_convolution_is_the_weighted_mean_of_what_is_known():
 
 
 def test_training_works_at_the_cores_own_resolution():
-    """What ``with_start`` returns is the answer before the last step, and the filled holes."""
-    network = HalfResolutionNetwork(Still(keep=1.0), "still", "small")
+    """``predict_with_prefill`` returns the result before the last step, and the prefill."""
+    network = HalfResolutionNetwork(NoCorrection(keep=1.0), "no-correction", "small")
     depth = torch.zeros(2, 1, 32, 32)
     depth[..., 5, 5] = 2.0
-    answer, log_b, start = network.with_start(torch.rand(2, 3, 32, 32), depth, torch.ones(2, 1, 1, 1))
+    answer, log_b, start = network.predict_with_prefill(torch.rand(2, 3, 32, 32), depth, torch.ones(2, 1, 1, 1))
     assert answer.shape == log_b.shape == start.shape == depth.shape
     torch.testing.assert_close(start, torch.full_like(start, 2.0), rtol=1e-4, atol=0)
     torch.testing.assert_close(answer, start)
 
 
-def test_the_residual_blocks_of_lite_change_nothing_before_training():
+def test_untrained_residual_blocks_of_lite_are_identities():
     planes, lite = stirred("planes"), create("lite").eval()
     lite.core.load_state_dict(planes.core.state_dict(), strict=False)
     image, depth, scale = torch.rand(1, 3, 64, 96), 1 + torch.rand(1, 1, 64, 96), torch.ones(1, 1, 1, 1)
     inputs = planes.normalise(image, depth * (torch.rand(depth.shape) < 0.1), scale)
     with torch.no_grad():
-        answers = (network.core.without_measurements(inputs) for network in (lite, planes))
+        answers = (network.core.predict_before_measurements(inputs) for network in (lite, planes))
         for answer, expected in zip(*answers, strict=True):
             torch.testing.assert_close(answer, expected)
 
 
-def test_the_refinement_of_lite_hardly_changes_depth_before_training():
+def test_untrained_refinement_of_lite_changes_depth_by_less_than_2_percent():
     core = create("lite").eval().core
     generator = torch.Generator().manual_seed(0)
     image, depth = (torch.rand(1, channels, 64, 96, generator=generator) for channels in (3, 1))
@@ -118,9 +120,9 @@ def test_the_refinement_of_lite_hardly_changes_depth_before_training():
 
 
 def test_result_is_positive_near_measurements_with_a_large_error_of_the_core():
-    """Measurements far nearer than the core's answer must not draw its nearer answers below zero."""
+    """The correction by a measurement that is far nearer than the core's depth must not make depth negative."""
 
-    class Rough(Still):
+    class Rough(NoCorrection):
         def forward(self, inputs):
             correction, log_b, keep = super().forward(inputs)
             column = torch.arange(inputs.sparse.shape[-1]) % 4

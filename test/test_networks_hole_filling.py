@@ -1,4 +1,4 @@
-"""The filling of holes that every network starts from."""
+"""The hole filling whose result every network corrects."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the networks need PyTorch")
 
-from depth_completion_ros.networks.hole_filling import HoleFilling, fit_planes, spread, weights  # noqa: E402
+from depth_completion_ros.networks.hole_filling import HoleFilling, axial_sum, axial_weights, fit_planes  # noqa: E402
 
 torch.set_num_threads(1)
 
@@ -20,7 +20,7 @@ def fill(request):
 
 
 @pytest.mark.parametrize("coloured", [False, True])
-def test_measured_pixels_and_their_range_are_kept(fill, coloured):
+def test_measured_pixels_are_unchanged_and_filled_pixels_stay_in_their_range(fill, coloured):
     torch.manual_seed(0)
     value, measured = torch.randn(2, 1, 64, 96), (torch.rand(2, 1, 64, 96) < 0.01).float()
     filled, distance = fill(value * measured, measured, torch.rand(2, 3, 64, 96) if coloured else None)
@@ -43,7 +43,7 @@ def test_nothing_measured_gives_zero(fill):
     assert (filled == 0).all() and torch.isfinite(distance).all()
 
 
-def test_distance_grows_with_that_to_the_measurements_to_a_limit(fill):
+def test_distance_grows_away_from_the_measurements_up_to_a_limit(fill):
     measured = torch.zeros(1, 1, 64, 640)
     measured[..., :4] = 1
     row = fill(torch.zeros_like(measured), measured)[1][0, 0, 4]
@@ -51,7 +51,7 @@ def test_distance_grows_with_that_to_the_measurements_to_a_limit(fill):
 
 
 def test_a_slanted_plane_continues_through_a_hole_and_beyond_the_measured_area(fill):
-    """What means of neighbours cannot do. Within 2 % of its span."""
+    """The error is at most 2 % of the plane's range. Means of neighbours could not achieve this."""
     y, x = torch.meshgrid(torch.arange(128.0), torch.arange(192.0), indexing="ij")
     plane = (0.004 * x - 0.002 * y).view(1, 1, 128, 192)
     measured = torch.ones(1, 1, 128, 192)
@@ -60,8 +60,7 @@ def test_a_slanted_plane_continues_through_a_hole_and_beyond_the_measured_area(f
     assert (filled - plane).abs().max() < 0.02 * (plane.max() - plane.min())
 
 
-def test_colour_decides_between_sides_that_are_equally_near(fill):
-    """A hole over a colour edge that lies off its middle: depth follows the edge."""
+def test_depth_changes_at_the_colour_edge_and_not_in_the_middle_of_a_hole(fill):
     value, measured = torch.zeros(1, 1, 64, 128), torch.zeros(1, 1, 64, 128)
     measured[..., :32] = measured[..., -32:] = 1
     value[..., -32:] = 1
@@ -72,15 +71,15 @@ def test_colour_decides_between_sides_that_are_equally_near(fill):
     assert guided[0, 0, :, between].mean() < 0.2 < plain[0, 0, :, between].mean()
 
 
-def slow_weights(guide, reach):
-    """(H, W, H, W): of each cell for each other, along its row and then along the other's column, by loops."""
+def slow_weights(guide, distance_scale):
+    """Return the weights between all cells, (H, W, H, W), computed with loops along rows and then columns."""
     height, width = guide.shape[-2:]
 
     def path(a, b):  # between two cells of one line
         (ya, xa), (yb, xb) = a, b
         cells = [(y, x) for y in range(min(ya, yb), max(ya, yb) + 1) for x in range(min(xa, xb), max(xa, xb) + 1)]
         steps = [
-            (guide[0, :, p[0], p[1]] - guide[0, :, q[0], q[1]]).abs().sum() / 0.1 + 1 / reach
+            (guide[0, :, p[0], p[1]] - guide[0, :, q[0], q[1]]).abs().sum() / 0.1 + 1 / distance_scale
             for p, q in pairwise(cells)
         ]
         return torch.exp(-min(sum(steps, torch.zeros(())), torch.tensor(30.0)))
@@ -91,19 +90,19 @@ def slow_weights(guide, reach):
     return found
 
 
-def test_spreading_equals_a_brute_force_loop():
+def test_axial_sum_equals_a_brute_force_loop():
     torch.manual_seed(0)
     guide, x = 0.1 * torch.rand(1, 3, 4, 5), torch.randn(1, 2, 4, 5)
     expected = torch.einsum("yxrc,nkrc->nkyx", slow_weights(guide, 3.0), x)
-    torch.testing.assert_close(spread(x, *weights(guide, 3.0)), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(axial_sum(x, *axial_weights(guide, 3.0)), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_planes_equal_least_squares():
-    """At each cell: NumPy's solution of the weighted equations, with the slopes held back as the documentation says."""
+    """At each cell, the plane equals NumPy's solution of the weighted equations with the penalty on slopes."""
     torch.manual_seed(0)
     guide, value = 0.1 * torch.rand(1, 3, 4, 5), torch.randn(1, 1, 4, 5)
-    known = torch.rand(1, 1, 4, 5) * (torch.rand(1, 1, 4, 5) < 0.7)  # measurements count unequally
-    answer = fit_planes(value * (known > 0), known, *weights(guide, 5.0))
+    known = torch.rand(1, 1, 4, 5) * (torch.rand(1, 1, 4, 5) < 0.7)  # measurements have different weights
+    answer = fit_planes(value * (known > 0), known, *axial_weights(guide, 5.0))
     rows, columns = np.mgrid[:4, :5]
     every_weight = slow_weights(guide, 5.0)
     for y, x in product(range(4), range(5)):

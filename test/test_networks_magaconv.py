@@ -1,4 +1,4 @@
-"""MagaConv and BP-Fusion are what their paper says: equations 3 to 7 against plain loops."""
+"""MagaConv and BP-Fusion follow their paper: equations 3 to 7 equal plain loops."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_reverse_and_cut_has_the_papers_values(x, expected):
 
 @pytest.mark.parametrize(("kernel", "stride"), [(3, 1), (5, 1), (7, 1), (3, 2), (5, 2)])
 def test_magaconv_equals_a_brute_force_loop(kernel, stride):
-    """Equations 1 and 3 to 5 at every place, with zero padding for depth and mask alike."""
+    """Equations 1 and 3 to 5 hold at every position, with zero padding for both depth and mask."""
     torch.manual_seed(0)
     layer = MagaConv(2, 3, kernel, stride)
     features, missing = torch.randn(1, 2, 8, 10), (torch.rand(1, 1, 8, 10) < 0.4).float()
@@ -55,8 +55,8 @@ def test_magaconv_equals_a_brute_force_loop(kernel, stride):
     assert shut < answer.numel()
 
 
-def test_mask_shrinks_by_min_pooling_until_all_is_valid():
-    """Equation 6: a place becomes valid as soon as one of its surroundings is."""
+def test_mask_shrinks_by_min_pooling_until_all_pixels_are_valid():
+    """Equation 6: a pixel becomes valid when a pixel of its 3x3 window is valid."""
     missing = torch.ones(1, 1, 16, 16)
     missing[..., 8, 8] = 0
     sizes = [missing.sum().item()]
@@ -70,16 +70,16 @@ def test_mask_shrinks_by_min_pooling_until_all_is_valid():
     halved = shrink_mask(loop, 2)
     for i in range(8):
         for j in range(8):
-            around = loop[0, 0, max(2 * i - 1, 0) : 2 * i + 2, max(2 * j - 1, 0) : 2 * j + 2]
-            assert halved[0, 0, i, j] == around.min()
+            window = loop[0, 0, max(2 * i - 1, 0) : 2 * i + 2, max(2 * j - 1, 0) : 2 * j + 2]
+            assert halved[0, 0, i, j] == window.min()
 
 
-def test_fully_measured_input_is_a_plain_convolution_and_missing_input_is_cut():
+def test_fully_measured_input_gives_a_plain_convolution_and_missing_input_gives_zero():
     torch.manual_seed(0)
     layer, x = MagaConv(4, 6, 3), torch.randn(1, 4, 8, 8)
     with torch.no_grad():
         torch.testing.assert_close(layer(x, torch.zeros(1, 1, 8, 8)), layer.convolution(x))
-        layer.theta += 1.0  # past the start, where only the mean of all kernels is just cut off
+        layer.theta += 1.0  # the initial value closes the gate only for kernels with the mean weight or more
         inside = layer(x, torch.ones(1, 1, 8, 8))[..., 1:-1, 1:-1]
         assert (inside == 0).all()
 
@@ -93,7 +93,7 @@ def test_layer_runs_kernels_3_5_7_on_a_third_of_the_channels_each():
 
 
 def test_cross_modal_fusion_is_equivariant_to_position():
-    """The MLP is shared by all places: shuffled places give the result shuffled alike."""
+    """All positions share the MLP, so shuffling the positions of the input shuffles those of the result."""
     torch.manual_seed(0)
     fusion = CrossModalFusion(4)
     target, query = torch.randn(1, 4, 6, 5), torch.randn(1, 4, 6, 5)
@@ -122,8 +122,7 @@ def test_cross_modal_fusion_equals_equation_7_for_one_slice():
         assert fusion(target, query)[0, 0, 1, 2].item() == pytest.approx(expected.item(), abs=1e-6)
 
 
-def test_fusion_goes_both_ways():
-    """Depth reaches colour, and colour reaches depth."""
+def test_fusion_changes_both_depth_and_colour():
     torch.manual_seed(0)
     fusion = BidFusion(4)
     depth, colour = torch.randn(1, 4, 4, 4), torch.randn(1, 4, 4, 4)

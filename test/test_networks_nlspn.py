@@ -1,4 +1,4 @@
-"""NLSPN is what its paper says: propagation, affinities, preserved input."""
+"""NLSPN follows its paper: propagation, affinities and preserved input."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ H, W = 7, 9
 
 
 def bilinear(image, y, x):
-    """Value of a (H, W) image at a real position, the border's beyond the border; pixel centres on whole numbers."""
+    """Return the value of an (H, W) image at a position; pixel centres are integers, and the border is repeated."""
     height, width = image.shape
     y, x = min(max(y, 0.0), height - 1), min(max(x, 0.0), width - 1)
     y0, x0 = min(math.floor(y), height - 2), min(math.floor(x), width - 2)
@@ -44,7 +44,7 @@ def given():
 
 
 def test_propagation_equals_a_brute_force_loop(propagation, given):
-    """Sections 3 and 4 pixel by pixel, with measured pixels put back before every iteration."""
+    """Sections 3 and 4 pixel by pixel; measured depth is restored before every iteration."""
     initial, guidance, confidence, sparse, measured = given
     with torch.no_grad():
         answer = propagation(*given)[0, 0]
@@ -73,7 +73,7 @@ def test_propagation_equals_a_brute_force_loop(propagation, given):
 
 @pytest.mark.parametrize("gamma", [0.01, 0.5, 4.0])
 def test_absolute_affinities_sum_to_at_most_one(propagation, given, gamma):
-    """The bound that keeps propagation stable, whatever gamma has been learnt."""
+    """This bound keeps the propagation stable for every gamma."""
     with torch.no_grad():
         propagation.gamma.fill_(gamma)
         weights = propagation.affinities(5 * torch.randn(2, 8, H, W), torch.rand(2, 8, H, W))
@@ -88,8 +88,8 @@ def test_neighbours_without_confidence_are_ignored(propagation):
     assert (weights[:, 3] == 0).all() and (weights[:, 4] > 0).all()
 
 
-def test_measured_pixels_enter_every_iteration_anew(propagation, given):
-    """With all pixels measured, eighteen iterations are one: each starts from the measurements."""
+def test_every_iteration_starts_with_measured_depth(propagation, given):
+    """If all pixels are measured, three iterations give the same result as one."""
     initial, guidance, confidence, sparse, _ = given
     everywhere = torch.ones(1, 1, H, W)
     with torch.no_grad():
@@ -99,7 +99,7 @@ def test_measured_pixels_enter_every_iteration_anew(propagation, given):
     torch.testing.assert_close(many, once)
 
 
-def test_fresh_propagation_keeps_measured_pixels_and_the_initial_depth(given):
+def test_untrained_propagation_keeps_measured_pixels_and_the_initial_depth(given):
     initial, _, _, sparse, measured = given
     with torch.no_grad():
         answer = Propagation(18)(*given)
@@ -108,7 +108,7 @@ def test_fresh_propagation_keeps_measured_pixels_and_the_initial_depth(given):
 
 
 def test_constant_depth_is_a_fixed_point(propagation, given):
-    """Weights of all nine places sum to 1, so nothing is created or lost."""
+    """The weights of the centre and its eight neighbours sum to 1."""
     _, guidance, confidence, _, _ = given
     flat = torch.full((1, 1, H, W), 0.7)
     with torch.no_grad():
@@ -117,7 +117,7 @@ def test_constant_depth_is_a_fixed_point(propagation, given):
 
 
 def test_offset_of_one_pixel_reads_the_next_neighbour():
-    """y before x, and the base position counted once."""
+    """The y offset comes before the x offset, and offsets are relative to the neighbour."""
     values = torch.arange(H * W, dtype=torch.float32).view(1, 1, H, W)
     offsets = torch.zeros(1, 16, H, W)
     offsets[:, 0] = 2  # the first neighbour, up and left: two rows down makes it down and left
@@ -126,11 +126,11 @@ def test_offset_of_one_pixel_reads_the_next_neighbour():
     assert read[0, 7, 3, 4] == values[0, 0, 4, 5]
 
 
-def test_grid_stays_float32_when_the_network_is_not():
+def test_grid_is_float32_in_half_precision_networks():
     assert sampling_grid(torch.zeros(1, 16, 4, 640, dtype=torch.float16)).dtype == torch.float32
 
 
-def test_one_iteration_takes_the_weighted_neighbours():
+def test_one_iteration_is_a_weighted_sum_of_neighbours():
     depth = torch.zeros(1, 1, 3, 3)
     depth[..., 0, 0], depth[..., 1, 1] = 8.0, 4.0
     weights = torch.zeros(1, 8, 3, 3)

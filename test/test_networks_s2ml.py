@@ -1,4 +1,4 @@
-"""S2ML is what its paper says: spectra by matrix products, amplitude and phase apart, window attention, pairs."""
+"""S2ML follows its paper: spectra, separate fusion of amplitude and phase, window attention, pairs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (120, 160), (24, 40), (9, 14)])
-def test_transform_by_matrices_equals_torch_fft(shape):
+def test_transform_with_matrix_products_equals_torch_fft(shape):
     torch.manual_seed(0)
     x = torch.randn(2, 3, *shape)
     real, imaginary = rfft2(x)
@@ -33,7 +33,7 @@ def test_transform_by_matrices_equals_torch_fft(shape):
 
 
 def test_inverse_equals_torch_fft_on_spectra_that_no_image_has():
-    """After the fusion a spectrum need not be that of a real image; the inverse must mean the same as everywhere."""
+    """After the fusion, a spectrum need not be that of a real image."""
     torch.manual_seed(0)
     real, imaginary = torch.randn(1, 2, 16, 13), torch.randn(1, 2, 16, 13)
     expected = torch.fft.irfft2(torch.complex(real, imaginary), s=(16, 24), norm="ortho")
@@ -55,7 +55,7 @@ def test_phases_have_unit_norm_even_where_there_is_no_amplitude():
     torch.testing.assert_close(amplitude[2:], torch.hypot(real, imaginary)[2:], rtol=1e-3, atol=1e-5)
 
 
-def test_fused_phases_have_unit_norm_and_attention_leads_from_depth_to_image():
+def test_fused_phases_have_unit_norm_and_attention_blends_depth_and_image():
     torch.manual_seed(0)
     fusion = SpectralFusion(3)
     _, *depth = polar(*rfft2(torch.randn(1, 3, 16, 16)))
@@ -102,7 +102,7 @@ def test_splitting_into_windows_is_reversible():
     assert torch.equal(departition(windows, 16, 24), x)
 
 
-def test_attention_sees_its_window_and_no_other():
+def test_attention_depends_only_on_its_window():
     torch.manual_seed(0)
     attention, x = WindowAttention(4, 2, shift=False), torch.randn(1, 16, 24, 4)
     moved = x.clone()
@@ -121,8 +121,8 @@ def test_shifted_attention_does_not_wrap_around_the_border():
 
 
 @pytest.mark.parametrize("pairs", [1, 2, 3])
-def test_pair_count_is_honoured(pairs):
-    """The paper's ablation over the number of pairs can be run."""
+def test_network_runs_the_given_number_of_pairs(pairs):
+    """The paper's ablation varies this number."""
     core = S2ml(channels=(16,), fold=4, heads=2, pairs=pairs)
     assert len(core.pairs) == pairs
     called = []
@@ -138,8 +138,8 @@ def test_two_pairs_are_the_default():
     assert len(create("s2ml").core.pairs) == len(create("s2ml", "full").core.pairs) == 2
 
 
-def test_transform_costs_no_precision_at_the_working_size_of_vga():
-    """Large products of frequency and place would lose the angle in float32."""
+def test_transform_is_accurate_for_vga_images():
+    """Angles from large products of frequency and position would be inaccurate in float32."""
     torch.manual_seed(0)
     x = torch.randn(1, 1, 480, 640)
     real, imaginary = rfft2(x)
@@ -148,8 +148,8 @@ def test_transform_costs_no_precision_at_the_working_size_of_vga():
     assert error < 1e-4
 
 
-def test_one_exported_pair_serves_images_of_any_size(tmp_path):
-    """Nothing that depends on the size, of Fourier matrices, radii, windows and masks, is a constant of the graph."""
+def test_one_exported_pair_works_for_images_of_any_size(tmp_path):
+    """The exported graph computes Fourier matrices, radii, windows and masks from the size of its inputs."""
     onnxruntime = pytest.importorskip("onnxruntime", reason="it runs the graph")
     pytest.importorskip("onnxscript", reason="the export needs onnxscript")
     torch.manual_seed(0)
@@ -164,7 +164,7 @@ def test_one_exported_pair_serves_images_of_any_size(tmp_path):
         opset_version=20,
         input_names=("depth", "image"),
         dynamic_shapes=(sizes, sizes),
-        optimize=False,  # as our own export
+        optimize=False,  # as in networks/export.py
         verbose=False,
     )
     session = onnxruntime.InferenceSession(tmp_path / "pair.onnx", providers=["CPUExecutionProvider"])

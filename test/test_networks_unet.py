@@ -1,4 +1,4 @@
-"""The super-resolution U-Net is what its report says: AdaIN, NAFNet blocks, relative depth from anywhere."""
+"""The super-resolution U-Net follows its report: AdaIN, NAFNet blocks and exchangeable relative depth."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from depth_completion_ros.networks.unet import ChannelNorm, NafBlock, adain  # n
 torch.set_num_threads(1)
 
 
-def test_adain_has_the_statistics_of_the_depth_path():
+def test_adain_result_has_the_statistics_of_the_depth_features():
     torch.manual_seed(0)
     relative, depth = 5 + 3 * torch.randn(2, 4, 16, 24), -2 + 0.5 * torch.randn(2, 4, 16, 24)
     fused = adain(relative, depth)
@@ -25,19 +25,19 @@ def test_adain_has_the_statistics_of_the_depth_path():
 
 
 def test_adain_keeps_the_pattern_of_the_relative_depth():
-    """Whatever scale and shift relative depth comes in, the result is the same."""
+    """The result does not depend on the scale and shift of the relative depth."""
     torch.manual_seed(0)
     relative, depth = torch.randn(1, 2, 16, 24), torch.randn(1, 2, 16, 24)
     torch.testing.assert_close(adain(relative * 40 + 7, depth), adain(relative, depth), rtol=1e-3, atol=1e-3)
 
 
-def test_adain_in_half_precision_survives_large_features():
-    """Squares of values beyond 256 leave the range of float16: the statistics must be float32."""
+def test_adain_in_half_precision_is_finite_for_large_features():
+    """The squares of values above 256 exceed the range of float16, so the statistics must be float32."""
     features = (1000 + 100 * torch.randn(1, 2, 16, 16)).half()
     assert torch.isfinite(adain(features, features)).all()
 
 
-def test_fresh_nafnet_block_is_an_identity_and_a_stirred_one_is_not():
+def test_nafnet_block_is_an_identity_until_its_scale_is_trained():
     torch.manual_seed(0)
     block, x = NafBlock(6), torch.randn(2, 6, 8, 8)
     assert torch.equal(block(x), x)
@@ -54,8 +54,8 @@ def test_norm_is_over_the_channels_of_each_pixel():
 
 
 @pytest.mark.parametrize("factor", [1, 2, 4, 8])
-def test_depth_of_any_lower_resolution_is_completed_to_the_images(factor):
-    """Super-resolution x1, x2, x4, x8: low-resolution depth lies on the image's grid as a regular pattern."""
+def test_low_resolution_depth_is_completed_to_the_resolution_of_the_image(factor):
+    """Super-resolution x1, x2, x4, x8: low-resolution depth is a regular pattern of pixels of the image."""
     image, _, scale = frame()
     low = 1 + torch.rand(1, 1, 64 // factor, 96 // factor)
     depth = torch.zeros(1, 1, 64, 96)
@@ -87,7 +87,7 @@ def test_quantiles_become_0_and_1():
     torch.testing.assert_close(normalise_by_quantiles(5 * x - 2), normed, rtol=1e-4, atol=1e-4)
 
 
-def test_relative_depth_from_an_onnx_file_serves_but_cannot_be_exported(tmp_path):
+def test_relative_depth_from_an_onnx_file_works_but_cannot_be_exported(tmp_path):
     pytest.importorskip("onnxruntime", reason="relative depth from ONNX needs ONNX Runtime")
     pytest.importorskip("onnxscript", reason="making the ONNX file needs onnxscript")
 
@@ -110,8 +110,8 @@ def test_relative_depth_from_an_onnx_file_serves_but_cannot_be_exported(tmp_path
         export_onnx(network, tmp_path / "unet.onnx", 64, 96)
 
 
-def test_relative_depth_from_a_transformers_folder_serves_and_trains(tmp_path):
-    """A Depth Anything V2 of the library's own making, tiny and with random weights, through the real loader."""
+def test_relative_depth_from_a_transformers_folder_works_and_trains(tmp_path):
+    """The folder contains a tiny Depth Anything V2 with random weights, written by the transformers library."""
     transformers = pytest.importorskip("transformers", reason="relative depth from a folder needs transformers")
     backbone = transformers.Dinov2Config(
         hidden_size=12, num_hidden_layers=2, num_attention_heads=2, out_indices=[1, 2], reshape_hidden_states=False

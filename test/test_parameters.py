@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import yaml
 
 from depth_completion_ros.cameras import FILE_NAME as CAMERAS
 from depth_completion_ros.contract import DEFAULT_NETWORK
+from depth_completion_ros.node.parameter_files import unused_files
 from depth_completion_ros.node.parameters import PARAMETERS, NodeParameters, markdown_table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -395,3 +397,31 @@ def test_the_readme_shows_ten_parameters_with_their_defaults():
 def table_rows(text: str) -> list[list[str]]:
     """The cells of the rows of a Markdown table that begin with a name in backticks."""
     return [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| `")]
+
+
+@pytest.mark.parametrize(
+    ("text", "node", "used"),
+    [
+        ("/**: {ros__parameters: {fill_only: true}}", "/camera/depth_completion", True),
+        ("/**/depth_completion: {ros__parameters: {}}", "/a/b/depth_completion", True),
+        ("/*: {ros__parameters: {}}", "/depth_completion", True),
+        ("/*: {ros__parameters: {}}", "/camera/depth_completion", False),
+        ("depth_completion: {ros__parameters: {}}", "/depth_completion", True),
+        ("depth_completion: {ros__parameters: {}}", "/camera/depth_completion", False),
+        ("camera: {depth_completion: {ros__parameters: {}}}", "/camera/depth_completion", True),
+        ("{/other: {ros__parameters: {}}, /depth_completion: {ros__parameters: {}}}", "/depth_completion", True),
+        ("/other: {ros__parameters: {}}", "/depth_completion", False),
+        ("", "/depth_completion", True),
+    ],
+)
+def test_a_parameter_file_for_other_nodes_only_causes_a_warning(tmp_path, text, node, used):
+    file = tmp_path / "p.yaml"
+    file.write_text(text)
+    lines = unused_files(["--ros-args", "-p", "a:=1", "--params-file", str(file), "--params-file", str(file)], node)
+    if used:
+        assert lines == []
+        return
+    (line,) = lines
+    assert str(file) in line and f"this node is called {node}" in line
+    file.write_text(re.sub(r"^[^:]+:", re.search(r"begin the file with '([^']+)'", line)[1], text))
+    assert unused_files(["--params-file", str(file)], node) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from depth_completion_ros.bag.reader import BagReader
 from depth_completion_ros.bag.recorder import FLUSH_PERIOD_S, BagRecording
 from depth_completion_ros.bag.writer import STORAGES
 from depth_completion_ros.cli import main
+from depth_completion_ros.errors import InputError
 
 pytestmark = pytest.mark.ros
 
@@ -199,6 +201,8 @@ def test_seconds_end_a_recording(start, bag, tmp_path):
         (["record", "/a", "--out", "."], "already exists"),
         (["record", "/a", "--out", "new", "--every", "0"], "--every 0 must be 1 or more"),
         (["record", "/a", "--out", "new", "--seconds", "0"], "--seconds 0.0 must be above zero"),
+        (["play", "nowhere", "--wait", "nan"], "--wait nan must be 0 or more"),
+        (["record", "/a", "--out", "new", "--log", "nowhere/x.csv"], "--log nowhere/x.csv cannot be written (No such"),
     ],
 )
 def test_impossible_arguments_are_reported_in_one_line(start, arguments, words):
@@ -236,6 +240,40 @@ def test_a_recording_that_cannot_be_written_any_more_logs_once_and_keeps_countin
             recording.add(BagMessage("/a", "sensor_msgs/msg/Image", index, bytes(10**6)))
     assert "full" in str(recording.error) and "1 messages are in it" in str(recording.error)
     assert recording.summary() == "1 of 4 messages on 1 topics"
+
+
+def test_a_log_that_cannot_be_written_is_reported_when_a_bag_is_played(start, bag):
+    _, errors = (process := start("play", bag, "--log", "nowhere/x.csv")).communicate(timeout=40)
+    assert process.returncode == 1
+    assert "--log nowhere/x.csv cannot be written (No such file" in errors and "Traceback" not in errors
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("flushed", [0, 2])
+def test_the_number_of_messages_that_a_full_disk_holds_is_that_of_the_bag(tmp_path, storage, flushed):
+    """Messages that were added after the last flush may be lost."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with BagRecording(tmp_path / "bag", storage, every=1) as recording:
+            for index in range(60):
+                recording.add(BagMessage("/a", "sensor_msgs/msg/Image", index, bytes(20_000)))
+                if index + 1 == flushed:
+                    recording.flush()
+                    size = sum(file.stat().st_size for file in (tmp_path / "bag").iterdir())
+                    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100_000, limits[1]))
+                elif not flushed and index == 0:
+                    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+            recording.flush()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    try:
+        held = len(messages_of(tmp_path / "bag")["/a"])
+    except InputError:
+        held = 0
+    assert flushed <= held < 60
+    words = f"{held} messages are in it" if held else "no message in it can be read"
+    assert words in str(recording.error)
+    assert recording.summary() == f"{held} of 60 messages on 1 topics"
 
 
 def test_every_nth_is_counted_for_each_topic(tmp_path):

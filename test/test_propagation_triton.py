@@ -1,4 +1,4 @@
-"""The Triton kernels answer as PyTorch's operators do. Triton's interpreter runs them where there is no GPU."""
+"""The Triton kernels give the same results as PyTorch's operators. Without a GPU, Triton's interpreter runs them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the kernels are checked against PyTorch")
 if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"  # read as Triton is imported
+    os.environ["TRITON_INTERPRET"] = "1"  # Triton reads it when it is imported
 pytest.importorskip("triton", reason="the kernels need Triton, which comes with PyTorch for CUDA")
 
 from depth_completion_ros.networks.nlspn import Propagation  # noqa: E402
@@ -20,7 +20,7 @@ DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 @pytest.mark.parametrize("height, width, block", [(12, 20, 64), (7, 9, 16)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_kernels_give_the_results_of_the_operators(height, width, block, dtype):
-    """Offsets that reach far beyond the border, a batch of two, sizes that fill no block, channels last."""
+    """The inputs have offsets far beyond the border, two images, sizes that do not fill a block, and channels last."""
     generator = torch.Generator(DEVICE).manual_seed(0)
 
     def noise(channels: int) -> torch.Tensor:

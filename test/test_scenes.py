@@ -1,4 +1,4 @@
-"""Procedural scenes: what the labels of a pixel promise, against an independent ray caster and against the pictures."""
+"""Procedural scenes: labels agree with an independent ray caster and with the images."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from depth_completion_ros.training.scenes import (  # noqa: E402
     surfaces,
 )
 
-HEIGHT, WIDTH = 60, 84  # not whole tiles
-MIRRORS = 24  # rooms enough for a mirror to be seen
+HEIGHT, WIDTH = 60, 84  # not multiples of the tile size
+MIRRORS = 24  # number of rooms; some of them have a visible mirror
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -47,22 +47,22 @@ def of_material(solids: casting.Solids, scene: int, *materials: Material) -> set
 
 @pytest.fixture
 def traced(monkeypatch: pytest.MonkeyPatch) -> list[casting.Solids]:
-    """The solids, in the optical frame, of what is rendered in the test."""
+    """Return a list to which rendering appends its solids in the optical frame."""
     seen: list[casting.Solids] = []
-    look = render._look
+    render_chunk = render._render_chunk
 
     def keep(solids: casting.Solids, *rest: object) -> object:
         seen.append(solids)
-        return look(solids, *rest)
+        return render_chunk(solids, *rest)
 
-    monkeypatch.setattr(render, "_look", keep)
+    monkeypatch.setattr(render, "_render_chunk", keep)
     return seen
 
 
 def reference_depth(
     solids: casting.Solids, scene: int, origin: np.ndarray, direction: np.ndarray, skipped: set[int]
 ) -> float:
-    """Nearest entry along a ray, solid by solid, from the textbook formulas in float64; inf for none."""
+    """Return the nearest entry along a ray with textbook formulas in float64; inf if there is none."""
     best = np.inf
     for i, shape in enumerate(solids.shape[scene].tolist()):
         if shape < 0 or i in skipped:
@@ -98,8 +98,8 @@ def close(depth: float, expected: float) -> bool:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_depth_is_that_of_a_scalar_ray_caster(kind: str, traced: list[casting.Solids]) -> None:
-    """Depth and, through glass, the depth behind agree with one solid after the other, one ray after the other."""
+def test_depth_equals_that_of_a_scalar_ray_caster(kind: str, traced: list[casting.Solids]) -> None:
+    """The depth behind glass is compared, too."""
     batch = render_scenes(kind, 1, HEIGHT, WIDTH, generator=generator(11))
     (solids,) = traced
     glass = of_material(solids, 0, Material.GLASS)
@@ -114,11 +114,11 @@ def test_depth_is_that_of_a_scalar_ray_caster(kind: str, traced: list[casting.So
             behind = reference_depth(solids, 0, np.zeros(3), direction, glass)
             right &= close(float(batch.behind[0, 0, v, u]), behind)
         agreed += right
-    assert agreed >= 39  # a ray along an edge may fall to either side
+    assert agreed >= 39  # a ray along an edge may hit either side
 
 
-def test_a_mirror_folds_the_path(traced: list[casting.Solids]) -> None:
-    """Behind a mirror is the mirror's depth and the way from there along the reflected ray, traced one by one."""
+def test_depth_behind_a_mirror_includes_the_reflected_ray(traced: list[casting.Solids]) -> None:
+    """``behind`` is the depth of the mirror plus the length of the reflected ray, compared with single rays."""
     batch = render_scenes("room", MIRRORS, HEIGHT, WIDTH, generator=generator(8))
     (solids,) = traced
     pixels = (batch.material[:, 0] == Material.MIRROR).nonzero()
@@ -129,16 +129,17 @@ def test_a_mirror_folds_the_path(traced: list[casting.Solids]) -> None:
         direction = np.array(((u - cx) / fx, (v - cy) / fy, 1.0))
         normal = batch.normals[scene, :, v, u].double().numpy()
         depth = float(batch.depth[scene, 0, v, u])
-        onwards = direction - 2 * (direction @ normal) * normal
-        unseen = of_material(solids, scene, Material.GLASS, Material.MIRROR)
-        way = reference_depth(solids, scene, depth * direction + 1e-3 * normal, onwards, unseen)
-        agreed += close(float(batch.behind[scene, 0, v, u]), depth + way)
+        reflected = direction - 2 * (direction @ normal) * normal
+        skipped = of_material(solids, scene, Material.GLASS, Material.MIRROR)
+        length = reference_depth(solids, scene, depth * direction + 1e-3 * normal, reflected, skipped)
+        agreed += close(float(batch.behind[scene, 0, v, u]), depth + length)
     assert agreed >= 18
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_batch_has_all_fields(kind: str, batches: dict[str, SceneBatch]) -> None:
-    """Sizes, types and ranges are those of the contract, with nothing undefined."""
+def test_fields_of_a_batch_have_the_documented_sizes_types_and_ranges(
+    kind: str, batches: dict[str, SceneBatch]
+) -> None:
     batch = batches[kind]
     shape = (6, 1, HEIGHT, WIDTH)
     assert batch.image.shape == batch.normals.shape == (6, 3, HEIGHT, WIDTH)
@@ -159,8 +160,8 @@ def test_a_batch_has_all_fields(kind: str, batches: dict[str, SceneBatch]) -> No
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_normals_are_the_surfaces(kind: str, batches: dict[str, SceneBatch]) -> None:
-    """Unit, towards the camera, and at right angles to the surface that the depth draws."""
+def test_normals_are_perpendicular_to_the_surface(kind: str, batches: dict[str, SceneBatch]) -> None:
+    """They have unit length, point to the camera, and agree with the surface that follows from depth."""
     batch = batches[kind]
     there = (batch.depth > 0)[:, 0]
     fx, fy, cx, cy = (k[:, None, None] for k in batch.intrinsics.unbind(1))
@@ -181,8 +182,7 @@ def test_normals_are_the_surfaces(kind: str, batches: dict[str, SceneBatch]) -> 
     assert ((drawn * inner).sum(1)[smooth] > 0.98).float().mean() > 0.99
 
 
-def test_same_seed_same_scenes() -> None:
-    """Training can be repeated."""
+def test_the_same_seed_gives_the_same_scenes() -> None:
     first, again = (render_scenes(KINDS, 4, 32, 48, generator=generator(5)) for _ in range(2))
     other = render_scenes(KINDS, 4, 32, 48, generator=generator(6))
     for field in fields(first):
@@ -191,7 +191,7 @@ def test_same_seed_same_scenes() -> None:
 
 
 def test_kinds_cover_the_ranges_of_sensors(batches: dict[str, SceneBatch]) -> None:
-    """Tabletops are near, streets far, and nothing lies beyond 80 m or before 0.1 m."""
+    """Tabletops are near, streets are far, and all depth is between 0.1 m and 80 m."""
     median = {kind: float(b.depth[b.depth > 0].median()) for kind, b in batches.items()}
     assert median["tabletop"] < 2 < median["hall"] < median["outdoor"] * 2
     everything = torch.cat([b.depth.flatten() for b in batches.values()])
@@ -199,8 +199,7 @@ def test_kinds_cover_the_ranges_of_sensors(batches: dict[str, SceneBatch]) -> No
     assert 40 < everything.max() <= 80
 
 
-def test_every_material_is_seen(rooms: SceneBatch) -> None:
-    """A sensor model meets all that it must know."""
+def test_scenes_contain_every_material(rooms: SceneBatch) -> None:
     assert set(rooms.material.unique().tolist()) == set(Material)
     reflectance = [rooms.reflectance[rooms.material == m].mean() for m in (Material.DARK, Material.MATTE)]
     assert reflectance[0] < 0.1 < reflectance[1]
@@ -222,8 +221,7 @@ def test_a_share_of_surfaces_has_patterns_of_other_styles() -> None:
     assert abs(strange.float().mean() - share) < 0.02
 
 
-def test_camouflage_takes_colours_and_keeps_the_material() -> None:
-    """Some objects look like what they stand on, and still answer the sensor as what they are."""
+def test_camouflaged_objects_have_the_colours_of_the_ground_and_their_own_material() -> None:
     painter = surfaces.Painter(64, generator(), torch.device("cpu"))
     ground = painter.look("glass", 100, material=Material.GLASS)
     look = painter.look("plastic", 100, like=ground)
@@ -232,8 +230,8 @@ def test_camouflage_takes_colours_and_keeps_the_material() -> None:
     assert (look[..., surfaces.MATERIAL] != Material.GLASS).all()
 
 
-def test_pictures_are_lit() -> None:
-    """Most pictures are neither black nor white, and show the depth edges: brightness changes more there."""
+def test_most_images_are_well_exposed_and_show_depth_edges() -> None:
+    """Brightness changes more at depth edges than elsewhere."""
     batch = render_scenes(KINDS, 12, HEIGHT, WIDTH, generator=generator(2))
     mean = batch.image.mean((1, 2, 3))
     assert ((mean > 0.2) & (mean < 0.85)).float().mean() > 0.7
@@ -246,7 +244,7 @@ def test_pictures_are_lit() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_shadow_is_missed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pictures are the same when every solid is tried for every shadow, not only those near the way of the light."""
+    """Images are the same if all solids are tested for every shadow, and not only those near the path of the light."""
     few = render_scenes(kind, 2, HEIGHT, WIDTH, generator=generator(7))
     tried: list[torch.Tensor] = []
 
@@ -254,7 +252,7 @@ def test_no_shadow_is_missed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None
         tried.append(casts)
         return casts[scene]
 
-    monkeypatch.setattr(shading, "between", all_of_them)
+    monkeypatch.setattr(shading, "may_occlude", all_of_them)
     every = render_scenes(kind, 2, HEIGHT, WIDTH, generator=generator(7))
     assert tried
     assert torch.equal(few.image, every.image)
@@ -262,8 +260,7 @@ def test_no_shadow_is_missed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that PyTorch can use")
-def test_a_gpu_renders_the_same_way() -> None:
-    """Batches made on the card are whole and stay there."""
+def test_batches_that_are_rendered_on_a_gpu_are_complete_and_stay_there() -> None:
     batch = render_scenes(KINDS, 20, HEIGHT, WIDTH, generator=torch.Generator("cuda").manual_seed(0))
     for field in fields(batch):
         values = getattr(batch, field.name)
@@ -283,8 +280,8 @@ def pool(tmp_path_factory: pytest.TempPathFactory) -> ScenePool:
     return render_pool(tmp_path_factory.mktemp("pools") / "pool", 5, 48, 64, seed=1, kinds=("room",))
 
 
-def test_a_pool_keeps_what_was_rendered(pool: ScenePool) -> None:
-    """A crop of the whole size is the scene: depth to 0.1 % here, normals to 2 degrees, the image but for JPEG."""
+def test_frames_of_a_pool_equal_the_rendered_scenes(pool: ScenePool) -> None:
+    """Depth is accurate to 0.1 % here, normals to 2 degrees, and the image up to JPEG compression."""
     scenes = render_scenes("room", 5, 48, 64, generator=generator(1))
     drawn = pool.sample(20, 48, 64, generator(0))
     for i in range(20):
@@ -309,8 +306,8 @@ def test_a_pool_keeps_what_was_rendered(pool: ScenePool) -> None:
         assert ((drawn.normals[i] * normals).sum(0)[there] > np.cos(np.radians(2))).all()
 
 
-def test_crops_of_a_pool_keep_their_geometry(pool: ScenePool) -> None:
-    """Intrinsics follow crop and flip: back-projected points lie in the planes that their normals say."""
+def test_intrinsics_of_crops_fit_their_depth_and_normals(pool: ScenePool) -> None:
+    """After cropping and flipping, back-projected points lie in planes with their normals."""
     crop = pool.sample(16, 32, 40, generator(4))
     fx, fy, cx, cy = (k[:, None, None] for k in crop.intrinsics.unbind(1))
     x, y = (torch.arange(40) - cx) / fx, (torch.arange(32)[:, None] - cy) / fy
@@ -322,7 +319,7 @@ def test_crops_of_a_pool_keep_their_geometry(pool: ScenePool) -> None:
     assert (off[same] < 0.05).float().mean() > 0.9
 
 
-def test_pool_errors_say_what_is_wrong(pool: ScenePool, tmp_path: Path) -> None:
+def test_pool_errors_name_the_problem(pool: ScenePool, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="48 x 64"):
         pool.sample(1, 64, 64, generator())
     with pytest.raises(ConfigurationError, match="no scene pool"):

@@ -1,4 +1,4 @@
-"""What holds for every sensor model, and the mix of them."""
+"""Properties of all sensor models, and the mix of sensors."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ ALL = [
 ]
 
 
-# What holds for every sensor.
+# Properties of all sensors.
 
 
 @pytest.mark.parametrize("sensor", ALL, ids=lambda sensor: type(sensor).__name__)
 def test_every_sensor_gives_depth_only_where_the_scene_has_a_surface(sensor):
-    """Finite, never negative, missing is 0, and nothing in the sky."""
+    """Depth is finite and not negative, and there is no depth in the sky."""
     scene = mixed(number=8)
     depth = sensor(scene, generator())
     assert depth.shape == scene.depth.shape and depth.dtype == torch.float32
@@ -45,8 +45,8 @@ def test_every_sensor_gives_depth_only_where_the_scene_has_a_surface(sensor):
 
 
 @pytest.mark.parametrize("sensor", ALL, ids=lambda sensor: type(sensor).__name__)
-def test_a_seed_repeats_and_samples_do_not_touch_each_other(sensor):
-    """What one sample of a batch looks like changes no other sample."""
+def test_results_are_reproducible_and_samples_do_not_affect_each_other(sensor):
+    """The content of one sample of a batch does not change the other samples."""
     scene = mixed(number=3)
     depth = sensor(scene, generator())
     assert torch.equal(depth, sensor(scene, generator()))
@@ -70,7 +70,7 @@ def test_smooth_noise_has_unit_variance_and_the_stated_correlation():
 
 
 @pytest.mark.parametrize("share", [0.05, 0.3, 0.9])
-def test_patches_cover_the_share_that_was_asked_for(share):
+def test_patches_cover_the_requested_share(share):
     covered = fields.patches(torch.zeros(300, 1, 48, 48), generator(), 8.0) < share
     assert covered.float().mean() == pytest.approx(share, abs=0.025)
 
@@ -85,7 +85,7 @@ def test_patches_cover_the_share_that_was_asked_for(share):
         (kinect(response=Response(NEVER, NEVER, NEVER, (0.6, 0.8), NEVER)), Material.MIRROR, 0.6, 0.8),
     ],
 )
-def test_materials_are_holes_as_often_as_stated(sensor, material, low, high):
+def test_materials_are_holes_with_the_stated_probability(sensor, material, low, high):
     depth = sensor(of_material(wall(1.0, number=100), material), generator())
     share = (depth == 0).float().mean()
     assert low + 0.2 * (high - low) < share < high - 0.2 * (high - low)
@@ -95,7 +95,7 @@ def test_materials_are_holes_as_often_as_stated(sensor, material, low, high):
 @pytest.mark.parametrize("material", [Material.GLASS, Material.MIRROR])
 def test_glass_and_mirrors_are_measured_or_seen_through_with_the_stated_probabilities(sensor, material):
     response = Response(NEVER, NEVER, NEVER, NEVER, through=(0.7, 0.7))
-    # A wide view, so that no second viewpoint is hidden from what lies behind.
+    # With a wide view, the surface behind is visible from all viewpoints of a sensor.
     scene = of_material(wall(1.0, number=60, focal=30.0), material, behind=1.5)
     depth = sensor(response=response)(scene, generator())
     seen = depth[depth > 0]
@@ -106,24 +106,24 @@ def test_glass_and_mirrors_are_measured_or_seen_through_with_the_stated_probabil
 # The mix.
 
 
-def test_the_mix_draws_all_its_sensors_and_hides_by_real_masks():
+def test_the_mix_uses_all_its_sensors_and_hides_depth_with_real_masks():
     scene = wall(2.0, size=64, number=64)
     both = sensors.SensorMix("tof")(scene, generator())
     shares = (both > 0).float().mean(dim=(1, 2, 3))
     assert (shares > 0.5).any() and (shares < 0.3).any()  # full and low resolution
     everything = sensors.HoleMasks(torch.ones(1, 64, 64, dtype=torch.bool))
     hidden = sensors.SensorMix("tof", everything)(scene, generator())
-    stood_in = ((hidden > 0).float().mean(dim=(1, 2, 3)) - 0.01).abs() < 0.008
-    assert 6 <= stood_in.sum() <= 28  # a quarter of 64
+    replaced = ((hidden > 0).float().mean(dim=(1, 2, 3)) - 0.01).abs() < 0.008
+    assert 6 <= replaced.sum() <= 28  # about a quarter of 64
 
 
 def test_the_mix_gives_exact_points_if_a_sensor_measures_nothing():
-    """A Kinect before a wall 50 m away."""
+    """The scene is a wall at 50 m, beyond the range of a Kinect."""
     scene = wall(50.0, number=4)
     depth = sensors.SensorMix("kinect")(scene, generator())
     assert ((depth > 0).sum(dim=(1, 2, 3)) > 40).all() and (depth[depth > 0] == 50).all()
 
 
-def test_an_unknown_training_profile_is_rejected_with_the_choices():
+def test_an_unknown_training_profile_is_rejected_with_the_valid_names():
     with pytest.raises(ConfigurationError, match="kinect, tof, lidar, any"):
         sensors.SensorMix("sonar")

@@ -1,4 +1,4 @@
-"""Structured light, time of flight and stereo against the formulas they state."""
+"""Structured light, time of flight and stereo follow their formulas."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize(("z", "angle"), [(1.0, 0.0), (2.0, 0.0), (3.5, 0.0), (1.0, 80.0), (2.0, 70.0)])
-def test_kinect_noise_is_nguyens_quantisation_included(z, angle):
+def test_kinect_noise_with_quantisation_equals_the_formula_of_nguyen(z, angle):
     depth = kinect()(wall(z, number=8, angle=angle), generator())
     theta = math.radians(angle)
     sigma = 0.0012 + 0.0019 * (z - 0.4) ** 2 + 0.0001 / math.sqrt(z) * (theta / (math.pi / 2 - theta)) ** 2
@@ -28,7 +28,7 @@ def test_kinect_noise_is_nguyens_quantisation_included(z, angle):
 
 
 def test_kinect_disparity_is_rounded_to_an_eighth_of_a_pixel():
-    """Steps of 2.9 mm at 1 m, 11.6 mm at 2 m and 46 mm at 4 m."""
+    """The steps of depth are 2.9 mm at 1 m, 11.6 mm at 2 m and 46 mm at 4 m."""
     for z, step in ((1.0, 0.0029), (2.0, 0.0116), (4.0, 0.0464)):
         values = kinect()(wall(z, number=4), generator()).unique()
         eighths = 8 * 575 * 0.075 / values
@@ -38,17 +38,17 @@ def test_kinect_disparity_is_rounded_to_an_eighth_of_a_pixel():
 
 @pytest.mark.parametrize(("near", "far", "focal"), [(1.0, 3.0, 300.0), (0.8, 1.2, 400.0), (1.0, 3.0, 150.0)])
 def test_kinect_shadow_is_on_the_left_and_as_wide_as_the_parallax(near, far, focal):
-    """In pixels of the image, so at any resolution."""
+    """The width is that in pixels of the image, at any resolution."""
     hole = kinect()(box(near, far, focal=focal), generator())[0, 0, 48] == 0
     width = focal * 0.075 * (1 / near - 1 / far)
     columns = hole.nonzero().flatten()
-    # What lies left of the image would be needed for its first columns.
+    # The shadow in the first columns of the image would depend on surfaces outside of the image.
     assert abs(len(columns) - width) <= 1.5
     assert columns.max() == 23 and columns.min() == 24 - len(columns)
 
 
 def test_kinect_closes_narrow_shadows():
-    """5 pixels wide here."""
+    """The shadow is 5 pixels wide."""
     scene = box(1.0, 3.0, focal=100.0)
     open_shadow, closed = (kinect(narrowest_shadow=(width, width))(scene, generator()) for width in (4.0, 6.0))
     assert (open_shadow[0, 0, 48, 19:24] == 0).all() and (closed > 0).all()
@@ -63,7 +63,7 @@ def test_kinect_shadow_of_a_thin_pole_is_no_wider_than_the_pole():
     assert len(columns) <= 5 and abs(columns.float().mean() - (81 - shift)) < 2
 
 
-def test_kinect_loses_half_of_the_pixels_at_the_grazing_angle_and_all_far_beyond_it():
+def test_kinect_loses_half_of_the_pixels_at_the_grazing_angle_and_all_at_larger_angles():
     sensor = kinect(grazing=(70.0, 70.0))
     share = [
         (sensor(wall(1.0, number=40, angle=angle), generator()) == 0).float().mean() for angle in (60.0, 70.0, 76.0)
@@ -71,8 +71,8 @@ def test_kinect_loses_half_of_the_pixels_at_the_grazing_angle_and_all_far_beyond
     assert share[0] == 0 and share[1] == pytest.approx(0.5, abs=0.05) and share[2] == 1
 
 
-def test_kinect_loses_surfaces_that_return_too_little():
-    """Signal reflectance (4 m / z)², here 0.05: lost by its shortfall of a limit of 0.1, by half."""
+def test_kinect_loses_surfaces_that_return_too_little_light():
+    """The signal, reflectance (4 m / z)², is 0.05. This is half of the limit of 0.1, so half of the pixels are lost."""
     sensor = kinect(signal=(0.1, 0.1))
     share = (sensor(wall(4.0, number=40, reflectance=0.05), generator()) == 0).float().mean()
     assert share == pytest.approx(0.5, abs=0.05)
@@ -89,14 +89,14 @@ def test_kinect_edges_are_ragged_by_about_the_lateral_noise():
 
 
 def test_kinect_removes_pixels_with_few_measured_neighbours():
-    """83 % of 5x5 pixels: along a straight border of sky two rows go."""
+    """83 % of 5x5 pixels must have depth, so two rows are removed at a straight border of the sky."""
     depth = torch.full((1, 1, 40, 40), 2.0)
     depth[..., :20, :] = 0
     measured = kinect(window=5)(scene_of(depth), generator())[0, 0, :, 20] > 0
     assert measured.nonzero().min() == 22
 
 
-def test_kinect_has_a_range():
+def test_kinect_measures_only_within_its_range():
     sensor = kinect(near=(0.5, 0.5), far=(4.0, 4.0))
     assert [bool((sensor(wall(z), generator()) > 0).any()) for z in (0.4, 0.6, 3.8, 4.2)] == [False, True, True, False]
 
@@ -107,13 +107,13 @@ def test_kinect_has_a_range():
 @pytest.mark.parametrize(
     ("z", "angle", "reflectance"), [(1.0, 0.0, 0.8), (3.0, 0.0, 0.8), (2.0, 60.0, 0.8), (2.0, 0.0, 0.2)]
 )
-def test_tof_noise_grows_with_squared_distance_over_returned_light(z, angle, reflectance):
+def test_tof_noise_is_proportional_to_squared_distance_divided_by_returned_light(z, angle, reflectance):
     depth = tof(sigma=(0.001, 0.001))(wall(z, angle=angle, reflectance=reflectance), generator())
     expected = 0.001 * z**2 / (reflectance * math.cos(math.radians(angle)))
     assert (depth - z).std() == pytest.approx(expected, rel=0.05)
 
 
-def test_tof_gives_nothing_where_noise_would_be_too_strong():
+def test_tof_measures_nothing_where_noise_would_be_too_strong():
     sensor = tof(sigma=(0.001, 0.001), weakest=0.08)
     assert (sensor(wall(3.0, reflectance=0.04), generator()) > 0).all()  # sigma 7.5 % of z
     assert (sensor(wall(3.0, reflectance=0.03), generator()) == 0).all()  # 10 %
@@ -130,8 +130,8 @@ def test_tof_flying_pixels_are_convex_mixes_at_edges_only():
     assert not ((tof()(scene, generator()) > 1.001) & (tof()(scene, generator()) < 1.999)).any()
 
 
-def test_tof_multipath_lengthens_concave_corners_only():
-    """By up to 3 % of z; a room's corner bulges away, a house's corner and a wall stay."""
+def test_tof_multipath_increases_depth_only_in_concave_corners():
+    """Depth increases by up to 3 % in the corner of a room, and not at the outer corner of a house or on a wall."""
     sensor = tof(multipath=(0.03, 0.03))
     scene = fold(concave=True)
     bias = (sensor(scene, generator()) / scene.depth - 1)[0, 0, 48]
@@ -146,7 +146,7 @@ def test_tof_multipath_lengthens_concave_corners_only():
 # Stereo.
 
 
-def test_stereo_noise_is_that_of_its_disparity():
+def test_stereo_noise_follows_from_the_noise_of_disparity():
     for z in (1.0, 3.0):
         depth = stereo(subpixel=(0.2, 0.2))(wall(z, number=8), generator())
         seen = depth[depth > 0]
@@ -155,7 +155,7 @@ def test_stereo_noise_is_that_of_its_disparity():
         assert (steps - steps.round()).abs().max() < 1e-2
 
 
-def test_passive_stereo_needs_texture_and_a_projector_replaces_it():
+def test_passive_stereo_needs_texture_and_a_projector_adds_it():
     scene = wall(2.0, number=8)
     scene.image[..., 48:] += 0.2 * torch.rand(8, 1, 96, 48, generator=generator())
     passive = stereo(texture=(0.01, 0.01), projected=NEVER)(scene, generator()) > 0
@@ -165,14 +165,14 @@ def test_passive_stereo_needs_texture_and_a_projector_replaces_it():
     assert not (stereo(texture=(0.01, 0.01), projected=(0.05, 0.05))(wall(8.0), generator()) > 0)[..., 8:].all()
 
 
-def test_stereo_has_holes_where_only_one_camera_sees():
+def test_stereo_has_holes_where_only_one_camera_sees_the_surface():
     hole = stereo()(box(1.0, 3.0, focal=300.0), generator())[0, 0, 48] == 0
     width = 300 * 0.05 * (1 - 1 / 3)
     columns = hole[8:].nonzero().flatten() + 8
     assert abs(len(columns) - width) <= 1.5 and columns.max() == 23
 
 
-def test_stereo_fattens_the_foreground():
+def test_stereo_enlarges_the_foreground():
     scene = box(1.0, 1.5, number=16, focal=30.0)
     near = [(stereo(fattening=pixels)(scene, generator())[..., 48, :] < 1.2).sum(dim=-1) for pixels in (0, 2)]
     assert (near[0] <= 48).all()

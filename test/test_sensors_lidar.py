@@ -1,4 +1,4 @@
-"""The LiDAR model: where its points lie and what it sees from its own place."""
+"""The LiDAR model: positions of its points, occlusion from its own viewpoint, noise and errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_lidar_without_offset_and_noise_measures_exact_depth():
 
 
 @pytest.mark.parametrize(("beams", "columns"), [(8, 400), (16, 720), (32, 1000)])
-def test_lidar_has_its_beams_and_columns(beams, columns):
+def test_lidar_has_the_given_beams_and_columns(beams, columns):
     sensor = lidar(beams=(beams, beams), columns=(columns, columns), up=(12.0, 12.0), down=(-12.0, -12.0))
     focal = 300.0
     hit = sensor(wall(5.0, size=201, focal=focal), generator())[0, 0] > 0
@@ -37,13 +37,13 @@ def test_lidar_has_its_beams_and_columns(beams, columns):
     assert spacing == pytest.approx(focal * 2 * math.pi / columns, rel=0.06)
 
 
-def test_lidar_range_noise():
+def test_lidar_range_noise_has_the_given_standard_deviation():
     depth = lidar(sigma=(0.025, 0.025))(wall(5.0, number=4, focal=400.0), generator())
     assert (depth[depth > 0] - 5).std() == pytest.approx(0.025, rel=0.1)
 
 
 def leaks(sensor: sensors.Lidar) -> float:
-    """The share of points on the box, well inside its edges or not, that show the wall behind it."""
+    """Return the share of points in the image of the box that have the depth of the wall behind it."""
     scene = box(2.0, 8.0, size=128, number=16, focal=150.0)
     depth = sensor(scene, generator())
     on_box = (scene.depth < 5) & (depth > 0)
@@ -55,8 +55,8 @@ def test_lidar_beside_the_camera_leaks_background_through_the_foreground():
     assert leaks(lidar(offset=(0.3, 0.3, 0.0))) > 0.02
 
 
-def test_lidar_offset_moves_no_point_of_a_wall():
-    """What is seen by both lies where it is."""
+def test_lidar_offset_does_not_change_the_depth_of_a_wall():
+    """Points that both the LiDAR and the camera see have the right depth."""
     depth = lidar(offset=(0.1, 0.1, 0.1))(wall(4.0, number=8), generator())
     assert (depth[depth > 0] - 4).abs().max() < 1e-3
 
@@ -64,11 +64,11 @@ def test_lidar_offset_moves_no_point_of_a_wall():
 @pytest.mark.parametrize(
     "fault", [{"misrotation": (0.5, 0.5)}, {"misplacement": (0.05, 0.05)}, {"rolling": (0.2, 0.2)}]
 )
-def test_lidar_miscalibration_and_rolling_shutter_put_points_beside_their_surface(fault):
+def test_lidar_miscalibration_and_rolling_shutter_displace_points(fault):
     assert leaks(lidar(**fault)) > 0.001
 
 
-def test_lidar_outliers_come_in_the_stated_share():
+def test_lidar_has_the_given_share_of_outliers():
     depth = lidar(outliers=(0.05, 0.05))(wall(4.0, number=16, focal=400.0), generator())
     seen = depth[depth > 0]
     wrong = (seen - 4).abs() > 0.02

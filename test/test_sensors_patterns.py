@@ -1,4 +1,4 @@
-"""Sparse points, low resolution and what hides depth."""
+"""Sparse points, low resolution and masks that hide depth."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize("pattern", [sensors.Pattern.UNIFORM, sensors.Pattern.GRADIENT, sensors.Pattern.CORNER])
-def test_sparse_patterns_have_the_count_asked_for(pattern):
+def test_sparse_patterns_have_the_given_number_of_points(pattern):
     scene = mixed(number=4)
     depth = sensors.SparsePoints(pattern, count=(500, 500))(scene, generator())
     assert ((depth > 0).sum(dim=(1, 2, 3)) == 500).all()
@@ -27,7 +27,7 @@ def test_sparse_patterns_have_the_count_asked_for(pattern):
     assert torch.equal(every > 0, scene.depth > 0)
 
 
-def test_sparse_points_are_exact_but_for_noise_and_outliers():
+def test_sparse_points_are_exact_except_for_noise_and_outliers():
     scene = mixed()
     depth = sensors.SparsePoints(outliers=NEVER, sigma=NEVER)(scene, generator())
     assert torch.equal(depth[depth > 0], scene.depth[depth > 0])
@@ -47,7 +47,7 @@ def test_grid_points_are_evenly_spaced():
 
 
 def test_gradient_and_corner_points_follow_the_image():
-    """A bright square: gradients lie on its outline, corners at its corners."""
+    """The image shows a bright square, with gradients on its outline and corners at its corners."""
     scene = wall(2.0, number=4)
     scene.image[..., 24:72, 24:72] = 1.0
     rows, columns = torch.meshgrid(torch.arange(96), torch.arange(96), indexing="ij")
@@ -64,7 +64,7 @@ def test_gradient_and_corner_points_follow_the_image():
 
 
 @pytest.mark.parametrize("factor", [1.5, 2.0, 3.7, 8.0])
-def test_low_resolution_samples_lie_where_the_completer_puts_them(factor):
+def test_low_resolution_depth_is_at_the_same_pixels_as_in_the_completer(factor):
     height, width = 96, 128
     scene = scene_of(torch.full((1, 1, height, width), 2.0))
     sensor = sensors.LowResolution(lambda scene, _: scene.depth, factor=(factor, factor), area=0.0, sigma=NEVER)
@@ -74,7 +74,7 @@ def test_low_resolution_samples_lie_where_the_completer_puts_them(factor):
     assert np.array_equal(depth > 0, np.isfinite(expected))
 
 
-def test_low_resolution_area_samples_blend_and_centre_samples_do_not():
+def test_low_resolution_means_of_blocks_mix_surfaces_and_centres_do_not():
     depth = torch.full((1, 1, 64, 64), 1.0)
     depth[..., 30:] = 3.0
     scene = scene_of(depth)
@@ -88,12 +88,12 @@ def test_low_resolution_area_samples_blend_and_centre_samples_do_not():
     torch.testing.assert_close(values(1.0), torch.tensor([1.0, 1.5, 3.0]))  # columns 24..31: six of 1 m, two of 3 m
 
 
-def test_hole_masks_are_crops_of_the_masks_given():
-    """Each pixel of a crop at scale 1 is the mask's, mirrored or not; the share is kept over many draws."""
+def test_hole_masks_are_crops_of_the_given_masks():
+    """At scale 1, each crop equals a part of the mask or of the flipped mask."""
     mask = torch.zeros(1, 60, 80, dtype=torch.bool)
     mask[:, 20:40, 10:50] = True
     crops = sensors.HoleMasks(mask, scale=(1.0, 1.0))(torch.zeros(16, 1, 30, 30), generator())[:, 0]
-    places = [
+    matches = [
         torch.equal(crop, source[y : y + 30, x : x + 30])
         for crop in crops
         for source in (mask[0], mask[0].flip(1))
@@ -102,17 +102,17 @@ def test_hole_masks_are_crops_of_the_masks_given():
         if crop.any() and not crop.all()
     ]
     partly = sum(bool(crop.any() and not crop.all()) for crop in crops)
-    assert partly > 6 and sum(places) >= partly
+    assert partly > 6 and sum(matches) >= partly
 
 
-def test_hole_masks_enlarge_up_to_their_scale_and_shrink_to_fit():
+def test_hole_masks_that_are_smaller_than_the_image_are_enlarged():
     mask = torch.zeros(1, 40, 40, dtype=torch.bool)
     mask[:, :, 20:] = True
     large = sensors.HoleMasks(mask, scale=(1.0, 1.0))(torch.zeros(20, 1, 120, 120), generator())
-    assert ((large.float().mean(dim=(1, 2, 3)) - 0.5).abs() < 0.05).all()  # all of it, once
+    assert ((large.float().mean(dim=(1, 2, 3)) - 0.5).abs() < 0.05).all()  # the whole mask
 
 
-def test_hole_masks_come_from_folders_of_real_frames(tmp_path):
+def test_hole_masks_are_read_from_folders_of_real_frames(tmp_path):
     depth = write_set(tmp_path / "set", count=2)["depth"]
     masks = sensors.HoleMasks.from_folders([tmp_path / "set"])
     assert np.array_equal(masks.masks.numpy(), np.stack([depth == 0] * 2))
@@ -120,7 +120,7 @@ def test_hole_masks_come_from_folders_of_real_frames(tmp_path):
     assert mask.shape == (3, 1, 20, 20) and mask.dtype == torch.bool
 
 
-def test_contiguous_blocks_are_contiguous_and_leave_most_of_the_image():
+def test_contiguous_blocks_are_contiguous_and_hide_less_than_half_of_the_image():
     hidden = sensors.contiguous_blocks(torch.zeros(200, 1, 96, 96), generator())
     assert 0.05 < hidden.float().mean() < 0.4
     pieces = [cv2.connectedComponentsWithStats(mask.numpy().astype(np.uint8))[2][1:, 4] for mask in hidden[:, 0]]

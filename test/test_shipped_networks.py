@@ -1,4 +1,4 @@
-"""The network files in ``models/`` run on a robot, on which PyTorch and the libraries for export are not installed."""
+"""The network files in ``models/`` run on a robot without PyTorch and without the libraries for export."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from depth_completion_ros.resources import share_directory
 
 MODELS = share_directory() / "models"
 FILES = sorted(MODELS.glob("*.onnx"))
-MOST_MEGABYTES = 10.5  # of the files of all networks but the default one
+MAX_MEGABYTES = 10.5  # total of the files of all networks except the default one
 
-# Makes imports fail as they do on a robot.
+# Makes imports fail as if the packages were not installed.
 BLOCK_IMPORTS = """
 import sys
 for name in ("torch", "onnx", "onnxscript", "onnxruntime", "nncf", "safetensors"):
@@ -57,8 +57,8 @@ def test_a_network_selected_by_name_completes_a_frame_without_pytorch(name):
 
 
 @pytest.mark.parametrize("name", names())
-def test_launch_arguments_select_the_file_that_is_shipped(name):
-    """``model:=NAME``, and with it ``engine:=openvino`` or ``engine:=tensorrt``."""
+def test_launch_arguments_select_the_shipped_file(name):
+    """``model:=NAME`` works alone and with ``engine:=openvino`` or ``engine:=tensorrt``."""
     for engine in ("auto", "openvino", "tensorrt"):
         check_model(engine, name)
     assert find_model_file(name).path.parent == MODELS
@@ -78,7 +78,7 @@ def test_shipped_files_are_compact_and_contain_the_shipped_weights(path):
 
 def test_the_files_of_the_published_networks_are_small():
     files = {part for path in FILES for part in read_model_file(path).paths if DEFAULT_NETWORK not in part.name}
-    assert sum(path.stat().st_size for path in files) < MOST_MEGABYTES * 1e6
+    assert sum(path.stat().st_size for path in files) < MAX_MEGABYTES * 1e6
 
 
 def test_each_file_of_weights_belongs_to_a_network_file():
@@ -86,7 +86,7 @@ def test_each_file_of_weights_belongs_to_a_network_file():
     assert {path.name for path in MODELS.glob("*.weights")} == used
 
 
-def test_each_network_has_a_file_and_its_card_says_what_it_is_best_for():
+def test_each_network_has_a_file_and_a_model_card_with_a_best_for_line():
     assert {read_model_file(path).name for path in FILES} == set(names())
     for path in FILES:
         assert best_for(read_model_file(path)), f"the model card of {path.name} lacks a line 'Best for: ...'"
@@ -102,7 +102,7 @@ def test_the_list_of_models_needs_no_pytorch():
 
 @pytest.mark.parametrize("path", [path for path in FILES if "int8" not in path.name], ids=lambda path: path.stem)
 def test_tensorrt_reads_the_file(path):
-    """Building an engine of it takes minutes on a CPU; ``test_tensorrt.py`` builds engines of small images."""
+    """Building an engine for the file takes minutes on a CPU; ``test_tensorrt.py`` builds engines for small images."""
     from depth_completion_ros.engines.tensorrt_build import read_network
     from depth_completion_ros.engines.tensorrt_library import load_library, make_log
 

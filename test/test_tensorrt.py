@@ -1,7 +1,7 @@
-"""Every network builds with TensorRT-RTX, which needs no GPU for it; what goes wrong is said clearly.
+"""Every network builds with TensorRT-RTX, which can build without a GPU, and errors are reported with a fix.
 
-An engine can only be loaded where there is a GPU, so inputs, outputs, types and layers are checked on the network that
-the engine is built from, which TensorRT keeps to: it is strongly typed.
+An engine can only be loaded with a GPU. Inputs, outputs, types and layers are therefore checked on the network
+definition. TensorRT keeps its types in the engine, because the definition is strongly typed.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from depth_completion_ros.profiles import load_profile  # noqa: E402
 
 try:
     trt = load_library()
-    TARGET = target_of(trt)  # needs a GPU with TensorRT, and none with TensorRT-RTX
+    TARGET = target_of(trt)  # needs a GPU with TensorRT, but not with TensorRT-RTX
 except ConfigurationError as missing:
     pytest.skip(str(missing), allow_module_level=True)
 try:
@@ -68,7 +68,7 @@ def network(name: str, precision: str = "fp16") -> ModelFile:
 
 
 def definition(file: ModelFile):
-    """TensorRT's network of a file, and what keeps it alive."""
+    """Return TensorRT's network definition of a file, and the objects that it needs to stay alive."""
     log = make_log(trt)
     builder = trt.Builder(log)
     return read_network(trt, builder, file, log), builder, log
@@ -79,7 +79,7 @@ def layers(graph, *kinds):
 
 
 def tensors(graph):
-    """Shape and type of inputs and outputs by name, in order."""
+    """Return shape and type of inputs and outputs by name, in order."""
     inputs = [graph.get_input(i) for i in range(graph.num_inputs)]
     outputs = [graph.get_output(i) for i in range(graph.num_outputs)]
     return {tensor.name: (tuple(tensor.shape), tensor.dtype) for tensor in inputs + outputs}
@@ -91,15 +91,15 @@ def test_every_network_builds_in_half_precision(name):
 
 
 @pytest.mark.parametrize("name", names())
-def test_every_network_keeps_the_contract_and_computes_convolutions_in_half_precision(name):
+def test_every_network_follows_the_contract_and_computes_convolutions_in_half_precision(name):
     graph, *_ = definition(network(name))
-    map_, float_ = (1, 1, HEIGHT, WIDTH), trt.float32
+    shape = (1, 1, HEIGHT, WIDTH)
     assert tensors(graph) == {
-        "image": ((1, 3, HEIGHT, WIDTH), float_),
-        "depth": (map_, float_),
-        "scale": ((1, 1, 1, 1), float_),
-        "completed": (map_, float_),
-        "sigma": (map_, float_),
+        "image": ((1, 3, HEIGHT, WIDTH), trt.float32),
+        "depth": (shape, trt.float32),
+        "scale": ((1, 1, 1, 1), trt.float32),
+        "completed": (shape, trt.float32),
+        "sigma": (shape, trt.float32),
     }
     assert tuple(tensors(graph)) == INPUTS + OUTPUTS
     convolutions = layers(graph, trt.LayerType.CONVOLUTION, trt.LayerType.DECONVOLUTION)
@@ -109,7 +109,7 @@ def test_every_network_keeps_the_contract_and_computes_convolutions_in_half_prec
 
 
 def test_propagation_samples_at_float32_coordinates():
-    """In float16 they are off by whole pixels on a wide image."""
+    """In float16, coordinates in a wide image would be off by whole pixels."""
     graph, *_ = definition(network("nlspn"))
     samplers = layers(graph, trt.LayerType.GRID_SAMPLE)
     assert len(samplers) >= 18
@@ -142,7 +142,7 @@ def test_unsupported_gpus_are_reported_before_building():
         build_engine(trt, network("lite", "fp32"), "Turing")
 
 
-def test_progress_never_goes_back_and_reaches_the_end():
+def test_progress_never_decreases_and_ends_at_one():
     reports = []
     build_engine(trt, network("srgan"), TARGET, progress=lambda *report: reports.append(report))
     phases, done = zip(*reports, strict=True)
@@ -153,7 +153,7 @@ def test_progress_never_goes_back_and_reaches_the_end():
     assert done[-1] == 1
 
 
-def test_building_ends_with_what_progress_raises(tmp_path):
+def test_an_exception_from_progress_aborts_the_build(tmp_path):
     stop = threading.Event()
     calls = []
 
@@ -172,8 +172,9 @@ def test_building_ends_with_what_progress_raises(tmp_path):
 
 @pytest.fixture
 def loader(tmp_path) -> Iterator[tuple[EngineLoader, list[float]]]:
-    """The node's loader, and how far the build was at each report. "tensorrt" builds ``model``, waits a little at the
-    first report, and gives the classical engine: to open what was built needs a GPU.
+    """Return the node's loader and the progress of the build at each report.
+
+    "tensorrt" builds ``model`` and opens the classical engine instead, because opening a built engine needs a GPU.
     """
     done_parts: list[float] = []
 
@@ -182,7 +183,7 @@ def loader(tmp_path) -> Iterator[tuple[EngineLoader, list[float]]]:
             progress(phase, done)
             assert f"loading tensorrt {model}… {100 * done:.0f} %, {phase}" == loader.state
             if not done_parts:
-                time.sleep(0.5)  # the main thread's turn
+                time.sleep(0.5)  # lets the main thread run
             done_parts.append(done)
 
         if engine == "tensorrt":
@@ -231,7 +232,7 @@ def test_closing_the_loader_ends_a_build(loader, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-# A process of its own that presses Ctrl-C when a tenth of the engine is built, and says how far it got.
+# Sends itself SIGINT when a tenth of the engine is built, and prints the progress at that time.
 INTERRUPTED_BUILD = """
 import os, signal, sys, time
 from depth_completion_ros import cli
@@ -261,7 +262,7 @@ sys.exit(status)
 
 
 def test_ctrl_c_ends_the_command(tmp_path):
-    """TensorRT swallows what Python raises inside its calls."""
+    """TensorRT ignores exceptions that Python raises inside its calls."""
     command = ["build-engine", str(network("lite").path), "--out", str(tmp_path)]
     run = subprocess.run(
         [sys.executable, "-c", INTERRUPTED_BUILD, *command], capture_output=True, encoding="utf-8", timeout=300
@@ -282,7 +283,7 @@ def test_engine_is_built_once_and_kept(tmp_path):
 
 
 def test_another_network_gets_another_engine(tmp_path):
-    """The key is the file's content, not its name."""
+    """The engine depends on the file's content, not on its name."""
     (tmp_path / "other").mkdir()
     other = relabelled(plain_file(), tmp_path / "other" / plain_file().name, weights=16 * "1")
     first = ensure_engine(trt, read_model_file(plain_file()), directory=tmp_path)
@@ -303,7 +304,7 @@ def test_given_sizes_build_the_engine_again(tmp_path):
 
 
 def test_graph_cut_short_is_rejected_with_a_fix(tmp_path):
-    """Such a file has its metadata, which stands behind the graph, but TensorRT cannot read it."""
+    """The metadata of such a file can be read, but TensorRT cannot read its graph."""
     import onnx
 
     file = network("lite", "fp32")
@@ -356,7 +357,7 @@ def gpu(test):
 
 @pytest.fixture
 def open_engine(tmp_path, monkeypatch):
-    """Opens engines that are built in an empty folder, and closes them."""
+    """Return a function that opens engines, which are built in an empty folder and closed after the test."""
     monkeypatch.setenv(DIRECTORY_VARIABLE, str(tmp_path))
     opened = []
 
@@ -396,7 +397,7 @@ def test_frames_do_not_affect_later_frames(open_engine):
 
 @gpu
 def test_engine_can_be_opened_in_one_thread_and_run_and_closed_in_another(open_engine):
-    """As in the node: the loader opens, the worker runs."""
+    """In the node, the loader's thread opens an engine and the worker's thread runs it."""
     engine = open_engine(network("lite"))
     answers = []
     worker = threading.Thread(target=lambda: answers.append(engine.run(*random_frame())[0].copy()))
@@ -406,7 +407,7 @@ def test_engine_can_be_opened_in_one_thread_and_run_and_closed_in_another(open_e
 
 
 @gpu
-def test_network_for_any_size_follows_the_frames_and_rejects_sizes_beyond_its_profile(open_engine, tmp_path):
+def test_network_for_any_size_accepts_the_sizes_of_its_profile_and_rejects_others(open_engine, tmp_path):
     file = read_model_file(file_for_any_size())
     ensure_engine(trt, file, directory=tmp_path, sizes=Sizes((64, 64), (96, 128), (128, 160)))
     engine = open_engine(file)
@@ -428,6 +429,6 @@ def test_damaged_engine_is_built_again(open_engine, tmp_path):
 
 
 @gpu
-def test_memory_on_the_gpu_is_counted(open_engine):
+def test_memory_on_the_gpu_is_reported(open_engine):
     file = network("lite")
     assert open_engine(file).device_memory_bytes() > file.path.stat().st_size / 2

@@ -1,4 +1,4 @@
-"""Training itself: it learns, ends annealed, survives kills to the bit, and writes what it promises."""
+"""Training: it reduces the error, follows its schedule, can be resumed exactly, and writes its files."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ CPU = torch.device("cpu")
 
 
 def tiny(name: str = "lite", **changes) -> Recipe:
-    """A recipe for images of 32 x 32 pixels."""
+    """Return a recipe for images of 32 x 32 pixels."""
     return dataclasses.replace(read_recipe(name), **{"batch": 2, "crop": 32, "precision": "float32", **changes})
 
 
 def bowls(count: int, choices: torch.Generator, noise: torch.Generator) -> TrainingBatch:
-    """Surfaces that curve away from the few measured pixels at their left."""
+    """Return a batch of curved surfaces that are measured only in the left quarter."""
     slope = torch.rand(count, 1, 1, 1, generator=choices)
     depth = 1 + slope * torch.linspace(0, 1, 32).square().expand(count, 1, 32, 32)
     image = torch.rand(count, 3, 32, 32, generator=noise)
@@ -55,7 +55,7 @@ def trainer(recipe: Recipe, source=bowls) -> Trainer:
 
 
 def same(first: object, second: object) -> bool:
-    """Whether two states are equal to the bit."""
+    """Return whether two states are bit-identical."""
     if isinstance(first, torch.Tensor):
         return torch.equal(first, second)
     if isinstance(first, dict):
@@ -66,14 +66,14 @@ def same(first: object, second: object) -> bool:
 
 
 @pytest.mark.parametrize("name", ["lite", "srgan"])
-def test_resumed_training_is_the_uninterrupted_one_to_the_bit(name, tmp_path):
-    """With weights, averages, optimisers and random states, for the one with a second optimiser too."""
+def test_state_of_a_resumed_training_is_bit_identical_to_an_uninterrupted_one(name, tmp_path):
+    """The state contains weights, averages and optimisers; ``srgan`` has a second optimiser for its discriminator."""
     whole = trainer(tiny(name))
     for step in range(6):
         if step == 3:
             save_checkpoint(whole.state(), tmp_path / "c.pt")
         whole.train_step(step / 6)
-    torch.rand(5)  # whatever else the process draws
+    torch.rand(5)  # the global random state must not matter
     resumed = trainer(tiny(name))
     resumed.train_step(0.5)
     resumed.restore(load_checkpoint(tmp_path / "c.pt", CPU))
@@ -97,7 +97,7 @@ def test_unusable_checkpoint_is_rejected_with_a_fix(tmp_path):
         load_checkpoint(tmp_path / "c.pt", CPU)
 
 
-def test_training_may_begin_with_the_weights_of_another(tmp_path):
+def test_training_can_start_from_the_weights_of_an_earlier_training(tmp_path):
     pytest.importorskip("safetensors", reason="weights files need it")
     first, second, path = trainer(tiny()), trainer(tiny(seed=1)), tmp_path / "lite.safetensors"
     first.train_step(0.1)
@@ -110,47 +110,45 @@ def test_training_may_begin_with_the_weights_of_another(tmp_path):
         trainer(tiny("srgan")).begin_with(path)
 
 
-def test_training_learns_and_its_average_follows():
-    """What no prefill knows, that surfaces curve: the averaged network must come to know it."""
+def test_training_reduces_the_error_of_the_averaged_network():
+    """The surfaces are curved, which the prefill cannot represent."""
     learner = trainer(tiny(batch=8, ema_decay=0.9, learning_rate=1e-3))
     totals = [float(learner.train_step(step / 200)["relative_l1"]) for step in range(200)]
     assert median(totals[-20:]) < 0.5 * median(totals[:5])
     test = bowls(8, generator(99), generator(98))
     with torch.no_grad():
-        averaged, _, start = learner.ema.with_start(test.image, test.depth, test.scale)
+        averaged, _, start = learner.ema.predict_with_prefill(test.image, test.depth, test.scale)
     assert (averaged - test.target).abs().mean() < 0.5 * (start - test.target).abs().mean()
 
 
-def test_a_network_can_overfit_a_few_samples():
-    """``overfit`` repeats the batches of the first samples, so that the same errors can fall to nothing."""
+def test_overfit_repeats_the_batches_of_the_first_samples():
     recipe = dataclasses.replace(tiny(batch=2), sources={"real": 1.0})
     batches = Batches(recipe, {"real": bowls}, CPU, overfit=3)
     assert torch.equal(batches[0].image, batches[2].image) and torch.equal(batches[1].target, batches[7].target)
     assert not torch.equal(batches[0].image, batches[1].image)
 
 
-def test_batches_made_beside_the_training_are_the_same(tmp_path):
-    """And in the same order, from any step on."""
+def test_worker_processes_create_the_same_batches_in_the_same_order(tmp_path):
     recipe = dataclasses.replace(tiny(batch=2), sources={"real": 1.0})
     batches = Batches(recipe, {"real": bowls}, CPU)
-    beside = batches.from_step(3, workers=1)
+    from_worker = batches.from_step(3, workers=1)
     for step in (3, 4, 5):
-        made = next(beside)
+        made = next(from_worker)
         assert all(torch.equal(getattr(made, f.name), getattr(batches[step], f.name)) for f in dataclasses.fields(made))
 
 
-def test_average_is_exponential():
+def test_weights_are_averaged_exponentially():
     learner = trainer(tiny(ema_decay=0.25))
     learner.train_step(0.1)
     before = next(learner.ema.parameters()).clone()
     learner.train_step(0.1)
-    # After two steps the warm-up's 3/12 is the recipe's 0.25 too.
+    # After two steps, the decay of the warm-up is 3/12, the same as the recipe's decay of 0.25.
     expected = 0.25 * before + 0.75 * next(learner.network.parameters())
     assert torch.allclose(next(learner.ema.parameters()), expected.detach(), atol=1e-7)
     assert not learner.ema.training and not next(learner.ema.parameters()).requires_grad
 
 
-def test_weights_survive_one_overflow():
+def test_weights_stay_finite_after_an_overflow():
     def source(count, choices, noise):
         return dataclasses.replace(bowls(count, choices, noise), target=torch.full((count, 1, 32, 32), torch.inf))
 
@@ -170,13 +168,13 @@ def test_learning_rate_rises_stays_constant_and_falls_to_zero():
     assert [group["lr"] for group in learner.state()["optimiser"]["param_groups"]] == [peak, peak]
 
 
-def test_budget_of_minutes_follows_the_clock_and_one_of_steps_does_not():
+def test_budget_of_minutes_depends_on_time_and_budget_of_steps_does_not():
     assert Budget(minutes=2).progress(step=10**6, elapsed_s=30) == 0.25
     assert Budget(minutes=2).progress(step=0, elapsed_s=1e9) == 1
     assert Budget(steps=10).progress(step=5, elapsed_s=1e9) == 0.5
 
 
-def test_time_before_a_resume_counts(tmp_path):
+def test_time_before_a_resume_counts_towards_the_budget(tmp_path):
     learner = trainer(tiny())
     learner.elapsed_s = 59.9
     assert train(learner, Budget(minutes=1), tmp_path, lambda report: None, lambda: None, 1e9)
@@ -194,8 +192,7 @@ def test_signal_ends_training_after_the_step_with_a_checkpoint(tmp_path):
     assert signal.getsignal(signal.SIGTERM) is handler
 
 
-def test_killed_process_loses_no_checkpoint(tmp_path, monkeypatch):
-    """A kill in the middle of writing leaves the checkpoint before."""
+def test_killing_the_process_while_it_writes_keeps_the_previous_checkpoint(tmp_path, monkeypatch):
     save_checkpoint({"step": 1}, tmp_path / "c.pt")
 
     def killed(state, path):
@@ -216,7 +213,7 @@ def test_every_network_has_a_recipe():
     for name in recipe_names():
         recipe = read_recipe(name)
         assert recipe.losses.keys() & {"laplace_nll", "laplace_scale", "laplace_crps"}, (
-            "log_b must be learnt by something"
+            "a loss must have a gradient of log_b"
         )
     assert len({read_recipe(name).hash() for name in recipe_names()}) == len(recipe_names())
 
@@ -231,21 +228,21 @@ def test_every_network_has_a_recipe():
         ("network: lite\nbatch: many", "batch must be a int"),
         ("network: lite\ncrop: 100", "crop must be a multiple of 32"),
         ("network: lite\nprofile: radar", "profile must be one of"),
-        ("network: srgan\nbase: planes", "base is only for networks that see the image"),
+        ("network: srgan\nbase: planes", "base is only for networks that use the image"),
         ("network: unet\nbase: lyte", "no network 'lyte'"),
         ("network: lite\nlosses: {l3: 1.0}", "losses has unknown names l3"),
         ("network: lite\nhiding: {holes: 0.0}", "hiding must be numbers"),
         ("size: small", "lacks network"),
     ],
 )
-def test_faulty_recipe_is_rejected_by_the_setting(text, complaint, tmp_path):
+def test_invalid_recipe_is_rejected_with_the_name_of_the_setting(text, complaint, tmp_path):
     (tmp_path / "mine.yaml").write_text(text)
     with pytest.raises(ConfigurationError, match=complaint):
         read_recipe(str(tmp_path / "mine.yaml"))
 
 
 def test_settings_can_be_changed_from_the_command_line():
-    """YAML takes 2e-3, without a dot, for text; people do not."""
+    """YAML reads 2e-3, which has no dot, as text; it must be accepted as a number."""
     changed = read_recipe("lite", ["batch=64", "losses={l1: 1.0}", "learning_rate=2e-3"])
     assert (changed.batch, changed.losses, changed.learning_rate) == (64, {"l1": 1.0}, 2e-3)
     assert changed.hash() != read_recipe("lite").hash()
@@ -263,7 +260,7 @@ def test_no_validation_set_is_used_for_training():
 # Validation.
 
 
-def test_scores_are_over_the_hidden_pixels_of_all_cases(tmp_path):
+def test_scores_cover_the_hidden_pixels_of_all_cases(tmp_path):
     write_ramp(tmp_path / "ramp")
     cases = folder_cases(open_folder(tmp_path / "ramp"), 2, ("sparse5", "rows"))
     assert {(case.group, case.protocol) for case in cases} == {("ramp", "sparse5"), ("ramp", "rows")}
@@ -281,8 +278,8 @@ def test_scores_are_over_the_hidden_pixels_of_all_cases(tmp_path):
     assert validation.relative(halved) == pytest.approx(0.5**0.5)
 
 
-def test_each_place_counts_the_same_in_the_validation_score():
-    """However many protocols it has: eight times better in a place of one is twice as good over three places."""
+def test_each_place_has_the_same_weight_in_the_validation_score():
+    """The weight does not depend on the number of protocols: 1/8 of the error in one of three places gives 1/2."""
     image, truth = np.zeros((32, 32, 3), np.uint8), np.linspace(1, 2, 32 * 32, dtype=np.float32).reshape(32, 32)
     shown = np.where(np.arange(32) % 4 == 0, truth, np.float32(0))
     places = [("one", "rows"), ("two", "rows"), ("two", "raw"), ("three", "rows"), ("three", "raw")]
@@ -292,8 +289,8 @@ def test_each_place_counts_the_same_in_the_validation_score():
     assert validation.relative(scores) == pytest.approx(0.5)
 
 
-def test_frames_of_any_size_validate():
-    """Padded for the network and cut back."""
+def test_frames_of_any_size_can_be_validated():
+    """Frames are padded for the network, and the result is cropped."""
     depth = torch.full((50, 70), 2.0).numpy()
     case = Case("group", "given", torch.zeros(50, 70, 3, dtype=torch.uint8).numpy(), depth, depth)
     assert complete(trainer(tiny()).ema, case, CPU).shape == (50, 70)
@@ -337,8 +334,10 @@ def test_command_trains_and_writes_weights_card_logs_and_pictures(data, tmp_path
     assert picture.shape[1] == 5 * 256
 
 
-def test_training_can_start_from_a_trained_network(data, tmp_path, monkeypatch, capsys):
-    """Its weights lie beside those that need them, and the card names them; without any it says what to do."""
+def test_training_with_a_base_network_copies_its_weights_and_names_them_in_the_model_card(
+    data, tmp_path, monkeypatch, capsys
+):
+    """If the weights of the base network are missing, the message says so."""
     monkeypatch.setenv(model_file.DIRECTORY_VARIABLE, str(tmp_path / "models"))
     monkeypatch.setattr(model_file, "share_directory", lambda: tmp_path / "none")
     extra = ("--steps", "1", "--set", "network=unet", "--set", "base=planes")
@@ -353,8 +352,8 @@ def test_training_can_start_from_a_trained_network(data, tmp_path, monkeypatch, 
     assert corrected in path.with_suffix(".md").read_text(encoding="utf-8")
 
 
-def test_resumed_training_equals_uninterrupted(data, tmp_path):
-    """Killed after three of six steps, it goes on as if nothing had been."""
+def test_resumed_training_equals_uninterrupted_training(data, tmp_path):
+    """The training is killed after three of six steps."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     assert command(data, whole, "--steps", "6") == 0
 
@@ -379,9 +378,9 @@ def test_resumed_training_equals_uninterrupted(data, tmp_path):
     assert same(*states)
 
 
-def test_dry_run_takes_two_steps_and_renders_scenes_meanwhile(data, tmp_path, monkeypatch):
-    """The code that runs on a GPU, on a CPU, with few scenes."""
-    monkeypatch.setattr(synthetic, "_AT_ONCE", 4)
+def test_dry_run_takes_two_steps_and_renders_scenes_during_training(data, tmp_path, monkeypatch):
+    """It runs the code for GPUs on a CPU, with few scenes."""
+    monkeypatch.setattr(synthetic, "_RENDERED_AT_ONCE", 4)
     monkeypatch.setattr(synthetic, "rendered_pool", None)
     out = tmp_path / "out"
     assert command(data, out, "--dry-run") == 0
@@ -389,7 +388,7 @@ def test_dry_run_takes_two_steps_and_renders_scenes_meanwhile(data, tmp_path, mo
     assert "rendered as they were needed" in (out / "lite-small.md").read_text(encoding="utf-8")
 
 
-def test_command_without_data_says_what_to_do(tmp_path, capsys):
+def test_command_without_data_reports_the_missing_option(tmp_path, capsys):
     assert main(["train", "lite", "--steps", "1", "--out", str(tmp_path / "out"), "--cache", str(tmp_path)]) == 1
     assert "--data" in capsys.readouterr().err
     assert main(["train", "light", "--steps", "1", "--out", str(tmp_path / "out")]) == 1

@@ -1,4 +1,4 @@
-"""What training draws from recorded frames: windows that are true to them, of which a part is hidden."""
+"""Training batches: windows of recorded frames, hidden depth, and simulated scenes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from depth_completion_ros.training import real_frames, synthetic  # noqa: E402
 from depth_completion_ros.training.batches import (  # noqa: E402
     Batches,
     clean_source,
-    nearness,
+    proximity_weight,
     real_source,
     synthetic_source,
     with_scale,
@@ -41,7 +41,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 
 def write_ramp(folder, count=4, **changes):
-    """Frames whose colour and depth both tell the column and row, with a hole: red and depth grow to the right."""
+    """Write frames with a hole. Red and depth increase to the right and green increases downwards."""
     (folder / "rgb").mkdir(parents=True)
     (folder / "depth").mkdir()
     row, column = np.mgrid[:HEIGHT, :WIDTH]
@@ -61,20 +61,20 @@ def frames(tmp_path) -> RealFrames:
     return RealFrames([tmp_path / "ramp"], tmp_path / "cache", 1.0, CPU)
 
 
-def test_colour_and_depth_of_a_window_belong_together(frames):
+def test_colour_and_depth_of_a_window_are_aligned(frames):
     image, depth = frames.sample(12, 32, generator(), (1.0, 2.0))
     column_of_colour, column_of_depth = 255 * image[:, :1] / 2, 100 * depth - 100
     known = depth > 0
     assert known.float().mean() > 0.7
-    # Within a pixel: depth is taken at one pixel, colour between some.
+    # The columns differ by at most a pixel: depth is that of one pixel, colour is a mean of several.
     assert (column_of_colour - column_of_depth)[known].abs().max() < 1.01
     to_the_right = (image[:, 0, :, -1] > image[:, 0, :, 0]).float().mean(dim=1)
-    assert set(to_the_right.tolist()) == {0.0, 1.0}, "some mirrored, some not"
+    assert set(to_the_right.tolist()) == {0.0, 1.0}, "some windows are flipped and some are not"
     row = image[:, 1].mean(dim=-1)
-    assert (row.diff(dim=1) > 0).all(), "never upside down"
+    assert (row.diff(dim=1) > 0).all(), "windows are not flipped upside down"
 
 
-def test_windows_cover_as_many_pixels_as_the_zoom_says(frames):
+def test_size_of_windows_follows_the_zoom(frames):
     image, _ = frames.sample(40, 32, generator(), (1.0, 2.0))
     spans = (255 * (image[:, 0, 0, -1] - image[:, 0, 0, 0]).abs() / 2) * 32 / 31
     assert 31 <= spans.min() < 40 and 56 < spans.max() <= 65
@@ -100,8 +100,8 @@ def test_frames_of_several_sizes_are_decoded_and_large_ones_reduced(tmp_path):
     assert sorted(depth.shape[1:] for depth in frames._depths) == [(96, 128), (576, 768)]
 
 
-def test_each_set_has_the_same_weight_whatever_its_size(tmp_path):
-    """Sets count by the root of their number of frames: 1 frame of one shows up as often as a quarter of 16."""
+def test_weight_of_a_set_is_the_square_root_of_its_number_of_frames(tmp_path):
+    """Sets of 16 frames and of 1 frame have the weights 4 and 1."""
     write_ramp(tmp_path / "many", 16)
     write_ramp(tmp_path / "few", 1)
     (path,) = (tmp_path / "few" / "depth").iterdir()
@@ -111,8 +111,8 @@ def test_each_set_has_the_same_weight_whatever_its_size(tmp_path):
     assert (depth.amax(dim=(1, 2, 3)) > 8).float().mean() == pytest.approx(1 / 5, abs=0.06)
 
 
-def test_two_trainings_may_decode_the_same_set_at_once(tmp_path):
-    """The one that is ready later keeps what the first has written."""
+def test_two_trainings_can_decode_the_same_set_at_the_same_time(tmp_path):
+    """The folder of the training that finishes first is kept."""
     path = tmp_path / "cache" / "set"
     with new_directory(path) as first, new_directory(path) as second:
         (first / "a").write_text("first")
@@ -120,7 +120,7 @@ def test_two_trainings_may_decode_the_same_set_at_once(tmp_path):
     assert (path / "a").read_text(encoding="utf-8") == "second" and sorted(path.parent.iterdir()) == [path]
 
 
-def test_frames_of_a_turning_camera_are_left_out(tmp_path):
+def test_frames_of_a_turning_camera_are_not_used(tmp_path):
     write_ramp(tmp_path / "ramp")
     turns = [0.1, 0.5, 0.9, 1.3]  # rad/s, with 10 ms between colour and depth
 
@@ -149,8 +149,7 @@ def test_published_data_sets_are_trained_on_like_recorded_frames(tmp_path, monke
     assert set(sources) == {"real"} and contents == frames.contents, "no other set is needed"
 
 
-def test_frames_without_holes_are_no_masks(tmp_path):
-    """A rendered set would have the others' holes hidden half as often."""
+def test_frames_without_holes_are_not_used_as_masks(tmp_path):
     for name in ("holes", "whole"):
         write_ramp(tmp_path / name)
     for path in (tmp_path / "whole" / "depth").iterdir():
@@ -162,14 +161,14 @@ def test_frames_without_holes_are_no_masks(tmp_path):
 
 
 def hide(name: str, depth: torch.Tensor, masks: torch.Tensor | None = None) -> torch.Tensor:
-    """depth (N, 1, H, W) under one pattern, over images of noise."""
+    """Hide depth (N, 1, H, W) with one pattern; the images are noise."""
     masks = torch.zeros(1, 96, 128, dtype=torch.bool) if masks is None else masks
     image = torch.rand(len(depth), 3, *depth.shape[-2:], generator=generator(2))
     return Hiding({name: 1.0}, HoleMasks(masks))(image, depth, generator(), generator(1))
 
 
 @pytest.mark.parametrize("name", [HOLES, *PATTERNS])
-def test_hiding_shows_a_part_of_what_was_measured(name):
+def test_hiding_keeps_a_part_of_the_measured_depth(name):
     depth = 1 + torch.rand(16, 1, 96, 128, generator=generator())
     depth[..., :16] = 0
     shown = hide(name, depth)
@@ -182,21 +181,21 @@ def test_hiding_shows_a_part_of_what_was_measured(name):
 
 
 def test_hidden_holes_are_those_of_other_frames():
-    """Beside the blocks: a column of the mask that is a hole hides a column of the depth, for half of them mirrored."""
+    """A vertical stripe of a mask hides a vertical stripe of the depth, in addition to hidden blocks."""
     mask = torch.zeros(1, 96, 128, dtype=torch.bool)
     mask[..., 60:68] = True
     shown = hide("holes", torch.ones(32, 1, 96, 128), mask)
     hidden = (shown == 0).all(dim=-2).sum(dim=-1)
-    assert (hidden >= 8).float().mean() > 0.5, "wider where the mask is enlarged"
+    assert (hidden >= 8).float().mean() > 0.5, "enlarged masks hide wider stripes"
 
 
 def test_rows_are_lines_across_the_image():
     shown = hide("rows", torch.ones(8, 1, 96, 128))
-    along, down = (shown[..., 1:, :] * shown[..., :-1, :]).sum(), (shown[..., 1:] * shown[..., :-1]).sum()
-    assert down > 5 * along
+    vertical, horizontal = (shown[..., 1:, :] * shown[..., :-1, :]).sum(), (shown[..., 1:] * shown[..., :-1]).sum()
+    assert horizontal > 5 * vertical
 
 
-def test_batch_has_the_inputs_of_the_contract_and_the_truth(frames):
+def test_batch_contains_the_inputs_of_the_contract_and_the_target(frames):
     recipe = dataclasses.replace(read_recipe("lite"), batch=16, crop=64, image_dropout=0.4)
     batches = Batches(recipe, {"real": real_source(frames, recipe)}, CPU)
     batch = batches[0]
@@ -207,7 +206,7 @@ def test_batch_has_the_inputs_of_the_contract_and_the_truth(frames):
     copied = shown & (batch.depth == batch.target)
     assert not (shown & ~known).any() and 0.05 < copied.float().mean() < 0.9
     assert batch.weight[copied].unique().tolist() == pytest.approx([recipe.shown_weight])
-    near = nearness(batch.depth, recipe.far_weight)
+    near = proximity_weight(batch.depth, recipe.far_weight)
     torch.testing.assert_close(batch.weight[known & ~copied], near[known & ~copied])
     assert not batch.weight[~known].any()
     for i in range(16):
@@ -218,23 +217,23 @@ def test_batch_has_the_inputs_of_the_contract_and_the_truth(frames):
     assert 1 <= dark <= 13
 
 
-def test_sample_that_measured_nothing_is_left_out():
+def test_sample_without_measurements_has_no_weight():
     depth, known = torch.ones(2, 1, 32, 32), torch.ones(2, 1, 32, 32)
     depth[1] = 0
     batch = with_scale(torch.rand(2, 3, 32, 32), depth, known, known, read_recipe("lite"), generator())
     assert batch.weight[0].all() and not batch.weight[1].any() and batch.scale.isfinite().all()
 
 
-def test_weight_falls_with_the_distance_to_the_next_measurement():
+def test_weight_decreases_with_the_distance_to_the_nearest_measurement():
     depth = torch.zeros(1, 1, 8, 96)
     depth[..., 0] = 1
-    row = nearness(depth, 0.05)[0, 0, 4]
+    row = proximity_weight(depth, 0.05)[0, 0, 4]
     assert row[4] == 1 and row[5] == row[12] == pytest.approx(2 / 3)
     assert row[13] == row[32] == pytest.approx(1 / 3) and row[33] == pytest.approx(0.05)
 
 
-def test_synthetic_target_is_the_true_depth_up_to_the_reach_of_the_sensor():
-    """A sensor that sees up to 2 m of a floor that reaches to 10 m: a little of its continuation can be asked for."""
+def test_synthetic_target_has_weight_only_up_to_1_25_times_the_farthest_measurement():
+    """The sensor measures up to 2 m of a floor that extends to 10 m."""
     recipe = dataclasses.replace(read_recipe("lite"), crop=32)
     floor = torch.linspace(1, 10, 32).view(1, 1, 32, 1).expand(3, 1, 32, 32).clone()
     floor[..., -1] = 0
@@ -251,7 +250,7 @@ def test_synthetic_target_is_the_true_depth_up_to_the_reach_of_the_sensor():
 
 @pytest.mark.parametrize("name", [HOLES, *PATTERNS])
 def test_clean_scenes_have_exact_depth_except_on_glass(name):
-    """Of every pattern: what is shown is exact, but for a grid whose samples are means of their blocks."""
+    """The visible depth is exact for every pattern except the grid, whose samples are means of blocks."""
     recipe = dataclasses.replace(read_recipe("unet"), crop=64, hiding={name: 1.0})
     depth = torch.linspace(1.0, 1.1, 64).expand(6, 1, 64, 64)
 
@@ -270,9 +269,9 @@ def test_clean_scenes_have_exact_depth_except_on_glass(name):
     assert batch.weight[exact].max() <= recipe.shown_weight < batch.weight[~shown].max()
 
 
-def test_scenes_on_a_gpu_are_rendered_anew_after_some_uses(monkeypatch):
-    """The same code on a CPU, with few scenes."""
-    monkeypatch.setattr(synthetic, "_AT_ONCE", 4)
+def test_scenes_on_a_gpu_are_rendered_again_after_several_uses(monkeypatch):
+    """The test runs the code for GPUs on a CPU, with few scenes."""
+    monkeypatch.setattr(synthetic, "_RENDERED_AT_ONCE", 4)
     scenes, noise = synthetic.RenderedScenes(), generator()
     depths = [scenes(4, 32, generator(), noise).depth for _ in range(6)]
     seen = [{float(depth.sum()) for depth in batch} for batch in depths]

@@ -1,4 +1,4 @@
-"""Each loss is the formula it names, counts only what is known, and does not depend on the unit of depth."""
+"""Each loss equals its formula, ignores unknown pixels, and does not depend on the unit of depth."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def comparison(seed: int = 0, known: float = 0.7, factor: float = 1.0) -> Compar
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_unit_of_depth_does_not_matter(name):
+def test_loss_does_not_depend_on_the_unit_of_depth(name):
     assert float(LOSSES[name](comparison(factor=1000))) == pytest.approx(float(LOSSES[name](comparison())), rel=1e-4)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_unknown_pixels_have_no_weight(name):
-    """Neither in the value nor in the gradient, whatever stands there."""
+    """Their values change neither the loss nor its gradient."""
     if name == "total_variation":
-        pytest.skip("it looks at the prediction alone")
+        pytest.skip("this loss does not use the target")
     results = []
     for filler in (0.0, 7.0):
         c = comparison()
@@ -47,14 +47,14 @@ def test_unknown_pixels_have_no_weight(name):
         if name not in LOG_B_ALONE:
             loss.backward()
             assert depth.grad is not None and depth.grad.isfinite().all()
-            if name != "spectral_amplitude":  # whose every frequency sees every pixel
+            if name != "spectral_amplitude":  # every frequency depends on every pixel
                 assert not depth.grad[c.weight == 0].any()
         results.append(float(loss.detach()))
     assert results[0] == results[1]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_unknown_ground_truth_gives_no_error(name):
+def test_loss_is_finite_without_any_known_pixel(name):
     c = comparison(known=0.0)
     assert not c.weight.any() and math.isfinite(float(LOSSES[name](c)))
 
@@ -66,8 +66,8 @@ def test_losses_are_smallest_at_the_truth(name):
     assert at_truth == pytest.approx(0, abs=0.02) and float(LOSSES[name](c)) > 2 * at_truth
 
 
-def test_relative_losses_count_every_sample_the_same():
-    """Twice as near to the truth as the start is about a half, of an easy sample and of one a hundred times harder."""
+def test_relative_losses_give_every_sample_the_same_weight():
+    """Half of the error of the start gives a loss of about 0.5, for samples whose errors differ by a factor of 100."""
     c = comparison()
     harder = torch.tensor([1.0, 100.0]).view(2, 1, 1, 1)
     off = 0.05 * harder
@@ -103,16 +103,16 @@ def test_likelihood_is_greatest_where_b_is_the_mean_error():
 
 
 @pytest.mark.parametrize("name", LOG_B_ALONE)
-def test_scale_losses_teach_log_b_alone(name):
+def test_scale_losses_have_a_gradient_of_log_b_only(name):
     c = comparison()
     depth, log_b = c.depth.clone().requires_grad_(), c.log_b.clone().requires_grad_()
     LOSSES[name](c._replace(depth=depth, log_b=log_b)).backward()
     assert depth.grad is None and log_b.grad.abs().sum() > 0
 
 
-@pytest.mark.parametrize(("name", "outliers_move_it"), [("laplace_scale", True), ("laplace_crps", False)])
-def test_scale_losses_find_the_scale_of_the_errors(name, outliers_move_it):
-    """Of Laplace errors both; where 2 % are off by 50 times the scale, one fits their mean, the other most of them."""
+@pytest.mark.parametrize(("name", "changed_by_outliers"), [("laplace_scale", True), ("laplace_crps", False)])
+def test_minimum_of_scale_losses_is_the_scale_of_the_errors(name, changed_by_outliers):
+    """Both losses find the scale of Laplace errors. With 2 % of outliers, only the likelihood gives a larger scale."""
 
     def fitted(error):
         log_b = torch.zeros((), requires_grad=True)
@@ -129,22 +129,22 @@ def test_scale_losses_find_the_scale_of_the_errors(name, outliers_move_it):
     error = torch.distributions.Laplace(0, 0.02).sample((1, 1, 64, 64))
     assert fitted(error) == pytest.approx(0.02, rel=0.1)
     error[torch.rand(error.shape) < 0.02] = 1.0
-    assert (fitted(error) > 1.5 * 0.02) == outliers_move_it
+    assert (fitted(error) > 1.5 * 0.02) == changed_by_outliers
 
 
 @pytest.mark.parametrize("name", ["sobel", "structure_consistency"])
-def test_edge_losses_leave_an_offset_alone(name):
+def test_edge_losses_ignore_a_constant_offset(name):
     c = comparison(known=1.1)
     assert float(LOSSES[name](c._replace(depth=c.target + 0.5))) == pytest.approx(0, abs=1e-6)
 
 
-def test_gradient_leaves_a_factor_alone_and_sees_a_step_at_all_scales():
+def test_gradient_ignores_a_constant_factor_and_includes_a_step_at_all_scales():
     c = comparison(known=1.1)
     c = c._replace(weight=torch.ones_like(c.weight))
     assert float(LOSSES["gradient"](c._replace(depth=1.3 * c.target))) == pytest.approx(0, abs=1e-6)
     step = torch.ones_like(c.target)
     step[..., 24:] = math.e
-    # Of each scale's 48/s - 1 horizontal differences one is 1.
+    # At scale s, one of the 48/s - 1 horizontal differences is 1.
     expected = sum(1 / (48 // s - 1) for s in (1, 2, 4, 8)) / 4
     assert float(LOSSES["gradient"](c._replace(depth=step * c.target))) == pytest.approx(expected, rel=1e-4)
 
@@ -159,7 +159,7 @@ def test_structure_consistency_is_the_laplacian():
     assert float(LOSSES["structure_consistency"](c)) == pytest.approx((laplacian**2).mean(), rel=1e-4)
 
 
-def test_amplitudes_do_not_see_a_shift():
+def test_spectral_amplitude_ignores_a_shift():
     c = comparison(known=1.1)
     shifted = torch.roll(c.target, (3, 5), dims=(-2, -1))
     c = c._replace(weight=torch.ones_like(c.weight))
@@ -173,8 +173,8 @@ def test_total_variation_of_a_step():
     assert float(LOSSES["total_variation"](c._replace(depth=step))) == pytest.approx(1 / 47, rel=1e-4)
 
 
-def test_discriminator_learns_to_distinguish_and_prefers_the_truth():
-    """Noise against planes: after some steps the truth has the lower generator loss, whose gradient reaches depth."""
+def test_discriminator_learns_to_distinguish_noisy_depth_from_true_depth():
+    """After some steps, true depth has a lower generator loss than noisy depth. The loss has a gradient of depth."""
     torch.manual_seed(0)
     adversary = Adversary(1e-3, torch.device("cpu"))
     c = comparison(known=1.1)
@@ -182,7 +182,7 @@ def test_discriminator_learns_to_distinguish_and_prefers_the_truth():
     losses = [float(adversary.train_step(c, 1e-3)) for _ in range(15)]
     assert losses[-1] < 0.5 * losses[0]
     depth = c.depth.clone().requires_grad_()
-    fooled = adversary.loss(c._replace(depth=depth))
-    fooled.backward()
-    rewarded = adversary.loss(c._replace(depth=c.target))
-    assert rewarded.detach() < fooled.detach() and depth.grad.abs().sum() > 0
+    loss_of_noise = adversary.loss(c._replace(depth=depth))
+    loss_of_noise.backward()
+    loss_of_truth = adversary.loss(c._replace(depth=c.target))
+    assert loss_of_truth.detach() < loss_of_noise.detach() and depth.grad.abs().sum() > 0

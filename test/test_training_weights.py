@@ -1,4 +1,4 @@
-"""Weights files: about a byte for each weight, nearly the same answer, and a clear word for any other file."""
+"""Weights files are small and give nearly the same result, and other files are rejected with a message."""
 
 from __future__ import annotations
 
@@ -30,9 +30,7 @@ ORIGIN = {"contract": str(CONTRACT_VERSION), "name": "lite", "size": "small", "p
 
 @pytest.mark.parametrize("name", (*names(), *BASES))
 def test_loaded_network_gives_the_result_of_the_saved_one(name, tmp_path):
-    """With norm statistics that training has moved, at little more than a byte for each weight of a large kernel and
-    two for others.
-    """
+    """The file has little more than one byte for each weight of a large kernel and two for each other weight."""
     network, path = stirred(name), tmp_path / "weights.safetensors"
     with torch.no_grad():
         for key, value in network.named_buffers():
@@ -52,7 +50,7 @@ def test_loaded_network_gives_the_result_of_the_saved_one(name, tmp_path):
 
 
 def test_each_weight_of_a_large_kernel_is_off_by_half_a_step_at_most(tmp_path):
-    """A step is a 127th of the largest weight of the output channel. A channel of zeros stays zero."""
+    """A step is 1/127 of the largest weight of the output channel. A channel of zeros stays zero."""
     network = stirred("lite")
     before = network.core.encoder[3][1][0].weight
     with torch.no_grad():
@@ -73,7 +71,7 @@ def test_each_weight_of_a_large_kernel_is_off_by_half_a_step_at_most(tmp_path):
 
 
 def test_files_with_all_kernels_in_float16_load(tmp_path):
-    """Those of earlier versions."""
+    """Earlier versions wrote such files."""
     network = stirred("lite")
     tensors = {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in network.state_dict().items()}
     save_file(tensors, tmp_path / "w.safetensors", ORIGIN)
@@ -81,7 +79,7 @@ def test_files_with_all_kernels_in_float16_load(tmp_path):
     assert all(loaded[name].equal(tensor.to(loaded[name].dtype)) for name, tensor in tensors.items())
 
 
-def test_weight_beyond_float16_survives(tmp_path):
+def test_weight_beyond_the_range_of_float16_is_saved_exactly(tmp_path):
     network = stirred("lite")
     with torch.no_grad():
         next(network.parameters())[0] = 1e6
@@ -104,7 +102,7 @@ def test_unusable_file_is_rejected_with_a_fix(how, tmp_path):
         metadata = {"foreign": ORIGIN, "other network": {**ORIGIN, "name": "nlspn"}, "no metadata": None}[how]
         save_file({"weight": torch.zeros(3)}, path, metadata)
     with pytest.raises(
-        ConfigurationError, match=r"w\.safetensors contains no weights of .*give a file that training wrote"
+        ConfigurationError, match=r"w\.safetensors contains no weights of .*use a file that was written by training"
     ):
         load_weights(path)
 
@@ -116,7 +114,7 @@ def test_weights_of_another_contract_are_rejected(tmp_path):
 
 
 def test_metadata_is_readable_as_standard_safetensors_metadata(tmp_path):
-    """The header is read without the library; it must be what the library wrote."""
+    """Our own code reads the header; the result must equal that of the safetensors library."""
     save_weights(WeightedNetwork(stirred("lite"), "kinect"), tmp_path / "w.safetensors", {"note": "ä"})
     from safetensors import safe_open
 
@@ -137,7 +135,7 @@ def test_weights_for_one_sensor_are_preferred_and_listed(tmp_path, monkeypatch, 
     chosen = [load_weights(model_file.find_weights_file("lite", profile)).profile for profile in ("kinect", "lidar")]
     assert chosen == ["any", "lidar"]
     assert models.run(argparse.Namespace()) == 0
-    # The second table of the page lists networks; its first row is lite-small.
+    # The second table of the output lists networks; its first row is lite-small.
     lines = capsys.readouterr().out.partition("for the engine torch")[2].strip().splitlines()[1:]
     lines = [line for line in lines if line]
     assert [line.endswith("untrained") for line in lines[1:]] == [False] + [True] * (len(lines) - 2)

@@ -52,7 +52,8 @@ def stamped_transform(parent: str, child: str, pose: np.ndarray, stamp_ns: int) 
 def sparse_depth() -> np.ndarray:
     rng = np.random.default_rng(3)
     depth = np.full((120, 160), np.nan, np.float32)
-    depth[rng.integers(0, 120, 400), rng.integers(0, 160, 400)] = rng.uniform(2, 9, 400)
+    rows, columns = rng.integers(0, 120, 400), rng.integers(0, 160, 400)
+    depth[rows, columns] = 3 + columns / 100  # a wall: no point hides another one
     return depth
 
 

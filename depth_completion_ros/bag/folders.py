@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from ..conversion import NOT_MEASURED, RGB_FLAGS, rgb_of_opencv
 from ..errors import InputError
 from ..frame import Intrinsics, RgbdFrame
 from .transforms import BagTransforms
@@ -124,7 +125,7 @@ class FrameSet(Sequence[FolderFrame]):
             raise _error(self.folder, f"frame {entry['id']} has neither 'depth' nor 'gt': give it one of them")
         stamp_ns, depth_stamp_ns = self._stamps_ns(entry, position)
         frame = RgbdFrame(
-            rgb=self._image(entry["rgb"], cv2.IMREAD_COLOR)[..., ::-1].copy(),
+            rgb=rgb_of_opencv(self._image(entry["rgb"], RGB_FLAGS)),
             depth=depth.copy() if depth is ground_truth else depth,
             intrinsics=_intrinsics(entry.get("intrinsics") or self.meta.get("intrinsics")),
             stamp_ns=stamp_ns,
@@ -154,7 +155,7 @@ class FrameSet(Sequence[FolderFrame]):
             raise _error(self.folder, f"{name} must be a 16-bit image with one channel, not {raw.shape} {raw.dtype}")
         # Multiplied in float64, to get the float32 nearest to the exact value for any scale.
         metres = (raw * float(self.meta["depth"]["scale_to_m"])).astype(np.float32)
-        metres[raw == 0] = np.nan
+        metres[(raw == 0) | (raw == NOT_MEASURED)] = np.nan
         return metres
 
     def _rings(self, name: str, frame: RgbdFrame) -> np.ndarray:

@@ -12,12 +12,12 @@ from ..cameras import beside
 from ..errors import InputError
 from ..frame import RgbdFrame
 from ..frame_builder import FrameBuilder, FrameSettings, MessagePair
-from ..synchronizer import Pair, Stream, Synchronizer
+from ..synchronizer import Pair, Stream, Synchronizer, why_unpaired
 from .messages import CAMERA_INFO, IMAGE, POINT_CLOUD, BagMessage, Topic, stamp_of
 from .reader import DEPTH_TOPIC, RGB_TOPIC, BagReader, tell_stderr
 from .transforms import read_transforms
 
-_SLOP_NS = 20_000_000
+SLOP_NS = 20_000_000
 
 
 class _Calibrated(NamedTuple):
@@ -34,8 +34,9 @@ def read_frames(
     depth_topic: str = DEPTH_TOPIC,
     *,
     settings: FrameSettings | None = None,
-    slop_ns: int = _SLOP_NS,
+    slop_ns: int = SLOP_NS,
     queue_size: int = 0,
+    depth_offset_ns: int = 0,
     stamps: Container[int] | None = None,
     tell: Callable[[str], None] = tell_stderr,
 ) -> Iterator[RgbdFrame]:
@@ -50,6 +51,7 @@ def read_frames(
         settings: How messages become frames; whether depth comes as points is determined from the topic.
         slop_ns: See ``Synchronizer``.
         queue_size: See ``Synchronizer``.
+        depth_offset_ns: Added to the stamps of depth before pairing (sync.depth_offset).
         stamps: Stamps of the wanted colour images [ns] (``pair_stamps``); None = all.
         tell: Called with a line about missing parts of the bag, missing stamps and each kind of suspicious input.
 
@@ -69,7 +71,7 @@ def read_frames(
         poses = read_transforms(bag)
         builder = FrameBuilder(settings, report, poses, {"rgb": rgb.name, "depth": depth.name}, poses)
         used, first_error, unusable = 0, None, 0
-        for pair in _pairs(bag, rgb, depth, Synchronizer(slop_ns, queue_size), tell):
+        for pair in _pairs(bag, rgb, depth, Synchronizer(slop_ns, queue_size), depth_offset_ns, tell):
             if stamps is not None and pair.pair.rgb_ns not in stamps:
                 continue
             try:
@@ -92,8 +94,9 @@ def pair_stamps(
     rgb_topic: str = RGB_TOPIC,
     depth_topic: str = DEPTH_TOPIC,
     *,
-    slop_ns: int = _SLOP_NS,
+    slop_ns: int = SLOP_NS,
     queue_size: int = 0,
+    depth_offset_ns: int = 0,
 ) -> list[int]:
     """The stamps of the colour images [ns] that ``read_frames`` pairs with depth. No image is decoded.
 
@@ -101,8 +104,21 @@ def pair_stamps(
     """
     with BagReader(path, tell=lambda line: None) as bag:
         rgb, depth = bag.find_image("rgb", rgb_topic), bag.find_image("depth", depth_topic)
-        pairs = _pairs(bag, rgb, depth, Synchronizer(slop_ns, queue_size), lambda line: None)
+        pairs = _pairs(bag, rgb, depth, Synchronizer(slop_ns, queue_size), depth_offset_ns, lambda line: None)
         return [one.pair.rgb_ns for one in pairs]
+
+
+def why_no_pairs(path: str | Path, rgb_topic: str, depth_topic: str, slop_ns: int, depth_offset_ns: int) -> str:
+    """Why no colour image of a bag has depth of its time, and how to fix it. Raises InputError like ``read_frames``."""
+    with BagReader(path, tell=lambda line: None) as bag:
+        topics = [bag.find_image("rgb", rgb_topic).name, bag.find_image("depth", depth_topic).name]
+        rgb, depth = ([stamp_of(message.data) for message in bag.messages({name})] for name in topics)
+    for name, stamps in zip(topics, (rgb, depth), strict=True):
+        if not stamps:
+            return f"{name} has no messages: record it again, or give another topic"
+    depth = [stamp + depth_offset_ns for stamp in depth]
+    why = why_unpaired(rgb, depth, slop_ns, queue_size=0)
+    return f"the stamps of {topics[0]} (rgb) and {topics[1]} (depth) do not pair: {why}"
 
 
 def depth_encoding(path: str | Path, depth_topic: str) -> str:
@@ -145,12 +161,17 @@ def camera_info_topic(image_topic: str) -> str:
 
 
 def _pairs(
-    bag: BagReader, rgb: Topic, depth: Topic, synchronizer: Synchronizer, tell: Callable[[str], None]
+    bag: BagReader,
+    rgb: Topic,
+    depth: Topic,
+    synchronizer: Synchronizer,
+    depth_offset_ns: int,
+    tell: Callable[[str], None],
 ) -> Iterator[_Calibrated]:
     info_topics = {"rgb": camera_info_topic(rgb.name), "depth": camera_info_topic(depth.name)}
     # Recorders often write a camera_info after the first image that it belongs to.
     infos = {name: first for name in info_topics.values() if (first := _first(bag, name, CAMERA_INFO)) is not None}
-    pairing = _pairing(bag, rgb, depth, synchronizer, tell)
+    pairing = _pairing(bag, rgb, depth, synchronizer, depth_offset_ns, tell)
     for message in bag.messages({rgb.name, depth.name, *info_topics.values()}):
         if message.topic in (rgb.name, depth.name):
             for pair in pairing("rgb" if message.topic == rgb.name else "depth", message):
@@ -168,12 +189,18 @@ def _deserialized(bag: BagReader, one: _Calibrated) -> MessagePair:
 
 
 def _pairing(
-    bag: BagReader, rgb: Topic, depth: Topic, synchronizer: Synchronizer, tell: Callable[[str], None]
+    bag: BagReader,
+    rgb: Topic,
+    depth: Topic,
+    synchronizer: Synchronizer,
+    depth_offset_ns: int,
+    tell: Callable[[str], None],
 ) -> Callable[[Stream, BagMessage], list[Pair]]:
     """A function that takes the messages of two topics one by one and returns the pairs that each completes."""
     unstamped = [topic.name for topic in (rgb, depth) if _first_stamp(bag, topic) == 0]
     if not unstamped:
-        return lambda role, message: synchronizer.add(role, stamp_of(message.data), message)
+        offsets = {"rgb": 0, "depth": depth_offset_ns}
+        return lambda role, message: synchronizer.add(role, stamp_of(message.data) + offsets[role], message)
     begin = f"the bag {bag.path} has no stamps on {' and '.join(unstamped)}: its images are paired by "
     if rgb.count != depth.count:
         tell(begin + f"time of recording, as there are {rgb.count} colour images and {depth.count} depth images")

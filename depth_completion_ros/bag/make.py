@@ -22,7 +22,7 @@ from .frames import camera_info_topic
 from .messages import camera_info, compressed_image, header, image, point_cloud, transform
 from .reader import DEPTH_TOPIC, POINTS_TOPIC, RGB_TOPIC
 from .transforms import TF_TOPIC
-from .writer import BagWriter, Storage
+from .writer import BagWriter, Storage, writing_to
 
 LIDAR_FRAME_ID = "lidar"
 JPEG_QUALITY = 95
@@ -75,7 +75,7 @@ def make_bag(frames: FrameSet, out: Path, positions: list[int], options: BagOpti
         options: See ``BagOptions``.
 
     Raises:
-        ConfigurationError: If ``out`` exists.
+        ConfigurationError: If ``out`` exists or cannot be written to.
         InputError: If a frame cannot be used.
     """
     stamps = [frames.stamps_ns(position)[0] for position in positions]
@@ -96,10 +96,11 @@ def make_bag(frames: FrameSet, out: Path, positions: list[int], options: BagOpti
                 stamp_ns = frame.frame.stamp_ns + shift_ns
                 message = transform(header(stamp_ns, FIXED_FRAME_ID), frame.frame.frame_id, pose_of(pose))
                 bag.write_message(TF_TOPIC, stamp_ns, message)
-    assert first is not None  # _positions gives at least one
-    (out / "LICENSE.md").write_text(_licence_note(frames, first, positions, options), encoding="utf-8")
-    if extrinsic is not None:
-        (out / "parameters.yaml").write_text(_extrinsic_parameters(extrinsic), encoding="utf-8")
+        assert first is not None  # _positions gives at least one
+        with writing_to(out):
+            (out / "LICENSE.md").write_text(_licence_note(frames, first, positions, options), encoding="utf-8")
+            if extrinsic is not None:
+                (out / "parameters.yaml").write_text(_extrinsic_parameters(extrinsic), encoding="utf-8")
 
 
 def gap_shifts(stamps_ns: list[int]) -> list[int]:

@@ -6,17 +6,22 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from statistics import median
+from typing import Any
 
+import cv2
 import numpy as np
 
 from ..conversion import decode_compressed_depth, decode_compressed_rgb
 from ..errors import ConfigurationError, InputError
+from ..image_codecs import decode_image
 from .messages import COMPRESSED_IMAGE, IMAGE, BagMessage, Topic, image, serialize, shifted
 from .reader import BagReader
 
 # Decoded images are kept in memory: a VGA colour and depth stream takes 46 MB per second.
 MAX_RAW_BYTES = 4_000_000_000
 _SINGLE_MESSAGE_PERIOD_NS = 33_333_333
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_GREY_16 = b"\x10\0"  # bit depth and colour type in its header
 _TRANSPORTS = ("/compressed", "/compressedDepth")
 
 
@@ -86,14 +91,28 @@ def _decode(bag: BagReader, on_message: Callable[[], None]) -> list[BagMessage]:
 
 def _raw_image(bag: BagReader, message: BagMessage) -> BagMessage:
     compressed = bag.deserialize(message)
-    if not message.topic.endswith("/compressedDepth"):
-        decoded = image(compressed.header, "rgb8", decode_compressed_rgb(compressed))
+    if not (message.topic.endswith("/compressedDepth") or "compressedDepth" in compressed.format):
+        decoded = _of_many_bits(compressed) or image(compressed.header, "rgb8", decode_compressed_rgb(compressed))
     elif compressed.format.startswith("32FC1"):
         decoded = image(compressed.header, "32FC1", decode_compressed_depth(compressed))
     else:
         counts = np.rint(np.nan_to_num(decode_compressed_depth(compressed, unit=1.0)))
         decoded = image(compressed.header, "16UC1", counts.astype(np.uint16))
     return message._replace(topic=_base_name(message.topic), type=IMAGE, data=serialize(decoded))
+
+
+def _of_many_bits(compressed: Any) -> Any | None:
+    """The Image of depth or infrared of more than 8 bits, which must keep its values; None if it is another image."""
+    encoding = compressed.format.partition(";")[0].strip()
+    start = bytes(compressed.data[:26])
+    grey_16_bits = start.startswith(_PNG_SIGNATURE) and start[24:26] == _PNG_GREY_16
+    if encoding.startswith("bayer_") or not (grey_16_bits or encoding in ("16UC1", "mono16", "32FC1")):
+        return None
+    pixels = decode_image("depth", compressed.data, cv2.IMREAD_UNCHANGED)
+    if pixels.ndim != 2 or pixels.dtype not in (np.uint16, np.float32):
+        return None
+    kind = "32FC1" if pixels.dtype == np.float32 else "mono16" if encoding == "mono16" else "16UC1"
+    return image(compressed.header, kind, pixels)
 
 
 def _shifted(message: BagMessage, shift_ns: int) -> BagMessage:

@@ -24,6 +24,7 @@ from rich.progress import Progress
 from rosgraph_msgs.msg import Clock
 
 from ..errors import ConfigurationError
+from .message_log import open_log
 from .message_types import message_class
 from .messages import BagMessage, has_header, stamp_of
 from .playback import Recording
@@ -113,9 +114,7 @@ class PlayerNode(Node):
         recording = Recording(options.bag, options.raw, self._raise_if_stopped)
         publishers = self._make_publishers(recording)
         clock = _ClockPublisher(self) if options.clock else None
-        log = stack.enter_context(options.log.open("w", buffering=1)) if options.log is not None else None
-        if log is not None:
-            log.write("topic,stamp_ns,published_ns\n")
+        log = stack.enter_context(open_log(options.log, "published_ns")) if options.log is not None else None
         self._wait_for_subscribers(publishers)
 
         messages = recording.messages(options.loop)

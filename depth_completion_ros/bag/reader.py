@@ -30,6 +30,8 @@ POINTS_TOPIC = "/points"
 _ROS1_MAGIC = b"#ROSBAG V"
 
 _GIVE_A_BAG = "Give a rosbag2 folder, or one .mcap or .db3 file"
+_RECORD_AGAIN = "Record its topics with `ros2 bag record` or `depth-completion bag record`"
+_CONVERT_ROS1 = "Convert the ROS 1 bag that it was made from with `rosbags-convert --src NAME.bag --dst NAME`"
 _NAME_TOPICS = "Give the names of its colour and depth topics"
 
 
@@ -64,6 +66,8 @@ class BagReader:
         if (old := _ros1_bag(self.path)) is not None:
             convert = f"rosbags-convert --src {old} --dst {old.with_suffix('')}"
             raise InputError("bag", f"{old} is a ROS 1 bag: convert it to rosbag2 with `{convert}`")
+        if (zipped := _gzipped(self.path)) is not None:
+            raise self._error(f"{zipped.name} is compressed with gzip", f"Unpack it with `gunzip {zipped}`")
         if inner := _bags_inside(self.path):
             raise self._error(f"it is a folder of {len(inner)} bags", f"Give one of them: {', '.join(inner)}")
         self._source = self._open()
@@ -135,10 +139,16 @@ class BagReader:
         except Exception as error:
             scanned = ScannedBag(self.path)
             problems = "; ".join(scanned.problems)
-            if problems and len(scanned):
-                self._tell(f"the bag {self.path} is incomplete: {problems}. {len(scanned)} messages can be read")
-                return scanned
+            if len(scanned):
+                if problems:
+                    self._tell(f"the bag {self.path} is incomplete: {problems}. {len(scanned)} messages can be read")
+                return scanned  # complete, if only rosbags refuses it, as it does files whose profile is not ros2
             scanned.close()
+            if scanned.other_encodings:
+                raise self._error(
+                    f"its messages are encoded as {', '.join(scanned.other_encodings)}, not as cdr, as those of ROS 2",
+                    _CONVERT_ROS1 if "ros1" in scanned.other_encodings else _RECORD_AGAIN,
+                ) from error
             raise self._error(f"it cannot be opened ({problems or _message_of(error)})") from error
 
     def _error(self, problem: str, fix: str = _GIVE_A_BAG) -> InputError:
@@ -180,6 +190,14 @@ class _WholeBag:
 
     def close(self) -> None:
         self._reader.close()
+
+
+def _gzipped(path: Path) -> Path | None:
+    """The gzipped storage file that the path is or, beside no other, contains; None if there is none."""
+    files = [path] if path.is_file() else sorted(path.iterdir())
+    if any(is_storage(file) for file in files):
+        return None
+    return next((file for file in files if file.suffix == ".gz" and is_storage(file.with_suffix(""))), None)
 
 
 def _bags_inside(path: Path) -> list[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-import sqlite3
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -14,9 +14,11 @@ import rclpy
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, InputError
+from .message_log import open_log
 from .message_types import message_class
 from .messages import BagMessage, has_header, stamp_of
+from .reader import BagReader
 from .writer import BagWriter, Storage, knows_type
 
 # Deep enough for about a second of camera images, so that nothing is lost while the disk is slow.
@@ -69,11 +71,8 @@ class BagRecording:
         if self.error is None:
             try:
                 write()
-            except (OSError, sqlite3.Error) as error:
-                self.error = ConfigurationError(
-                    f"{self._out} cannot be written to ({error}): free some disk space or choose another folder; "
-                    f"{self._kept} messages are in it"
-                )
+            except ConfigurationError as error:
+                self.error = error
         return self.error is None
 
     def __enter__(self) -> BagRecording:
@@ -82,9 +81,26 @@ class BagRecording:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._write(self._bag.close)
+        if self.error is None:
+            self._write(self._bag.close)
+        else:
+            with contextlib.suppress(ConfigurationError):
+                self._bag.close()
+        if self.error is not None:  # an unknown part of the last messages has reached the disk
+            self._kept = _count(self._out)
+            held = f"{self._kept} messages are in it" if self._kept else "no message in it can be read"
+            self.error = ConfigurationError(f"{self.error}; {held}")
         if error is not None and not self._kept:
             shutil.rmtree(self._out)
+
+
+def _count(bag: Path) -> int:
+    """The number of messages that can be read."""
+    try:
+        with BagReader(bag, tell=lambda line: None) as reader:
+            return sum(topic.count for topic in reader.topics.values())
+    except InputError:
+        return 0
 
 
 class RecorderNode(Node):
@@ -103,9 +119,7 @@ class RecorderNode(Node):
         super().__init__("bag_recorder")
         self._missing = {"/" + topic.lstrip("/") for topic in topics}
         self._recording = recording
-        self._log = None if log is None else log.open("w", buffering=1)
-        if self._log is not None:
-            self._log.write("topic,stamp_ns,received_ns\n")
+        self._log = None if log is None else open_log(log, "received_ns")
         self.create_timer(LOOK_PERIOD_S, self._look_for_topics)
         self.create_timer(FLUSH_PERIOD_S, self._flush)
         if seconds is not None:

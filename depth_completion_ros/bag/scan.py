@@ -28,6 +28,7 @@ from .messages import BagMessage, Topic
 STORAGE_SUFFIXES = (".mcap", ".db3")
 _COMPRESSED_SUFFIX = ".zstd"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"  # differs from CDR, which starts with a zero byte
+_ENCODING = "cdr"  # of the messages of ROS 2
 _TRANSIENT_LOCAL = (1, "transient_local")
 
 
@@ -48,11 +49,19 @@ class Place(NamedTuple):
 
 
 class StorageScan(Protocol):
-    """The contents of one storage file. problem: what is missing; "" if it is complete."""
+    """The contents of one storage file.
+
+    Attributes:
+        channels: Topics with messages of ROS 2, by number.
+        places: Messages.
+        problem: What is missing; "" if it is complete.
+        other_encodings: Encodings of messages that are not those of ROS 2, which are left out.
+    """
 
     channels: dict[int, Channel]
     places: list[Place]
     problem: str
+    other_encodings: set[str]
 
     def data(self, place: Place) -> bytes:
         """The stored bytes of a message."""
@@ -69,6 +78,7 @@ class ScannedBag:
         start_ns: Recorded time of the first complete message [ns].
         end_ns: Recorded time of the last complete message [ns].
         problems: What is missing, in words; empty if the recording is complete.
+        other_encodings: Encodings of messages that are not those of ROS 2, which are left out.
     """
 
     def __init__(self, path: Path):
@@ -86,6 +96,9 @@ class ScannedBag:
             self.close()
             raise
         self.problems += [scan.problem for scan in scans if scan.problem]
+        self.other_encodings = sorted({encoding for scan in scans for encoding in scan.other_encodings})
+        if self.other_encodings:
+            self.problems.append(f"messages encoded as {', '.join(self.other_encodings)} are left out")
         self._found = [(place, scan) for scan in scans for place in scan.places if place.channel in scan.channels]
         self._found.sort(key=lambda found: found[0].log_ns)
         self.problems += _overlaps(names, scans) if announced is None else []
@@ -150,6 +163,7 @@ class McapScan:
         self.channels: dict[int, Channel] = {}
         self.places: list[Place] = []
         self.problem = ""
+        self.other_encodings: set[str] = set()
         self._types: dict[int, str] = {}
         self._file = _mapped(path, stack)
         if self._file[:8] != self._MAGIC:
@@ -174,6 +188,8 @@ class McapScan:
             self.problem = f"{damaged} chunks of {path.name} are damaged or truncated"
         if not whole:
             self.problem = f"{path.name} has no end: its recorder was killed, or it was truncated"
+        elif not self.problem and self._file[-8:] != self._MAGIC:
+            self.problem = f"the index at the end of {path.name} is missing or damaged"
 
     def data(self, place: Place) -> bytes:
         chunk, begin, end = place.where
@@ -199,7 +215,10 @@ class McapScan:
         elif opcode == self._CHANNEL:
             number, schema = struct.unpack_from("<HH", data, begin)
             topic, position = _string(data, begin + 4)
-            _, position = _string(data, position)
+            encoding, position = _string(data, position)
+            if encoding != _ENCODING:
+                self.other_encodings.add(encoding)
+                return
             position, metadata = position + 4, {}
             while position < end:
                 key, position = _string(data, position)
@@ -231,6 +250,7 @@ class SqliteScan:
     def __init__(self, path: Path, stack: ExitStack):
         self.channels: dict[int, Channel] = {}
         self.problem = ""
+        self.other_encodings: set[str] = set()  # SQLite files are only written by ROS 2
         self._file, log = _mapped(path, stack), _mapped(_beside(path, "-wal"), stack)
         if self._file and self._file[:16] != self.MAGIC:
             raise ValueError("it does not start like an SQLite file")
@@ -317,7 +337,7 @@ class SqliteScan:
             return row, Place(log_ns, topic, (number, offset))
         if len(kinds) >= 4 and all(_is_text(kind) for kind in kinds[1:]):
             texts = [payload[begin:end].decode() for _, begin, end in columns[1:]]
-            if texts[2] == "cdr":
+            if texts[2] == _ENCODING:
                 self.channels[row] = Channel(texts[0], texts[1], texts[3] if len(texts) > 3 else "")
         return row, None
 

@@ -10,6 +10,8 @@ from ..bag.make import BagOptions, frame_positions, make_bag
 from ..bag.writer import STORAGES
 from ..errors import ConfigurationError
 
+MAX_WIDTH = 16384  # a typo like 100000 would take hours and fill the disk
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("set", type=Path, help="folder of frames with a meta.json")
@@ -41,8 +43,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the bag, a licence note and, for a LiDAR, the extrinsic."""
-    if args.width is not None and args.width <= 0:
-        raise ConfigurationError(f"--width {args.width} must be above zero")
+    if args.width is not None and not 0 < args.width <= MAX_WIDTH:
+        raise ConfigurationError(f"--width {args.width} must be between 1 and {MAX_WIDTH}")
     frames = read_folder(args.set)
     positions = frame_positions(args.frames, len(frames))
     options = BagOptions(args.storage, args.rgb, args.depth, args.width, args.close_gaps)

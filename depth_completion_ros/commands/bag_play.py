@@ -45,6 +45,9 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigurationError(f"--rate {args.rate} must be above zero")
     if args.seconds is not None and not args.seconds > 0:
         raise ConfigurationError(f"--seconds {args.seconds} must be above zero")
+    for option in ("wait", "delay"):
+        if not getattr(args, option) >= 0:
+            raise ConfigurationError(f"--{option} {getattr(args, option)} must be 0 or more")
     prepare_ros_environment()
     from ..bag.player import PlayerNode, PlayOptions, PlayOutcome
     from ..node.process import spin

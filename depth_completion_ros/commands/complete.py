@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from rich.progress import track
 from ..completer import DepthCompleter
 from ..errors import ConfigurationError, InputError, in_options
 from ..files import FARTHEST_M, find_pairs, read_pair, write_results
+from ..geometry import without_clipped
 from ..profiles import load_profile
 
 
@@ -46,8 +49,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Complete every pair. Returns 1 if any failed."""
-    if args.depth_unit is not None and not args.depth_unit > 0:
-        raise ConfigurationError(f"--depth-unit {args.depth_unit} must be above zero: 0.001 for millimetres")
+    if args.depth_unit is not None and not 0 < args.depth_unit < math.inf:
+        raise ConfigurationError(f"--depth-unit {args.depth_unit} must be a number above zero: 0.001 for millimetres")
     if not 0 <= args.min_confidence <= 1:
         raise ConfigurationError(f"--min-confidence {args.min_confidence} must be between 0 and 1")
     pairs, left_over, rule = find_pairs(args.rgb, args.depth)
@@ -61,12 +64,17 @@ def run(args: argparse.Namespace) -> int:
     completer = DepthCompleter(
         profile, args.engine, args.model, fill_only=args.fill_only, min_confidence=args.min_confidence
     )
-    milliseconds, too_far = [], 0
+    milliseconds, too_far, told = [], 0, set()
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         for pair in track(pairs, "Completing", console=console, disable=not sys.stderr.isatty()):
             try:
                 frame = read_pair(pair, args.depth_unit, args.intrinsics)
+                depth, clipped = without_clipped(frame.depth, args.depth_unit or 0.001, profile.max_range)
+                if clipped and clipped not in told:
+                    told.add(clipped)
+                    console.print(f"{pair.name}: {in_options(clipped)}")
+                frame = replace(frame, depth=depth)
                 started = time.perf_counter()
                 completed = completer.complete(frame)
             except InputError as error:

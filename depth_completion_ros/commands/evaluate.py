@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import math
+import os
 import re
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from ..bag.frames import SLOP_NS
 from ..bag.reader import DEPTH_TOPIC, RGB_TOPIC
 from ..errors import ConfigurationError, InputError, in_options
 from ..evaluation.datasets import FORMATS, is_dataset
 from ..evaluation.evaluate import evaluate
+from ..evaluation.html.page import Results, check_requirements, command_line, write_report
 from ..evaluation.models import BASELINES, default_models
 from ..evaluation.protocols import PROTOCOLS
 from ..evaluation.report import print_tables, write_files
@@ -58,6 +64,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--depth-topic", default=DEPTH_TOPIC, help=f"for bags: topic of depth (default: {DEPTH_TOPIC})")
     truth = "for bags: topic of reference depth to score against [m, or mm in 16 bits] (default: none)"
     add("--truth-topic", help=truth)
+    slop = "for bags: largest difference between the stamps of colour and depth [s] (default: 0.02)"
+    add("--slop", type=float, default=SLOP_NS / 1e9, metavar="S", help=slop)
+    offset = "for bags: added to the stamps of depth, whose clock differs from that of colour [s] (default: 0)"
+    add("--depth-offset", type=float, default=0.0, metavar="S", help=offset)
     add(
         "--extrinsic",
         nargs=7,
@@ -74,6 +84,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--rectify", choices=("auto", "on", "off"), default="auto", help=rectify)
     out = "folder for evaluation.csv, totals.csv, evaluation.json and evaluation.md (default: write no files)"
     add("--out", type=Path, help=out)
+    report = "HTML file with tables, charts and pictures; the files of --out are written beside it (default: none)"
+    add("--report", type=Path, metavar="FILE", help=report)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -84,14 +96,23 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.frames < 1:
         raise ConfigurationError(f"--frames {args.frames} must be at least 1")
-    if args.depth_unit is not None and not args.depth_unit > 0:
-        raise ConfigurationError(f"--depth-unit {args.depth_unit} must be above zero: 0.001 for millimetres")
+    if args.depth_unit is not None and not 0 < args.depth_unit < math.inf:
+        raise ConfigurationError(f"--depth-unit {args.depth_unit} must be a number above zero: 0.001 for millimetres")
+    if not 0 <= args.slop < math.inf:
+        raise ConfigurationError(f"--slop {args.slop} must be 0 or more seconds")
+    if not math.isfinite(args.depth_offset):
+        raise ConfigurationError(f"--depth-offset {args.depth_offset} must be a number of seconds")
     protocols = args.protocol.split(",")
     if unknown := set(protocols) - set(PROTOCOLS):
         raise ConfigurationError(f"no protocol {', '.join(unknown)}: choose from {', '.join(PROTOCOLS)}")
+    if args.report:
+        _check_report(args.report)
     models = args.models.split(",") if args.models else default_models()
+    if args.out:
+        with _writing_to(f"--out {args.out}"):
+            args.out.mkdir(parents=True, exist_ok=True)
     sets = _open(args)
-    evaluation = evaluate(sets, protocols, models, args.frames, args.seed)
+    evaluation = evaluate(sets, protocols, models, args.frames, args.seed, with_details=args.report is not None)
     if not evaluation.metrics:
         if not evaluation.complete:
             return 130
@@ -100,11 +121,42 @@ def run(args: argparse.Namespace) -> int:
     scores = {key: metric.compute() for key, metric in evaluation.metrics.items()}
     by_set, totals = summarise(evaluation.metrics, BASELINES, args.seed)
     print_tables(evaluation, scores, by_set, totals)
-    if args.out:
-        write_files(evaluation, scores, by_set, totals, args.out)
+    out = args.out or (args.report.parent if args.report else None)
+    with _writing_to(f"--out {args.out}" if args.out else f"--report {args.report}"):
+        files = write_files(evaluation, scores, by_set, totals, out) if out else []
+        if args.report:
+            names = [Path(os.path.relpath(file, args.report.parent)).as_posix() for file in files]
+            results = Results(evaluation, scores, by_set, totals, sets, args.seed, command_line(), names)
+            write_report(results, args.report)
+            print(f"report: {args.report}")
     if not evaluation.complete:
         return 130
     return 0 if len(sets) == len(set(args.sources)) else 1
+
+
+@contextmanager
+def _writing_to(target: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ConfigurationError(f"{target} cannot be written to ({error}): choose another folder") from error
+
+
+def _check_report(path: Path) -> None:
+    """Find out before the evaluation whether the report can be written, and make its folder.
+
+    Raises:
+        ConfigurationError: If it cannot.
+    """
+    check_requirements()
+    if path.is_dir():
+        raise ConfigurationError(f"--report {path} is a folder: give the name of an HTML file, {path / 'report.html'}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"--report {path}: {error.strerror}: choose another folder") from error
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigurationError(f"--report {path} may not be written: choose another folder")
 
 
 def _open(args: argparse.Namespace) -> list[SampleSet]:
@@ -165,4 +217,6 @@ def _open_one(source: str, args: argparse.Namespace) -> SampleSet:
         rgb_topic=args.rgb_topic,
         depth_topic=args.depth_topic,
         truth_topic=args.truth_topic,
+        slop_ns=round(args.slop * 1e9),
+        depth_offset_ns=round(args.depth_offset * 1e9),
     )

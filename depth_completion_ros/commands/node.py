@@ -60,10 +60,17 @@ def _spin(arguments: list[str], exit_with: int | None) -> int:
         signal.signal(number, lambda *_: os._exit(0))
     prepare_ros_environment()
     from ..node.completion_node import CompletionNode
+    from ..node.parameter_files import unused_files
     from ..node.process import spin
 
+    def make_node() -> CompletionNode:
+        node = CompletionNode()
+        for line in unused_files(arguments, node.get_fully_qualified_name()):
+            node.statistics.report("parameter", line, throttled=False)
+        return node
+
     try:
-        spin(CompletionNode, arguments, exit_with)
+        spin(make_node, arguments, exit_with)
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         return 1

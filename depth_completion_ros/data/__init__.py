@@ -1,1 +1,1 @@
-"""Names of version 0.1 that other programs import. Use ``depth_completion_ros.bag``."""
+"""Module names of version 0.1, kept for programs that import them. New code should use ``depth_completion_ros.bag``."""

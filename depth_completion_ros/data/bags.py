@@ -1,4 +1,4 @@
-"""The reader and writer of recordings under their name of version 0.1. Use ``depth_completion_ros.bag``."""
+"""BagReader and BagWriter under their module name of version 0.1. New code should use ``depth_completion_ros.bag``."""
 
 from ..bag.reader import BagReader
 from ..bag.writer import BagWriter

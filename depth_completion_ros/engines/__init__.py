@@ -1,4 +1,4 @@
-"""Engines compute dense depth and its sigma from an image and sparse depth. One contract, one file per engine."""
+"""Engines compute dense depth and its sigma from an image and sparse depth. Each engine has its own module."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)  # logs to stderr unless the program configur
 
 
 class Engine(ABC):
-    """A loaded model that is ready to run. Not more than ``concurrency`` threads may use it at the same time.
+    """A loaded model that is ready to run. At most ``concurrency`` threads may use it at the same time.
 
     Attributes:
         engine: Name of the engine, for example "classical".
@@ -29,7 +29,8 @@ class Engine(ABC):
         multiple: Height and width of the inputs must be multiples of this number.
         trained: False for a network with random weights.
         concurrency: Number of threads that may call ``run`` at the same time.
-        working_pixels: Images with more pixels are better completed at a reduced size (``working_size``); 0 = none are.
+        working_pixels: Number of pixels above which images should be completed at a reduced size (``working_size``);
+            0 = no limit.
     """
 
     engine: str
@@ -54,29 +55,30 @@ class Engine(ABC):
         """
 
     def allow_concurrency(self, threads: int) -> None:  # noqa: B027 - most engines cannot
-        """Allow this number of threads to call ``run`` at the same time, if the engine can: it sets ``concurrency``.
+        """Allow this number of threads to call ``run`` at the same time, if the engine supports it.
 
-        No thread may call ``run`` meanwhile. The threads share the CPU threads of the engine, so each frame takes
-        longer, but more frames are completed per second.
+        The method sets ``concurrency``. No thread may call ``run`` during this call. The threads share the CPU threads
+        of the engine, so each frame takes longer, but more frames are completed per second.
         """
 
     def device_memory_bytes(self) -> int | None:
-        """Memory used on an accelerator [bytes]; None for an engine without one."""
+        """Return the memory used on an accelerator [bytes]; None for an engine that does not use one."""
         return None
 
-    def close(self) -> None:  # noqa: B027 - most engines hold nothing
+    def close(self) -> None:  # noqa: B027 - most engines have nothing to release
         """Release all resources. The engine must not be used afterwards."""
 
 
 class SelectableEngine(Engine):
-    """An engine that users select by its name and the name of a model. The module of the engine must not import the
-    engine's library; the constructor does.
+    """An engine that users select by its name and the name of a model.
+
+    The module of the engine must not import the engine's library; the constructor imports it.
 
     Args:
         model: Name of the model; "auto" = the best one.
         profile: The depth sensor.
         threads: Number of CPU threads; 0 = library default.
-        progress: Called while opening takes long.
+        progress: Called during long steps of opening.
 
     Raises:
         ConfigurationError: If the model is unknown, or the engine cannot run on this machine. The message says how to
@@ -90,40 +92,40 @@ class SelectableEngine(Engine):
     @classmethod
     @abstractmethod
     def model_names(cls) -> list[str]:
-        """Names of the models on this machine, best first. Only looks at names and files."""
+        """Return the names of the models on this machine, best first. Only looks at names and files."""
 
     @classmethod
     def check_model(cls, model: str) -> None:
-        """Check that there is a model of this name. Only looks at names and files, not whether the library is there.
+        """Check that there is a model of this name. Only looks at names and files, not at the engine's library.
 
         Raises:
-            ConfigurationError: If there is none.
+            ConfigurationError: If there is no such model.
         """
         if model not in ("auto", *cls.model_names()):
             raise ConfigurationError(f"engine {cls.engine} has no model {model!r}")
 
 
 @dataclass(frozen=True)
-class _Row:
-    """The class of an engine, and whether "auto" may select it."""
+class _EngineEntry:
+    """Module and class of an engine, and whether "auto" may select it."""
 
     module: str
     class_name: str
     automatic: bool
 
     def load(self) -> type[SelectableEngine]:
-        found: type[SelectableEngine] = getattr(import_module(f".{self.module}", __package__), self.class_name)
-        return found
+        loaded: type[SelectableEngine] = getattr(import_module(f".{self.module}", __package__), self.class_name)
+        return loaded
 
 
-# "auto" tries its engines in this order.
-_TABLE = {
-    "tensorrt": _Row("tensorrt", "TensorRtEngine", automatic=True),
-    "openvino": _Row("openvino", "OpenVinoEngine", automatic=True),
-    "classical": _Row("classical", "ClassicalEngine", automatic=True),
-    "torch": _Row("torch", "TorchEngine", automatic=False),
+# "auto" tries the engines in this order.
+_REGISTRY = {
+    "tensorrt": _EngineEntry("tensorrt", "TensorRtEngine", automatic=True),
+    "openvino": _EngineEntry("openvino", "OpenVinoEngine", automatic=True),
+    "classical": _EngineEntry("classical", "ClassicalEngine", automatic=True),
+    "torch": _EngineEntry("torch", "TorchEngine", automatic=False),
 }
-ENGINES = ("auto", *_TABLE)
+ENGINES = ("auto", *_REGISTRY)
 
 
 def open_engine(
@@ -139,7 +141,8 @@ def open_engine(
 
     Args:
         engine: One of ``ENGINES``. "auto" selects TensorRT if there is a GPU, else OpenVINO, else the classical
-            engine; the first two need a trained network, unless ``model`` selects one.
+            engine. TensorRT and OpenVINO are selected only with a trained network or with the network that ``model``
+            names.
         model: Name of the model, see the class of the engine; "auto" = the best one.
         profile: The depth sensor.
         threads: Number of CPU threads; 0 = library default.
@@ -150,16 +153,16 @@ def open_engine(
     Raises:
         ConfigurationError: If the engine or the model is unknown or cannot run on this machine.
     """
-    (first, *others) = _rows(engine)
+    (first, *others) = _entries(engine)
     if not others:
         return first.load()(model, profile=profile, threads=threads, progress=progress)
     files, unreadable = model_files(model)
     for error in unreadable:
         warn(f"a network file is skipped: {error}")
     reasons: list[str] = []
-    for row in (first, *others):
+    for entry in (first, *others):
         try:
-            opened = row.load()(model, profile=profile, threads=threads, progress=progress)
+            opened = entry.load()(model, profile=profile, threads=threads, progress=progress)
         except (ConfigurationError, ImportError) as error:
             reasons.append(str(error))
             continue
@@ -171,12 +174,12 @@ def open_engine(
 
 
 def model_names(engine: str = "auto") -> list[str]:
-    """The models that ``open_engine`` accepts for an engine, best first; for networks, all files that were found.
+    """Return the models that ``open_engine`` accepts for an engine, best first; for networks, all files that exist.
 
     Raises:
         ConfigurationError: If the engine is unknown.
     """
-    return list(dict.fromkeys(name for row in _rows(engine) for name in row.load().model_names()))
+    return list(dict.fromkeys(name for entry in _entries(engine) for name in entry.load().model_names()))
 
 
 def check_model(engine: str, model: str) -> None:
@@ -186,18 +189,18 @@ def check_model(engine: str, model: str) -> None:
         ConfigurationError: If the engine has no such model. The message lists the available models.
     """
     problems = []
-    for row in _rows(engine):
+    for entry in _entries(engine):
         try:
-            return row.load().check_model(model)
+            return entry.load().check_model(model)
         except ConfigurationError as error:
             problems.append(str(error))
     raise ConfigurationError(f"{problems[0]}; choose one of {', '.join(['auto', *model_names(engine)])}")
 
 
-def _rows(engine: str) -> list[_Row]:
-    """The row of an engine; for "auto" all rows that it tries."""
+def _entries(engine: str) -> list[_EngineEntry]:
+    """Return the entry of an engine; for "auto", the entries of all engines to try."""
     if engine == "auto":
-        return [row for row in _TABLE.values() if row.automatic]
-    if engine not in _TABLE:
+        return [entry for entry in _REGISTRY.values() if entry.automatic]
+    if engine not in _REGISTRY:
         raise ConfigurationError(f"no engine {engine!r}: choose one of {', '.join(ENGINES)}")
-    return [_TABLE[engine]]
+    return [_REGISTRY[engine]]

@@ -1,4 +1,4 @@
-"""Completion without a learned network: the baseline, the fallback while an engine loads, and for small boards."""
+"""Completion without a network: the baseline, the fallback while an engine loads, and an engine for small computers."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from ..profiles import Profile
 from . import Progress, SelectableEngine, check_model
 from .classical_models import DEFAULT_MODEL, MEASURED, MODELS, check_requirements
 
-# Sigma of a filled pixel is the sigma of a measurement plus reach · (drift · distance · depth + step · spread), where
-# distance [px] is the distance to the nearest measurement, reach = distance / (distance + REACH_PX), and spread [m] is
-# the range of the completed depth around the pixel. Fitted to the default model (docs/classical.md).
-REACH_PX = 20.0
-DRIFT_PER_PX = 0.00075
-STEP = 1.25
-SPREAD_CELL = 4  # spread is the range of 3 x 3 samples that are this many pixels apart
+# Sigma of a filled pixel is the sigma of a measurement plus
+# d / (d + HALF_DISTANCE_PX) · (DISTANCE_FACTOR · d · depth + RANGE_FACTOR · range), where d [pixels] is the distance to
+# the nearest measurement and range [m] is the range of the completed depth around the pixel. The factors were fitted to
+# the default model (docs/classical.md).
+HALF_DISTANCE_PX = 20.0
+DISTANCE_FACTOR = 0.00075  # per pixel
+RANGE_FACTOR = 1.25
+RANGE_SPACING_PX = 4  # range is that of 3 x 3 samples at this distance from each other
 UNKNOWN_SIGMA = 1e3  # in units of scale, for pixels that the model did not complete
 
 
 class ClassicalEngine(SelectableEngine):
     """Runs one of the classical models.
 
-    Measured pixels keep their depth; the depth of all others lies within the range of the measured ones.
+    Measured pixels keep their depth. The depth of all other pixels lies within the range of the measured depth.
 
     Args:
         model: One of ``MODELS``; "auto" selects the best one.
@@ -63,11 +64,11 @@ class ClassicalEngine(SelectableEngine):
 
 
 def _fill_sigma(dense: np.ndarray, measured: np.ndarray) -> np.ndarray:
-    """Standard deviation [m] that filling adds, (H, W) float32; zero at measured pixels."""
+    """Return the standard deviation [m] that filling adds, (H, W) float32; zero at measured pixels."""
     distance = cv2.distanceTransform((~measured).view(np.uint8), cv2.DIST_L2, 3)
-    samples = np.ascontiguousarray(dense[::SPREAD_CELL, ::SPREAD_CELL])
-    around = np.ones((3, 3), np.uint8)
-    spread = cv2.subtract(cv2.dilate(samples, around), cv2.erode(samples, around))
-    spread = cv2.resize(spread, dense.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    sigma = cv2.addWeighted(cv2.multiply(distance, dense), DRIFT_PER_PX, spread, STEP, 0)
-    return cv2.multiply(sigma, cv2.divide(distance, distance + np.float32(REACH_PX)), dst=sigma)
+    samples = np.ascontiguousarray(dense[::RANGE_SPACING_PX, ::RANGE_SPACING_PX])
+    window = np.ones((3, 3), np.uint8)
+    depth_range = cv2.subtract(cv2.dilate(samples, window), cv2.erode(samples, window))
+    depth_range = cv2.resize(depth_range, dense.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    sigma = cv2.addWeighted(cv2.multiply(distance, dense), DISTANCE_FACTOR, depth_range, RANGE_FACTOR, 0)
+    return cv2.multiply(sigma, cv2.divide(distance, distance + np.float32(HALF_DISTANCE_PX)), dst=sigma)

@@ -18,18 +18,18 @@ from ..errors import ConfigurationError
 
 Model = Callable[[np.ndarray, np.ndarray, np.ndarray, float], np.ndarray]
 
-# Colour difference (0..255) over which the affinity of two neighbours decays.
+# Colour difference (0..255) at which the affinity of two neighbours falls to 1/e.
 COLOUR_SIGMA = 8.0
-# The correction of a level fades out where the weight of its measurements is smaller than this, and the result of the
-# coarser levels remains. Float32 represents much smaller weights, so a measurement reaches about ten smoothing lengths.
-FADE = 1e-5
+# Sum of weights at which the correction of a level is halved. Where the weights are smaller, the result of the coarser
+# levels remains. With this value, a measurement has an effect up to about ten smoothing lengths away.
+HALF_WEIGHT = 1e-5
 
 
 class _Level(NamedTuple):
     """One level of the pyramid.
 
     Attributes:
-        ratio: How many times coarser it is than the next finer level.
+        ratio: Ratio of the resolution of the next finer level to the resolution of this level.
         stiffness: Squared smoothing length [pixels² of this level].
         sweeps: Number of passes of the smoother over rows and columns.
     """
@@ -39,46 +39,46 @@ class _Level(NamedTuple):
     sweeps: int
 
 
-# The finest level only spreads measurements by a few pixels. Making a smoother takes 0.7 ms even on a small level, so
-# the coarsest level skips a factor of two.
+# The finest level interpolates over a few pixels only. Creating a smoother takes 0.7 ms even for a small level, so no
+# level has 1/16 of the resolution.
 LEVELS = (_Level(1, 1.0, 1), _Level(2, 3.0, 2), _Level(2, 10.0, 2), _Level(2, 10.0, 2), _Level(4, 10.0, 2))
 
 
 def guided(image: np.ndarray, depth: np.ndarray, measured: np.ndarray, scale: float) -> np.ndarray:
-    """The default model: a pyramid that spreads the residuals of the measurements along colour on each level.
+    """The default model: a pyramid that interpolates the residuals of the measurements on each level, guided by colour.
 
-    From coarse to fine, each level resamples the estimate of the coarser level along colour. It then adds the residual
-    of the measured cells, spread by normalised convolution (Knutsson & Westin 1993) with the fast global smoother
-    guided by colour (Min et al. 2014) as its kernel.
+    From coarse to fine, each level upsamples the estimate of the coarser level, guided by colour. It then interpolates
+    the residuals of the measured cells by normalised convolution (Knutsson & Westin 1993) and adds them. The kernel of
+    the convolution is the fast global smoother guided by colour (Min et al. 2014).
     """
     value, weight = depth, measured.astype(np.float32)
     levels = [(LEVELS[0], image, value, weight)]
     for level in LEVELS[1:]:
-        value, weight = _coarser(value, weight, level.ratio)
+        value, weight = _downscaled(value, weight, level.ratio)
         image = cv2.resize(image, value.shape[::-1], interpolation=cv2.INTER_AREA)
         levels.append((level, image, value, weight))
     dense, coarse_image = np.full_like(value, value.sum() / weight.sum()), image
     for level, image, value, weight in reversed(levels):
         smoother = _smoother(image, level.stiffness, level.sweeps)
-        agreement = _agreement(image, coarse_image)
-        prior = cv2.multiply(_resized(dense, image), agreement)
-        dense = cv2.divide(smoother.filter(prior), smoother.filter(agreement))
+        similarity = _similarity(image, coarse_image)
+        prior = cv2.multiply(_resized(dense, image), similarity)
+        dense = cv2.divide(smoother.filter(prior), smoother.filter(similarity))
         residual = cv2.multiply(cv2.subtract(value, dense), weight)
-        reach = smoother.filter(weight)
-        reach += FADE
-        dense = cv2.add(dense, cv2.divide(smoother.filter(residual), reach))
+        total_weight = smoother.filter(weight)
+        total_weight += HALF_WEIGHT
+        dense = cv2.add(dense, cv2.divide(smoother.filter(residual), total_weight))
         coarse_image = image
     return dense
 
 
-def _agreement(image: np.ndarray, coarse_image: np.ndarray) -> np.ndarray:
-    """Weight of the coarser level at each pixel, (H, W) float32 in 0..1.
+def _similarity(image: np.ndarray, coarse_image: np.ndarray) -> np.ndarray:
+    """Return the weight of the coarser level at each pixel, (H, W) float32 in 0..1.
 
-    If the brightness of a coarse cell differs from that of the pixel, the cell lies across an edge, and its depth
-    belongs to neither side.
+    If the brightness of a coarse cell differs from that of the pixel, the cell contains an edge, and its depth is a
+    mean of both sides.
     """
     grey, coarse_grey = (cv2.cvtColor(array, cv2.COLOR_RGB2GRAY) for array in (image, coarse_image))
-    return cv2.LUT(cv2.absdiff(grey, _resized(coarse_grey, grey)), _AGREEMENT_OF_DIFFERENCE)
+    return cv2.LUT(cv2.absdiff(grey, _resized(coarse_grey, grey)), _SIMILARITY_OF_DIFFERENCE)
 
 
 def _resized(array: np.ndarray, like: np.ndarray) -> np.ndarray:
@@ -87,17 +87,17 @@ def _resized(array: np.ndarray, like: np.ndarray) -> np.ndarray:
 
 def fast_global_smoother(image: np.ndarray, depth: np.ndarray, measured: np.ndarray, scale: float) -> np.ndarray:
     """Fast global smoother guided by colour (Min et al. 2014), weighted by confidence, after a push-pull fill."""
-    confidence = np.where(measured, np.float32(1), np.float32(FADE))
+    confidence = np.where(measured, np.float32(1), np.float32(HALF_WEIGHT))
     smoother = _smoother(image, stiffness=30.0, sweeps=3)
     prefill = push_pull(image, depth, measured, scale)
     return cv2.divide(smoother.filter(cv2.multiply(prefill, confidence)), smoother.filter(confidence))
 
 
 def push_pull(image: np.ndarray, depth: np.ndarray, measured: np.ndarray, scale: float) -> np.ndarray:
-    """Means of the measured depth on coarser and coarser grids, filled in from the coarsest (Gortler et al. 1996)."""
+    """Fill holes with means from a pyramid of coarser grids, beginning with the coarsest (Gortler et al. 1996)."""
     levels = [(depth, measured.astype(np.float32))]
     while max(levels[-1][0].shape) > 1:
-        levels.append(_coarser(*levels[-1], ratio=2))
+        levels.append(_downscaled(*levels[-1], ratio=2))
     dense = levels[-1][0]
     for value, weight in reversed(levels[:-1]):
         dense = _resized(dense, value)
@@ -106,7 +106,7 @@ def push_pull(image: np.ndarray, depth: np.ndarray, measured: np.ndarray, scale:
 
 
 def nearest(image: np.ndarray, depth: np.ndarray, measured: np.ndarray, scale: float) -> np.ndarray:
-    """The value of the nearest measured pixel, by OpenCV's 5x5 chamfer distance (within 2 % of the Euclidean one)."""
+    """Return the value of the nearest measured pixel by OpenCV's 5x5 chamfer distance (within 2 % of the Euclidean)."""
     _, labels = cv2.distanceTransformWithLabels(
         (~measured).view(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
@@ -116,9 +116,10 @@ def nearest(image: np.ndarray, depth: np.ndarray, measured: np.ndarray, scale: f
 
 
 def linear(image: np.ndarray, depth: np.ndarray, measured: np.ndarray, scale: float) -> np.ndarray:
-    """Linear interpolation on the Delaunay triangles of the measured pixels; nearest outside their hull.
+    """Linear interpolation on the Delaunay triangles of the measured pixels; nearest outside their convex hull.
 
-    The corners of a triangle that contains a missing pixel are next to missing pixels, so only those are triangulated.
+    The corners of a triangle that contains a missing pixel are next to missing pixels. Only such measured pixels are
+    triangulated.
     """
     from scipy.interpolate import LinearNDInterpolator
     from scipy.spatial import QhullError
@@ -156,14 +157,14 @@ def ip_basic(image: np.ndarray, depth: np.ndarray, measured: np.ndarray, scale: 
 
 
 def inpaint(image: np.ndarray, depth: np.ndarray, measured: np.ndarray, scale: float) -> np.ndarray:
-    """OpenCV's inpainting by fast marching (Telea 2004) of depth in 16-bit steps; does not use the colour image."""
-    step = depth.max() / np.float32(65535)
-    steps = np.rint(depth / step).astype(np.uint16)
-    return cv2.inpaint(steps, (~measured).view(np.uint8), 5, cv2.INPAINT_TELEA) * step
+    """OpenCV's inpainting by fast marching (Telea 2004) on 16-bit depth; does not use the colour image."""
+    unit = depth.max() / np.float32(65535)
+    quantised = np.rint(depth / unit).astype(np.uint16)
+    return cv2.inpaint(quantised, (~measured).view(np.uint8), 5, cv2.INPAINT_TELEA) * unit
 
 
 def measured_only(image: np.ndarray, depth: np.ndarray, measured: np.ndarray, scale: float) -> np.ndarray:
-    """No completion: returns ``scale`` at missing pixels. For timing everything except the model."""
+    """Return ``scale`` at missing pixels. Serves to measure the time of everything except the model."""
     return np.where(measured, depth, np.float32(scale))
 
 
@@ -171,8 +172,8 @@ def _smoother(image: np.ndarray, stiffness: float, sweeps: int) -> cv2.ximgproc.
     return cv2.ximgproc.createFastGlobalSmootherFilter(image, stiffness, COLOUR_SIGMA, 0.25, sweeps)
 
 
-def _coarser(value: np.ndarray, weight: np.ndarray, ratio: int) -> tuple[np.ndarray, np.ndarray]:
-    """(value, weight) on a grid coarser by ``ratio``; its size is rounded up.
+def _downscaled(value: np.ndarray, weight: np.ndarray, ratio: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return value and weight on a grid that is coarser by ``ratio``; its size is rounded up.
 
     The value of a coarse cell is the mean of its measured cells and its weight is 1; both are 0 if none is measured.
     """
@@ -194,7 +195,7 @@ _DIAMOND = np.array(
 
 
 def check_requirements(model: str) -> None:
-    """Raises ConfigurationError if a library that the model needs is not installed."""
+    """Raise ConfigurationError if a library that the model needs is not installed."""
     if model == "linear" and find_spec("scipy") is None:
         raise ConfigurationError("the model 'linear' needs scipy: pip install scipy, or choose another model")
     if model in ("guided", "fast_global_smoother") and not hasattr(cv2, "ximgproc"):
@@ -204,8 +205,8 @@ def check_requirements(model: str) -> None:
         )
 
 
-# Slightly above zero, so that a pixel always gets a value.
-_AGREEMENT_OF_DIFFERENCE = (np.exp(-np.arange(256) / COLOUR_SIGMA) + 1e-3).astype(np.float32)
+# By brightness difference. It is always above zero, so that every pixel gets a value.
+_SIMILARITY_OF_DIFFERENCE = (np.exp(-np.arange(256) / COLOUR_SIGMA) + 1e-3).astype(np.float32)
 
 DEFAULT_MODEL = "guided"
 MEASURED = "measured"

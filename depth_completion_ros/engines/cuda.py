@@ -1,6 +1,6 @@
-"""Memory, streams and context of the GPU, based on PyCUDA, which is imported when it is first needed.
+"""Memory, streams and context of the GPU, based on PyCUDA. PyCUDA is imported when it is first needed.
 
-All work happens in the device's primary context, which the CUDA runtime, TensorRT and PyTorch use too.
+Everything uses the device's primary context, which the CUDA runtime, TensorRT and PyTorch use too.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Gpu:
         self._driver.Context.pop()
 
     def stream(self) -> Stream:
-        """A new CUDA stream. Make, use and delete it while the GPU is current."""
+        """Create a CUDA stream. Create, use and delete it while the GPU is current."""
         return Stream(self._driver)
 
 
@@ -59,11 +59,11 @@ class Stream:
         self.handle: int = self._stream.handle
 
     def buffer(self, size: int) -> Buffer:
-        """A new buffer for ``size`` float32 numbers."""
+        """Create a buffer for ``size`` float32 numbers."""
         return Buffer(self._driver, self._stream, size)
 
     def wait(self) -> None:
-        """Wait until all work in the stream is done. Raises the driver's error if any of it failed."""
+        """Wait until all work in the stream is done. Raises the driver's error if a part of it failed."""
         self._stream.synchronize()
 
 
@@ -75,7 +75,7 @@ class Buffer:
     Attributes:
         host: (size,) float32 array in host memory; use ``view`` to access it.
         address: Address of the GPU memory.
-        nbytes: Size of each of the two [bytes].
+        nbytes: Size of the host memory, which is also the size of the GPU memory [bytes].
     """
 
     def __init__(self, driver: ModuleType, stream: Any, size: int):
@@ -87,7 +87,7 @@ class Buffer:
         self.address = int(self._memory)
 
     def view(self, shape: tuple[int, ...]) -> np.ndarray:
-        """The first elements of ``host`` as an array of this shape, without a copy."""
+        """Return the first elements of ``host`` as an array of this shape, without a copy."""
         return self.host[: prod(shape)].reshape(shape)
 
     def upload(self, view: np.ndarray) -> None:
@@ -112,7 +112,7 @@ def _driver() -> ModuleType:
 
         driver.init()
         count = driver.Device.count()
-    except Exception as error:  # the class of the error belongs to the driver module, which may be missing
+    except Exception as error:  # the driver module, which defines the class of the error, may be missing
         raise ConfigurationError(
             f"the NVIDIA driver does not work with PyCUDA {pycuda.VERSION_TEXT} ({error}): check the driver with "
             "nvidia-smi, and reinstall PyCUDA if the CUDA version has changed; or choose another engine"
@@ -126,10 +126,10 @@ def _driver() -> ModuleType:
 
 @lru_cache(maxsize=1)
 def _primary_context() -> tuple[Any, Any]:
-    """The primary context of the first device, and the device.
+    """Return the primary context of the first device, and the device.
 
-    Kept until the process ends: PyCUDA releases a primary context only in the thread that retained it, and a loader
-    thread would release it before the worker is done.
+    The context is kept until the process ends. PyCUDA releases a primary context only in the thread that retained it,
+    and the thread that loads an engine would release it before the worker thread is done.
     """
     device = _driver().Device(0)
     return device.retain_primary_context(), device

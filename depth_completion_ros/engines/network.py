@@ -27,7 +27,7 @@ class NetworkEngine(SelectableEngine):
 
 
 class NetworkFileEngine(NetworkEngine):
-    """Runs one network file. Frames of a size that it does not accept raise ConfigurationError.
+    """Runs one network file. ``run`` raises ConfigurationError for frames of a size that the file does not accept.
 
     Args:
         model: See ``find_model_file``.

@@ -18,19 +18,19 @@ from ..resources import PACKAGE
 from . import Progress
 from .network import NetworkFileEngine
 
-_WORKING_PIXELS = 400_000  # 640x480 pixels are within this; CPUs complete larger images too slowly for most cameras
-_CACHED_FILES = 32  # compiled networks on disk, of 20 to 70 MB each at VGA
-_KEPT_SIZES = 4  # image sizes for which a network stays compiled; each takes memory for the results of its layers
+_WORKING_PIXELS = 400_000  # more than 640x480; CPUs complete larger images too slowly for most cameras
+_MAX_CACHED_FILES = 32  # compiled networks on disk, 20 to 70 MB each at VGA
+_MAX_COMPILED_SIZES = 4  # image sizes for which a network stays compiled; each needs memory for the layers' results
 
 
 class OpenVinoEngine(NetworkFileEngine):
     """Runs a network file with OpenVINO on the CPU.
 
-    fp32 computes in float32; fp16 and w8a16 in bfloat16 if the CPU supports it and the network allows it, else in
-    float32; int8 in int8, with float32 where int8 is not used. A network for any size is compiled separately for each
-    image size, which makes it as fast as a network for a fixed size: for 480x640 pixels when it is opened, for other
-    sizes at their first frame. The last four sizes are kept. The 32 compiled networks that were used last are cached in
-    ``~/.cache`` and open faster the next time.
+    fp32 files are computed in float32; fp16 and w8a16 files in bfloat16 if the CPU supports it and the network allows
+    it, else in float32; int8 files in int8, and in float32 where int8 is not used. A network for any size is compiled
+    separately for each image size, which makes it as fast as a network for a fixed size: for 480x640 pixels when it is
+    opened, for other sizes at their first frame. The last four sizes are kept. The 32 compiled networks that were used
+    last are cached in ``~/.cache`` and open faster the next time.
 
     Args:
         model: See ``find_model_file``.
@@ -43,7 +43,7 @@ class OpenVinoEngine(NetworkFileEngine):
     """
 
     engine = "openvino"
-    # fastest first; fp16 and w8a16 are last because not every CPU computes in bfloat16
+    # fastest first; fp16 and w8a16 are last because not every CPU supports bfloat16
     precisions = ("int8", "fp32", "fp16", "w8a16")
 
     def __init__(self, model: str = "auto", *, profile: Profile, threads: int = 0, progress: Progress | None = None):
@@ -52,14 +52,14 @@ class OpenVinoEngine(NetworkFileEngine):
             self.working_pixels = _WORKING_PIXELS
         openvino = _library()
         self._core = _core(openvino)
-        suits = self.file.precision in ("fp16", "w8a16") and self.file.bfloat16
-        half = suits and "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        allowed = self.file.precision in ("fp16", "w8a16") and self.file.bfloat16
+        bfloat16 = allowed and "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         self._settings = {
             # By default OpenVINO computes in bfloat16 if the CPU supports it.
-            "INFERENCE_PRECISION_HINT": "bf16" if half else "f32",
+            "INFERENCE_PRECISION_HINT": "bf16" if bfloat16 else "f32",
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
-            # A pinned thread waits for its core while another process uses it, and all other threads wait for it.
+            # A pinned thread waits while another process uses its core, and all other threads wait for that thread.
             "ENABLE_CPU_PINNING": False,
             "INFERENCE_NUM_THREADS": threads,
             "CACHE_DIR": str(_cache_directory()),
@@ -70,9 +70,9 @@ class OpenVinoEngine(NetworkFileEngine):
         self._idle: dict[tuple[int, ...], LifoQueue[Any]] = {}
         try:
             network = self._core.read_model(self.file.path)
-            if not half:  # in bfloat16 the replacement of the logarithm is too inaccurate
+            if not bfloat16:  # the replacement of the logarithm is too inaccurate in bfloat16
                 network = _with_vectorised_logarithms(network)
-            self._network = _with_images_in(openvino, network)
+            self._network = _with_image_input(openvino, network)
             self._idle_requests(self.file.height or 480, self.file.width or 640)
         except RuntimeError as error:
             raise ConfigurationError(
@@ -106,7 +106,7 @@ class OpenVinoEngine(NetworkFileEngine):
         del self._idle, self._network
 
     def _idle_requests(self, height: int, width: int) -> LifoQueue[Any]:
-        """The inference requests for images of this size; the network is compiled at the first call."""
+        """Return the idle inference requests for images of this size. The first call compiles the network."""
         size = (height, width)
         with self._lock:
             idle = self._idle.pop(size, None)
@@ -115,10 +115,10 @@ class OpenVinoEngine(NetworkFileEngine):
                     self._network.reshape({"image": (1, *size, 3), "depth": (1, 1, *size)})
                 compiled = self._core.compile_model(self._network, "CPU", self._settings)
                 _remove_old_files(_cache_directory())
-                idle = LifoQueue()  # the request that was used last finds its memory in the caches
+                idle = LifoQueue()  # last in, first out: the memory of the last request may still be in the CPU's cache
                 for _ in range(self.concurrency):
                     idle.put(compiled.create_infer_request())
-                if len(self._idle) == _KEPT_SIZES:
+                if len(self._idle) == _MAX_COMPILED_SIZES:
                     del self._idle[next(iter(self._idle))]
             self._idle[size] = idle
             return idle
@@ -132,22 +132,22 @@ def _library() -> Any:
     return openvino
 
 
-_first_core = threading.Lock()
+_core_lock = threading.Lock()
 
 
 def _core(openvino: Any) -> Any:
-    """The one OpenVINO core of this process, which is never released.
+    """Return the only OpenVINO core of this process, which is never released.
 
-    The CPU plugin of a core gives the thread that creates it another stack for signal handlers. After the release of
-    two cores in the order of their creation, this stack is memory that has been unmapped, so the next signal, such as
-    Ctrl-C, would end the process with a segmentation fault.
+    The CPU plugin of a core gives the thread that creates it another stack for signal handlers. If two cores are
+    released in the order of their creation, this stack is unmapped memory, and the next signal, such as Ctrl-C, ends
+    the process with a segmentation fault.
     """
-    with _first_core:
-        return _only_core(openvino)
+    with _core_lock:
+        return _shared_core(openvino)
 
 
 @functools.cache
-def _only_core(openvino: Any) -> Any:
+def _shared_core(openvino: Any) -> Any:
     return openvino.Core()
 
 
@@ -156,20 +156,20 @@ def _cache_directory() -> Path:
 
 
 def _remove_old_files(directory: Path) -> None:
-    """Keep the compiled networks that were read or written last; OpenVINO itself never removes any."""
+    """Delete all but the compiled networks that were read or written last. OpenVINO never deletes them."""
     times = {}
     for path in directory.glob("*.blob"):
         with contextlib.suppress(OSError):  # another process removed it
             times[path] = max(path.stat().st_atime, path.stat().st_mtime)
-    for path in sorted(times, key=times.__getitem__)[:-_CACHED_FILES]:
-        with contextlib.suppress(OSError):  # as above, or the folder is read-only
+    for path in sorted(times, key=times.__getitem__)[:-_MAX_CACHED_FILES]:
+        with contextlib.suppress(OSError):  # another process removed it, or the folder is read-only
             path.unlink()
 
 
 def _with_vectorised_logarithms(network: Any) -> Any:
-    """The network with its logarithms replaced by vectorised operations; OpenVINO's own logarithm is scalar.
+    """Replace the network's logarithms by vectorised operations, because OpenVINO's own logarithm is scalar.
 
-    ln x = 16 ln r = 32 artanh((r - 1) / (r + 1)) with r = x^(1/16), by five terms of the series of artanh. In float32
+    ln x = 16 ln r = 32 artanh((r - 1) / (r + 1)) with r = x^(1/16), and five terms of the series of artanh. In float32
     the error is at most 5e-6 for x from 1e-4 to 1e4.
     """
     from openvino import opset13 as ops
@@ -188,10 +188,10 @@ def _with_vectorised_logarithms(network: Any) -> Any:
     return network
 
 
-def _with_images_in(openvino: Any, network: Any) -> Any:
-    """The network with an image input of (1, H, W, 3) uint8, as engines get it.
+def _with_image_input(openvino: Any, network: Any) -> Any:
+    """Return the network with an image input of (1, H, W, 3) uint8, the format of ``Engine.run``.
 
-    OpenVINO fuses the conversion with the first layers, so it takes no separate pass over the image.
+    OpenVINO fuses the conversion with the first layers, so it needs no separate pass over the image.
     """
     steps = openvino.preprocess.PrePostProcessor(network)
     steps.input("image").tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))

@@ -1,4 +1,4 @@
-"""The TensorRT engine: networks on NVIDIA GPUs. Runs the engine files that ``tensorrt_build`` builds."""
+"""The TensorRT engine: networks on NVIDIA GPUs. It runs the engine files that ``tensorrt_build`` builds."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class TensorRtEngine(NetworkFileEngine):
     """
 
     engine = "tensorrt"
-    # fastest first; TensorRT does not read int8 files, because their activations are quantised asymmetrically
+    # fastest first; TensorRT cannot read int8 files, because their activations are quantised asymmetrically
     precisions = ("fp16", "w8a16", "fp32")
 
     def __init__(self, model: str = "auto", *, profile: Profile, threads: int = 0, progress: Progress | None = None):
@@ -47,16 +47,16 @@ class TensorRtEngine(NetworkFileEngine):
             self._log = make_log(trt)
             self._runtime = trt.Runtime(self._log)
             path = self._load(trt, progress)
-            self._smallest, usual, self._largest = self._sizes()
+            self._smallest, optimal, self._largest = self._sizes()
             self._stream = self._gpu.stream()
             self._buffers = {name: self._stream.buffer(prod(shape)) for name, shape in _shapes(*self._largest).items()}
             kernels = self._make_context(trt, path.with_suffix(".kernels"))
             for name, buffer in self._buffers.items():
                 self._context.set_tensor_address(name, buffer.address)
             self._size = (0, 0)
-            self._warm_up(*usual)
+            self._warm_up(*optimal)
             if kernels is not None:
-                with suppress(ConfigurationError):  # in a read-only folder the engine works too, but opens more slowly
+                with suppress(ConfigurationError):  # with a read-only folder the engine works, but opens more slowly
                     write_cached(path.with_suffix(".kernels"), bytes(kernels.serialize()))
 
     def _infer(self, image: np.ndarray, depth: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
@@ -77,7 +77,7 @@ class TensorRtEngine(NetworkFileEngine):
         return self._views["completed"][0, 0], self._views["sigma"][0, 0]
 
     def device_memory_bytes(self) -> int:
-        """Memory of the weights, the layers, and the inputs and outputs [bytes]."""
+        """Return the memory of the weights, the layers, and the inputs and outputs [bytes]."""
         buffers = sum(buffer.nbytes for buffer in self._buffers.values())
         return self._weights_nbytes + self._engine.device_memory_size_v2 + buffers
 
@@ -86,9 +86,9 @@ class TensorRtEngine(NetworkFileEngine):
             del self._context, self._engine, self._runtime, self._views, self._buffers, self._stream
 
     def _load(self, trt: Any, progress: Progress | None) -> Path:
-        """Load the engine file, which is built if necessary; returns its path.
+        """Load the engine file, which is built if necessary, and return its path.
 
-        A file that cannot be loaded any more (damaged, or made for another driver) is built again.
+        A file that cannot be loaded, because it is damaged or was built for another driver, is built again.
         """
         for last_try in (False, True):
             path = ensure_engine(trt, self.file, progress=progress)
@@ -104,16 +104,16 @@ class TensorRtEngine(NetworkFileEngine):
         return path
 
     def _sizes(self) -> list[tuple[int, int]]:
-        """The smallest, the usual and the largest image size (height, width) of the engine."""
+        """Return the smallest, the optimal and the largest image size (height, width) of the engine."""
         shape = self._engine.get_tensor_shape("depth")
         shapes = self._engine.get_tensor_profile_shape("depth", 0) if -1 in shape else [shape] * 3
         return [(shape[2], shape[3]) for shape in shapes]
 
     def _make_context(self, trt: Any, kernels: Path) -> Any:
-        """Make the execution context. Returns the cache of compiled kernels of TensorRT-RTX; None for TensorRT.
+        """Create the execution context. Return TensorRT-RTX's cache of compiled kernels; None for TensorRT.
 
-        TensorRT-RTX compiles kernels at its first run and then replays one CUDA graph per frame. TensorRT launches its
-        kernels one by one, because PyCUDA cannot record a graph.
+        TensorRT-RTX compiles kernels at its first run and then replays one CUDA graph for each frame. TensorRT launches
+        its kernels one by one, because PyCUDA cannot record a graph.
         """
         cache = None
         if hasattr(trt, "IRuntimeCache"):
@@ -135,11 +135,12 @@ class TensorRtEngine(NetworkFileEngine):
 
     def _resize(self, height: int, width: int) -> None:
         """Prepare for images of another size."""
-        (low, left), (high, right) = self._smallest, self._largest
-        if not (low <= height <= high and left <= width <= right):
+        (min_height, min_width), (max_height, max_width) = self._smallest, self._largest
+        if not (min_height <= height <= max_height and min_width <= width <= max_width):
             raise ConfigurationError(
-                f"the engine of {self.file.path.name} takes images from {left}x{low} to {right}x{high} pixels, not "
-                f"{width}x{height}: build it for this size with depth-completion build-engine --profile-sizes"
+                f"the engine of {self.file.path.name} takes images from {min_width}x{min_height} to "
+                f"{max_width}x{max_height} pixels, not {width}x{height}: build it for this size with depth-completion "
+                "build-engine --profile-sizes"
             )
         shapes = _shapes(height, width)
         for name in INPUTS:
@@ -149,7 +150,7 @@ class TensorRtEngine(NetworkFileEngine):
         self._size = (height, width)
 
     def _warm_up(self, height: int, width: int) -> None:
-        """Run once, so that compiling, loading and recording at the first run do not delay the first frame."""
+        """Run once, so that the compilation of kernels at the first run does not delay the first frame."""
         self._infer(np.zeros((height, width, 3), np.uint8), np.zeros((height, width), np.float32), 1.0)
 
     def _error_message(self, what: str) -> str:
@@ -157,7 +158,7 @@ class TensorRtEngine(NetworkFileEngine):
 
 
 def _shapes(height: int, width: int) -> dict[str, tuple[int, ...]]:
-    """Shapes of the inputs and outputs of the engine for images of one size."""
+    """Return the shapes of the engine's inputs and outputs for images of one size."""
     map_shape = (1, 1, height, width)
     return {
         "image": (1, 3, height, width),

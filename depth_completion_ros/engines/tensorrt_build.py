@@ -1,9 +1,9 @@
-"""Build TensorRT engines from network files and keep them on disk, with TensorRT 10 or later, or TensorRT-RTX.
+"""Build TensorRT engines from network files and cache them on disk, with TensorRT 10 or later, or TensorRT-RTX.
 
 A built engine has the inputs and outputs of the network contract.
 
-An engine of TensorRT-RTX can be built without a GPU and runs on every GPU from Ampere on; Turing needs its own engine.
-An engine of TensorRT is built on the GPU model on which it will run, and runs on no other.
+A TensorRT-RTX engine can be built without a GPU and runs on all GPUs of the Ampere generation and later; Turing needs
+its own engine. A TensorRT engine runs only on the GPU model on which it was built.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from .tensorrt_library import make_log, make_monitor
 
 DIRECTORY_VARIABLE = "DEPTH_COMPLETION_ENGINES"
 
-_RECIPE = 1  # increase it when a change makes the same network file result in another engine
+_BUILD_VERSION = 1  # increase it when a change of this module changes the engines that it builds
 _AMPERE, _TURING = "Ampere and later", "Turing"
 
 
 class Sizes(NamedTuple):
-    """For a network for any size: smallest and largest image size (height, width), and the size to optimise for."""
+    """Image sizes (height, width) of a network for any size: the smallest, the size to optimise for, the largest."""
 
     smallest: tuple[int, int]
     best: tuple[int, int]
@@ -39,9 +39,9 @@ DEFAULT_SIZES = Sizes((224, 320), (480, 640), (736, 1280))
 
 
 def engine_directory() -> Path:
-    """The directory of engine files: ``~/.cache/depth_completion_ros/engines``, or DEPTH_COMPLETION_ENGINES if set."""
-    named = os.environ.get(DIRECTORY_VARIABLE)
-    return Path(named).expanduser() if named else Path.home() / ".cache" / PACKAGE / "engines"
+    """Return the directory of engine files: DEPTH_COMPLETION_ENGINES, or ``~/.cache/depth_completion_ros/engines``."""
+    configured = os.environ.get(DIRECTORY_VARIABLE)
+    return Path(configured).expanduser() if configured else Path.home() / ".cache" / PACKAGE / "engines"
 
 
 def ensure_engine(
@@ -52,7 +52,7 @@ def ensure_engine(
     sizes: Sizes | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """The engine file for a network, library and GPU; it is built first if it does not exist.
+    """Return the engine file for a network, library and GPU. Build it first if it does not exist.
 
     Args:
         trt: The library, from ``load_library``.
@@ -82,7 +82,7 @@ def ensure_engine(
 
 
 def target_of(trt: Any) -> str:
-    """The GPUs on which an engine built here runs: one model with TensorRT, generations with TensorRT-RTX.
+    """Return on which GPUs an engine built here runs: one model with TensorRT, generations with TensorRT-RTX.
 
     Raises:
         ConfigurationError: If there is no GPU and the library needs one to build.
@@ -114,7 +114,7 @@ def build_engine(
         file: The network file.
         target: The GPUs to build for, from ``target_of``.
         sizes: Image sizes, used for a network file for any size.
-        timing: TensorRT's timing cache, a file that is read and written; None = none.
+        timing: File of TensorRT's timing cache, which is read and written; None = no cache.
         progress: See ``ensure_engine``.
 
     Raises:
@@ -170,7 +170,7 @@ def write_cached(path: Path, content: bytes) -> None:
     """Write a file of the engine directory.
 
     Raises:
-        ConfigurationError: If it cannot be written.
+        ConfigurationError: If the file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -193,16 +193,16 @@ def _add_profile(builder: Any, network: Any, config: Any, sizes: Sizes) -> None:
 
 
 def _at_size(shape: tuple[int, ...], size: tuple[int, int]) -> tuple[int, ...]:
-    """A shape with its unknown height and width, each -1, filled in."""
-    known = iter(size)
-    return tuple(next(known) if length == -1 else length for length in shape)
+    """Return the shape with its dynamic height and width, which are -1, replaced by a size."""
+    lengths = iter(size)
+    return tuple(next(lengths) if length == -1 else length for length in shape)
 
 
 def _key(trt: Any, file: ModelFile, target: str) -> str:
-    """A hash that identifies the network file, library, GPU and recipe of an engine."""
+    """Return a hash that identifies the network file, library, GPU and build version of an engine."""
     digest = hashlib.sha256(file.path.read_bytes())
     library = trt.__name__.removesuffix("_bindings"), trt.__version__
-    digest.update(repr((library, target, _RECIPE)).encode())
+    digest.update(repr((library, target, _BUILD_VERSION)).encode())
     return digest.hexdigest()[:16]
 
 

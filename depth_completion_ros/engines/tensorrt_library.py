@@ -15,7 +15,11 @@ _NAMES = ("tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings")
 
 
 def load_library() -> Any:
-    """Import TensorRT, or else TensorRT-RTX. Raises ConfigurationError if neither is installed."""
+    """Import TensorRT, or TensorRT-RTX if TensorRT is missing.
+
+    Raises:
+        ConfigurationError: If neither is installed.
+    """
     problems = []
     for name in _NAMES:
         try:
@@ -29,7 +33,7 @@ def load_library() -> Any:
 
 
 def make_log(trt: Any) -> Any:
-    """A logger for the library that keeps error messages in ``errors`` and discards all others."""
+    """Create a logger for the library that stores error messages in ``errors`` and discards all other messages."""
 
     class Log(trt.ILogger):
         def __init__(self) -> None:
@@ -50,10 +54,11 @@ class _Phase(NamedTuple):
 
 
 def make_monitor(trt: Any, progress: Progress) -> Any:
-    """A progress monitor that reports to ``progress``.
+    """Create a progress monitor that reports to ``progress``.
 
-    An exception from ``progress`` aborts the build and is kept in ``raised``, because the library would only log it and
-    continue. It does the same with Ctrl-C in the main thread, so build in another thread if Ctrl-C should abort it.
+    An exception from ``progress`` aborts the build and is stored in ``raised``, because the library would only log it
+    and continue. The library also ignores Ctrl-C in the main thread: build in another thread if Ctrl-C should abort the
+    build.
     """
 
     class Monitor(trt.IProgressMonitor):
@@ -80,14 +85,14 @@ def make_monitor(trt: Any, progress: Progress) -> Any:
             try:
                 with self._lock:
                     self._phases[name] = phase
-                    self._done = max(self._done, self._part_done(name))
+                    self._done = max(self._done, self._total_progress(name))
                     if self.raised is None:
                         progress(name, self._done)
             except Exception as error:
                 self.raised = error
 
-        def _part_done(self, name: str | None) -> float:
-            """Total progress, 0..1, if this phase is the current one; each phase is one step of its parent."""
+        def _total_progress(self, name: str | None) -> float:
+            """Return the total progress, 0..1, if this phase is the current one. A phase is one step of its parent."""
             part = 0.0
             while name in self._phases:
                 phase = self._phases[name]

@@ -1,4 +1,4 @@
-"""The PyTorch engine: the reference for the other engines, and on a GPU an engine that needs no build."""
+"""The PyTorch engine: the reference for the other engines, and an engine for GPUs that needs no build."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..profiles import Profile
 from . import Progress
 from .network import NetworkEngine
 
-_WARM_UP = 3  # runs before a CUDA graph is recorded, in which libraries choose their kernels
+_WARM_UP_RUNS = 3  # before a CUDA graph is recorded; libraries select their kernels in these runs
 
 
 class TorchEngine(NetworkEngine):
@@ -24,9 +24,10 @@ class TorchEngine(NetworkEngine):
     On a CPU it computes in float32; on a GPU in float16, with channels last and one CUDA graph per image size.
 
     Args:
-        model: A network by name ("lite", "nlspn-full"; "auto" = the default network), or the path of a weights file
-            that training wrote. A named network without a weights file (``find_weights_file``) gets random weights.
-        profile: The depth sensor; weights trained for it are preferred.
+        model: Name of a network ("lite", "nlspn-full"; "auto" = the default network), or path of a weights file that
+            was written by training. A named network without a weights file (``find_weights_file``) gets random
+            weights.
+        profile: The depth sensor. Weights that were trained for it are preferred.
         threads: Number of CPU threads of PyTorch, for the whole process; 0 = library default.
         progress: Not used.
 
@@ -112,15 +113,15 @@ class TorchEngine(NetworkEngine):
         shapes = {"image": (1, 3, *size), "depth": (1, 1, *size), "scale": (1, 1, 1, 1)}
         self._inputs = {name: torch.ones(shapes[name], device=device) for name in INPUTS}
         self._size = size
-        self._compute = self._recorded() if self._on_gpu else self._forward
+        self._compute = self._record_graph() if self._on_gpu else self._forward
 
-    def _recorded(self) -> Callable[[], tuple[Any, Any]]:
-        """A function that runs the network on the current inputs as one CUDA graph."""
+    def _record_graph(self) -> Callable[[], tuple[Any, Any]]:
+        """Record a CUDA graph and return a function that runs the network on the current inputs with it."""
         torch = self._torch
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.inference_mode(), torch.cuda.stream(stream):
-            for _ in range(_WARM_UP):
+            for _ in range(_WARM_UP_RUNS):
                 self._forward()
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()

@@ -13,6 +13,7 @@ from ..completer import DepthCompleter
 from ..errors import EngineError, InputError, in_options
 from ..frame import CompletedDepth, RgbdFrame
 from ..profiles import Profile
+from .details import Details, TrialDetails
 from .metrics import Metric, frame_sums
 from .models import open_model
 from .protocols import PUBLISHED, make_trial
@@ -38,6 +39,7 @@ class Evaluation:
         notes: Remarks about the sets, by name.
         engines: Engine and model that ran, by the name of the model in all tables.
         failures: Error messages by set and model, or by set and frame.
+        details: What a report shows beyond the metrics, by the same keys; empty if no report is wanted.
         complete: False if the evaluation was interrupted.
     """
 
@@ -45,10 +47,19 @@ class Evaluation:
     notes: dict[str, str] = field(default_factory=dict)
     engines: dict[str, str] = field(default_factory=dict)
     failures: dict[tuple[str, str], str] = field(default_factory=dict)
+    details: dict[Key, Details] = field(default_factory=dict)
     complete: bool = True
 
 
-def evaluate(sets: list[SampleSet], protocols: list[str], models: list[str], frames: int, seed: int = 0) -> Evaluation:
+def evaluate(
+    sets: list[SampleSet],
+    protocols: list[str],
+    models: list[str],
+    frames: int,
+    seed: int = 0,
+    *,
+    with_details: bool = False,
+) -> Evaluation:
     """Score models on evenly spaced samples of each set. Shows a progress bar; Ctrl-C ends it early.
 
     Frames that cannot be read are skipped. A model is skipped on a set if its engine fails there. A trial is counted
@@ -60,6 +71,7 @@ def evaluate(sets: list[SampleSet], protocols: list[str], models: list[str], fra
         models: Names of models.
         frames: Number of samples of each set.
         seed: Random seed of the protocols.
+        with_details: Whether to collect ``Evaluation.details``, which takes more time.
 
     Raises:
         ConfigurationError: If a protocol is unknown or a model cannot be opened.
@@ -81,7 +93,7 @@ def evaluate(sets: list[SampleSet], protocols: list[str], models: list[str], fra
                     )
                 for protocol in protocols:
                     progress.update(task, description=f"{samples.name} {protocol}")
-                    _score(evaluation, completers, samples, index, protocol, seed)
+                    _score(evaluation, completers, samples, index, protocol, seed, with_details)
                     progress.advance(task)
     except KeyboardInterrupt:
         evaluation.complete = False
@@ -110,6 +122,7 @@ def _score(
     index: int,
     protocol: str,
     seed: int,
+    with_details: bool,
 ) -> None:
     """Add the result of one trial to the metrics of all models that have not failed on the set."""
     try:
@@ -120,7 +133,8 @@ def _score(
     if trial is None:
         return
     pixels = None
-    sums = {}
+    shared = None
+    sums, details = {}, {}
     for name, completer in completers.items():
         if (samples.name, name) in evaluation.failures:
             continue
@@ -131,9 +145,14 @@ def _score(
             continue
         pixels = pixels or ScoredPixels(trial.frame.depth, trial.truth, completed.measured, seed)
         sums[name] = frame_sums(completed, pixels)
+        if with_details:
+            shared = shared or TrialDetails(index, trial, pixels, completed.measured, samples.profile)
+            details[name] = shared.of(completed)
     for name, frame in sums.items():
         metric = Metric(per_frame=protocol in PUBLISHED)
         evaluation.metrics.setdefault(Key(samples.name, protocol, name), metric).add(frame)
+    for name, seen in details.items():
+        evaluation.details.setdefault(Key(samples.name, protocol, name), Details()).add(seen)
 
 
 def _completed(completer: DepthCompleter, frame: RgbdFrame) -> CompletedDepth:

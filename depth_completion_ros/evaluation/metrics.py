@@ -8,11 +8,13 @@ import numpy as np
 
 from ..completer import TOLERANCE_M, TOLERANCE_RELATIVE
 from ..frame import CompletedDepth
-from .rank_statistics import ause, spearman
-from .strata import STRATA, ScoredPixels
+from .rank_statistics import sparsification_area, spearman
+from .strata import DISTANCES_PX, STRATA, ScoredPixels
 
 CONFIDENCE_BINS = 10
-NOMINAL_COVERAGE = 0.9
+COVERAGES = {"coverage50": 0.5, "coverage80": 0.8, "coverage": 0.9, "coverage95": 0.95}
+_RANKED = ("ause", "ause_distance", "aurg", "aurg_distance", "spearman", "spearman_distance")
+_BY_DISTANCE = ("at_distance", "absolute_at_distance")  # sums for ``Metric.by_distance``
 DELTAS = {"delta110": 1.1, "delta125": 1.25, "delta125_2": 1.25**2, "delta125_3": 1.25**3}
 
 FIGURES = {
@@ -29,11 +31,18 @@ FIGURES = {
     "within": "share with error < max(5 cm, 2 % of depth), which confidence predicts",
     "confidence": "mean confidence",
     "ece": "expected calibration error: |confidence - within| over ten bins of confidence, weighted by pixels",
-    "coverage": f"share with an error inside the {NOMINAL_COVERAGE:.0%} interval given by sigma",
+    **{
+        name: f"share with an error inside the {nominal:.0%} interval given by sigma"
+        for name, nominal in COVERAGES.items()
+    },
     "nll": "mean negative log-likelihood of the error under the Laplace density given by sigma [nat, for metres]",
+    "nll_distance": "nll of a density fitted to these errors, by distance to the nearest measurement alone",
     "ause": "area under the sparsification error of sigma, divided by the mean error; 0 = perfect ranking",
     "ause_distance": "ause of the distance to the nearest measurement, as a baseline for sigma",
+    "aurg": "area under the random gain of sigma, divided by the mean error; 0 = no better than chance",
+    "aurg_distance": "aurg of the distance to the nearest measurement, as a baseline for sigma",
     "spearman": "rank correlation of sigma and absolute error",
+    "spearman_distance": "rank correlation of the distance to the nearest measurement and absolute error",
 }
 """Names and meanings of the metrics. docs/evaluation.md lists them."""
 
@@ -70,7 +79,7 @@ class Metric:
     def add(self, sums: dict[str, np.ndarray]) -> None:
         """Add a frame by its ``frame_sums``."""
         if self._per_frame:
-            sums = _frame_figures(sums)
+            sums = _frame_figures(sums) | {name: sums[name] for name in _BY_DISTANCE}
         for name, values in sums.items():
             self._sums[name] = self._sums.get(name, 0) + values
         self._frames.append(np.array([sums[name][STRATA.index("all")] for name in self._resampled_sums]))
@@ -86,6 +95,13 @@ class Metric:
             | {name: float(figures[name][position]) for name in list(FIGURES)[1:]}
             for position, stratum in enumerate(STRATA)
         }
+
+    def by_distance(self) -> tuple[np.ndarray, np.ndarray]:
+        """Number of pixels and mean absolute error [m] of each class of distance from a measurement, (D,) each."""
+        all_pixels = STRATA.index("all")
+        pixels, absolute = (self._sums[name][all_pixels] for name in _BY_DISTANCE)
+        with np.errstate(invalid="ignore"):
+            return pixels, absolute / pixels
 
     def resampled(self, weights: np.ndarray) -> np.ndarray:
         """RMSE and MAE over all pixels, (2, D) [m], with frame i counted ``weights[d, i]`` times; (D, frames)."""
@@ -107,8 +123,9 @@ def frame_sums(completed: CompletedDepth, pixels: ScoredPixels) -> dict[str, np.
     b = sigma / np.sqrt(2)
     within = error < np.maximum(TOLERANCE_M, TOLERANCE_RELATIVE * depth)
     similar = pixels.similarity.valid[pixels.where]
+    count = pixels.sums()
     sums = {
-        "pixels": pixels.sums(),
+        "pixels": count,
         "square": pixels.sums(error**2),
         "absolute": pixels.sums(error),
         "relative": pixels.sums(error / truth),
@@ -117,15 +134,18 @@ def frame_sums(completed: CompletedDepth, pixels: ScoredPixels) -> dict[str, np.
         **{name: pixels.sums(ratio < limit) for name, limit in DELTAS.items()},
         "similar": pixels.sums(similar),
         "ssim": pixels.sums(pixels.similarity.map(completed.depth)[pixels.where] * similar),
-        "peak_square": pixels.sums() * truth.max() ** 2,
+        "peak_square": count * truth.max() ** 2,
         "within": pixels.sums(within),
         "confidence": pixels.sums(confidence),
-        "covered": pixels.sums(error < -log(1 - NOMINAL_COVERAGE) * b),
+        **{name: pixels.sums(error < -log(1 - nominal) * b) for name, nominal in COVERAGES.items()},
         "nll": pixels.sums(np.log(2 * b) + error / b),
     }
     position = np.minimum((confidence * CONFIDENCE_BINS).astype(np.intp), CONFIDENCE_BINS - 1)
     sums["gaps"] = pixels.histogram(position, CONFIDENCE_BINS, confidence - within)
-    return sums | _rank_sums(error, sigma, pixels)
+    classes = len(DISTANCES_PX) + 1
+    sums["at_distance"] = pixels.histogram(pixels.distance_class, classes)
+    sums["absolute_at_distance"] = pixels.histogram(pixels.distance_class, classes, error)
+    return sums | _rank_sums(error, sigma, pixels, count)
 
 
 def _frame_figures(sums: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -147,17 +167,18 @@ def _known(name: str) -> str:
     return f"frames with {name}"
 
 
-def _rank_sums(error: np.ndarray, sigma: np.ndarray, pixels: ScoredPixels) -> dict[str, np.ndarray]:
+def _rank_sums(error: np.ndarray, sigma: np.ndarray, pixels: ScoredPixels, counts: np.ndarray) -> dict[str, np.ndarray]:
     """Rank statistics of a frame times its number of pixels, and that number; 0 for strata without ranked pixels."""
-    counts = pixels.sums()
-    names = ("ause", "ause_distance", "spearman", "ranked")
-    sums = {name: np.zeros(len(STRATA)) for name in names}
+    sums = {name: np.zeros(len(STRATA)) for name in (*_RANKED, "ranked")}
     for position, stratum in enumerate(STRATA):
         drawn = pixels.drawn_of(stratum)
         if drawn.size > 1:
-            areas = (ause(error[drawn], of[drawn]) for of in (sigma, pixels.distance))
-            values = (*areas, spearman(error[drawn], sigma[drawn]), 1.0)
-            for name, value in zip(names, values, strict=True):
+            errors = error[drawn]
+            orders = sigma[drawn], pixels.distance[drawn]
+            best, *areas = (sparsification_area(errors, order) for order in (errors, *orders))
+            values = [area - best for area in areas] + [1 - area for area in areas]
+            values += [spearman(errors, order) for order in orders]
+            for name, value in zip((*_RANKED, "ranked"), (*values, 1.0), strict=True):
                 sums[name][position] = value * counts[position]
     return sums
 
@@ -179,7 +200,17 @@ def _figures(sums: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         "within": sums["within"] / pixels,
         "confidence": sums["confidence"] / pixels,
         "ece": np.abs(sums["gaps"]).sum(axis=1) / pixels,
-        "coverage": sums["covered"] / pixels,
+        **{name: sums[name] / pixels for name in COVERAGES},
         "nll": sums["nll"] / pixels,
-        **{name: sums[name] / sums["ranked"] for name in ("ause", "ause_distance", "spearman")},
+        "nll_distance": _nll_of_classes(sums["at_distance"], sums["absolute_at_distance"]),
+        **{name: sums[name] / sums["ranked"] for name in _RANKED},
     }
+
+
+def _nll_of_classes(pixels: np.ndarray, absolute: np.ndarray) -> np.ndarray:
+    """(S,), mean negative log-likelihood of errors with the best Laplace density of each class; 0.1 mm at least.
+
+    The best scale of a Laplace density is the mean absolute error, for which the mean is log(2b) + 1.
+    """
+    scale = np.maximum(absolute / np.maximum(pixels, 1), 1e-4)
+    return (pixels * np.log(2 * scale) + absolute / scale).sum(axis=1) / pixels.sum(axis=1)

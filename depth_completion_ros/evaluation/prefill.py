@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..contract import MULTIPLE
 from ..engines import Engine
-from ..networks.blocks import START_LOG_B
+from ..networks.blocks import INITIAL_LOG_B
 from ..networks.completion_network import CompletionNetwork, CoreInputs
 
 
@@ -16,7 +16,7 @@ class NoCorrection(nn.Module):
     """A network core that does not change the prefill."""
 
     def forward(self, inputs: CoreInputs) -> tuple[Tensor, Tensor]:
-        return torch.zeros_like(inputs.prefill), torch.full_like(inputs.prefill, START_LOG_B)
+        return torch.zeros_like(inputs.prefill), torch.full_like(inputs.prefill, INITIAL_LOG_B)
 
 
 class PrefillEngine(Engine):

@@ -180,15 +180,18 @@ def _sequence(motion: str = "off") -> Protocol:
         frame = sample.frame
         if frame.intrinsics is None or frame.camera_pose is None:
             return None
+        before = samples.around(index, _MEMORY_S, 0.0)
         truth = sample.ground_truth
         if truth is None:
             others = [other for other in samples.around(index, _NEAR_S, _NEAR_S) if other.stamp_ns != frame.stamp_ns]
             truth = _agreed_depth(frame, others)
+        elif len(before) < 2:  # single frames, or the first one of a sequence
+            return None
         truth = np.where(np.isnan(frame.depth), truth, _MISSING)
         if not (np.isfinite(frame.depth).any() and np.isfinite(truth).any()):
             return None
         memory = TemporalMemory(TemporalSettings(motion))
-        for earlier in samples.around(index, _MEMORY_S, 0.0):
+        for earlier in before:
             recalled = memory.recall(earlier, samples.profile).recalled
         return Trial(replace(frame, recalled=recalled), truth)
 

@@ -17,10 +17,28 @@ def ause(error: np.ndarray, uncertainty: np.ndarray) -> float:
         error: (N,), not negative.
         uncertainty: (N,), in any unit. The result is the average over all orders of pixels with equal uncertainty.
     """
-    mean = float(np.mean(error))
-    if mean == 0:
-        return 0.0
-    return float(np.mean(_remaining(error, uncertainty) - _remaining(error, error)) / mean)
+    return sparsification_area(error, uncertainty) - sparsification_area(error, error)
+
+
+def aurg(error: np.ndarray, uncertainty: np.ndarray) -> float:
+    """Area under the random gain, without unit; 0 if the uncertainty ranks pixels no better than chance.
+
+    Poggi et al., On the Uncertainty of Self-Supervised Monocular Depth Estimation (CVPR 2020), section 4.1. The random
+    gain is the mean error of all pixels minus that of the remaining pixels when those with the largest uncertainty are
+    removed. Arguments and area are those of ``ause``.
+    """
+    return 1 - sparsification_area(error, uncertainty)
+
+
+def sparsification(error: np.ndarray, uncertainty: np.ndarray) -> np.ndarray:
+    """(N,), the mean error of the N, N - 1, ..., 1 pixels with the smallest uncertainty, divided by that of all N.
+
+    The arguments are those of ``ause``. All values are 1 if all errors are 0.
+    """
+    _, group, counts = np.unique(uncertainty, return_inverse=True, return_counts=True)
+    ascending = np.repeat(np.bincount(group, error) / counts, counts)
+    remaining = (np.cumsum(ascending) / np.arange(1, error.size + 1))[::-1]
+    return remaining / remaining[0] if remaining[0] > 0 else np.ones_like(remaining)
 
 
 def spearman(first: np.ndarray, second: np.ndarray) -> float:
@@ -31,11 +49,9 @@ def spearman(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.sum(x * y) / spread) if spread > 0 else 0.0
 
 
-def _remaining(error: np.ndarray, uncertainty: np.ndarray) -> np.ndarray:
-    """(N,), the mean error of the N, N - 1, ..., 1 pixels with the smallest uncertainty."""
-    _, group, counts = np.unique(uncertainty, return_inverse=True, return_counts=True)
-    ascending = np.repeat(np.bincount(group, error) / counts, counts)
-    return (np.cumsum(ascending) / np.arange(1, error.size + 1))[::-1]
+def sparsification_area(error: np.ndarray, uncertainty: np.ndarray) -> float:
+    """Area under the curve of ``sparsification``: the mean of its values."""
+    return float(np.mean(sparsification(error, uncertainty)))
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

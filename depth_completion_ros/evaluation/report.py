@@ -15,6 +15,7 @@ from rich.table import Table
 
 from .evaluate import Evaluation, Key
 from .metrics import FIGURES
+from .strata import DISTANCES_PX
 from .summary import ERRORS, Comparison, Estimate
 
 Scores = dict[Key, dict[str, dict[str, float]]]  # the results of each metric, by stratum and figure
@@ -50,14 +51,20 @@ def print_tables(evaluation: Evaluation, scores: Scores, by_set: list[Comparison
             changes = [_percent_with_interval(one.changes[error]) if one.changes else "-" for error in ERRORS]
             table.add_row(*_errors(one), *changes, one.set)
         console.print(table)
-    for line in _failures(evaluation):
+    for line in failure_lines(evaluation):
         console.print(line, markup=False, soft_wrap=True)
 
 
 def write_files(
     evaluation: Evaluation, scores: Scores, by_set: list[Comparison], totals: list[Comparison], out: Path
-) -> None:
-    """Write evaluation.csv (all figures by stratum), totals.csv, evaluation.json (both) and evaluation.md."""
+) -> list[Path]:
+    """Write evaluation.csv (all figures by stratum), totals.csv, evaluation.json (both) and evaluation.md.
+
+    With details, evaluation.json also has the numbers behind the charts of the HTML report.
+
+    Returns:
+        The files.
+    """
     out.mkdir(parents=True, exist_ok=True)
     figures = [row for one in by_set for row in _figure_rows(one, scores[Key(one.set, one.protocol, one.model)])]
     sums = [_row(one) for one in totals]
@@ -68,12 +75,15 @@ def write_files(
         "figures": FIGURES,
         "engines": evaluation.engines,
         "notes": evaluation.notes,
-        "failures": _failures(evaluation),
+        "failures": failure_lines(evaluation),
         "scores": _for_json(figures),
         "totals": _for_json(sums),
     }
+    if evaluation.details:
+        content["details"] = [_details_row(evaluation, key) for key in evaluation.metrics]
     (out / "evaluation.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
     (out / "evaluation.md").write_text(markdown(evaluation, by_set, totals), encoding="utf-8")
+    return [out / name for name in ("evaluation.csv", "totals.csv", "evaluation.json", "evaluation.md")]
 
 
 def markdown(evaluation: Evaluation, by_set: list[Comparison], totals: list[Comparison]) -> str:
@@ -101,7 +111,7 @@ def markdown(evaluation: Evaluation, by_set: list[Comparison], totals: list[Comp
         rows.append([f"{marked}, {protocol}, {frames}", *cells])
     lines += _markdown_table(["set, protocol", *models], rows)
     notes = sorted({f"\\* {note}" for note in evaluation.notes.values() if note})
-    return "\n".join([*lines, *(f"\n{line}" for line in [*notes, *_failures(evaluation)]), ""])
+    return "\n".join([*lines, *(f"\n{line}" for line in [*notes, *failure_lines(evaluation)]), ""])
 
 
 def _table(*columns: str) -> Table:
@@ -122,7 +132,7 @@ def _millimetres(estimate: Estimate) -> str:
 
 
 def _percent(estimate: Estimate) -> str:
-    return f"{estimate.value * 100:+.0f}"
+    return f"{estimate.value * 100:+.0f}" if isfinite(estimate.value) else "-"
 
 
 def _percent_with_interval(estimate: Estimate) -> str:
@@ -170,7 +180,8 @@ def _frames(number: int) -> str:
     return f"{number} frame{'s' if number > 1 else ''}"
 
 
-def _failures(evaluation: Evaluation) -> list[str]:
+def failure_lines(evaluation: Evaluation) -> list[str]:
+    """What was left out and why, one line each."""
     lines = [f"{name}, {what}: skipped: {why}" for (name, what), why in evaluation.failures.items()]
     return lines if evaluation.complete else [*lines, "interrupted: results are for the frames completed so far"]
 
@@ -190,6 +201,19 @@ def _figure_rows(one: Comparison, strata: dict[str, dict[str, float]]) -> list[R
     rows = [{**keys, "stratum": name, **figures} for name, figures in strata.items() if figures["pixels"]]
     rows[0] |= _row(one)
     return rows
+
+
+def _details_row(evaluation: Evaluation, key: Key) -> Row:
+    pixels, errors = evaluation.metrics[key].by_distance()
+    return {
+        **key._asdict(),
+        "distances": {
+            "distance_px": list(DISTANCES_PX),
+            "pixels": [int(number) for number in pixels],
+            "mae": [None if isnan(error) else float(error) for error in errors],
+        },
+        **evaluation.details[key].curves(),
+    }
 
 
 def _write_csv(rows: list[Row], path: Path) -> None:

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import yaml
 
-from ..bag.folders import FrameSet, read_folder
-from ..bag.frames import depth_encoding, pair_stamps, read_frames
+from ..bag.folders import FolderFrame, FrameSet, read_folder
+from ..bag.frames import SLOP_NS, depth_encoding, pair_stamps, read_frames, why_no_pairs
 from ..bag.reader import DEPTH_TOPIC, RGB_TOPIC, tell_stderr
 from ..errors import InputError, in_options
 from ..frame import RgbdFrame
 from ..frame_builder import FrameSettings
-from ..geometry import depth_on_rgb_grid
+from ..geometry import depth_on_rgb_grid, without_clipped
 from ..profiles import Profile, load_profile
 from ..resources import share_directory
 from .datasets import open_dataset
 from .datasets.dataset import Dataset
 
 OVERLAP = "networks were trained on rooms of this set: its results show fitting, not generalisation"
-# Words in the name or sensor of a set that determine its profile; without any of them, it is kinect. The order matters,
-# because manufacturers of phones call their time-of-flight cameras LiDAR.
+# Words (regular expressions) in the name or sensor of a set that determine its profile; without any of them, it is
+# kinect. The order matters, because manufacturers of phones call their time-of-flight cameras LiDAR.
 _PROFILE_WORDS = {
-    "tof": ("tof", "time-of-flight", "kinect v2", "azure"),
-    "lidar": ("lidar", "beam", "velodyne", "ouster", "hesai", "livox"),
+    "tof": ("[di]?tof", "time-of-flight", "kinect v2", "azure"),
+    "lidar": ("lidars?", "beams?", "velodyne", "ouster", "hesai", "livox"),
 }
 
 
@@ -63,6 +64,7 @@ class SampleSet:
         size: Number of samples.
         read: Reads a sample by its index.
         around: Reads the frames around a sample in order of time: those at most so much [s] before and after it.
+        about: Where the data comes from, by "sensor", "licence", "cite" and "source", as far as it is known.
     """
 
     name: str
@@ -71,6 +73,7 @@ class SampleSet:
     size: int
     read: Callable[[int], Sample]
     around: Callable[[int, float, float], list[RgbdFrame]] = lambda index, before, after: []
+    about: dict[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.size
@@ -95,7 +98,19 @@ def open_folder(
     """
     frames = read_folder(folder)
     chosen = load_profile(profile or profile_of(f"{frames.name} {frames.sensor}")).within(*limits)
-    return _samples_of(frames, chosen, OVERLAP if frames.name in _training_sets() else "")
+    told: set[str] = set()
+
+    def read(index: int) -> FolderFrame:
+        recorded = frames[index]
+        unit = float(frames.meta["depth"]["scale_to_m"])
+        depth, clipped = without_clipped(recorded.frame.depth, unit, chosen.max_range)
+        if clipped and clipped not in told:
+            told.add(clipped)
+            _tell_in_options(f"{folder}: {clipped}")
+        return replace(recorded, frame=replace(recorded.frame, depth=depth))
+
+    note = OVERLAP if frames.name in _training_sets() else ""
+    return replace(_samples_of(frames, read, chosen, note), about=_about_folder(frames))
 
 
 def open_published(
@@ -117,7 +132,8 @@ def open_published(
         ConfigurationError: As in ``open_dataset``, and if the profile is unknown.
     """
     frames = open_dataset(source, unit)
-    return _samples_of(frames, load_profile(profile or frames.profile).within(*limits), frames.note)
+    chosen = load_profile(profile or frames.profile).within(*limits)
+    return _samples_of(frames, frames.__getitem__, chosen, frames.note)
 
 
 def open_bag(
@@ -130,6 +146,8 @@ def open_bag(
     rgb_topic: str = RGB_TOPIC,
     depth_topic: str = DEPTH_TOPIC,
     truth_topic: str | None = None,
+    slop_ns: int = SLOP_NS,
+    depth_offset_ns: int = 0,
 ) -> SampleSet:
     """Read evenly spaced samples of a bag into memory.
 
@@ -143,23 +161,34 @@ def open_bag(
         rgb_topic: Topic of the colour images.
         depth_topic: Topic of depth.
         truth_topic: Topic of reference depth [m, or mm in 16 bits]; None = none.
+        slop_ns: Largest difference between the stamps of a pair [ns].
+        depth_offset_ns: Added to the stamps of depth before pairing [ns].
 
     Raises:
         InputError: As in ``read_frames``, and if the bag has no pairs.
     """
-    chosen = load_profile(profile or profile_of(path.name)).within(*limits)
+    if profile is None:
+        profile = profile_of(path.name)
+        tell_stderr(f"{path}: the profile {profile} is used, which follows from the name; set another with --profile")
+    chosen = load_profile(profile).within(*limits)
     settings = replace(settings or FrameSettings(), min_range=chosen.min_range, max_range=chosen.max_range)
     if settings.unit == 0 and (encoding := depth_encoding(path, depth_topic)) in ("16UC1", "mono16"):
         tell_stderr(
             f"{path}: depth is {encoding} and assumed to be in millimetres; otherwise, set --depth-unit to the length "
             "of one count in metres"
         )
-    stamps = pair_stamps(path, rgb_topic, depth_topic)
+    pairing = {"slop_ns": slop_ns, "depth_offset_ns": depth_offset_ns}
+    stamps = pair_stamps(path, rgb_topic, depth_topic, **pairing)
+    if not stamps:
+        why = why_no_pairs(path, rgb_topic, depth_topic, slop_ns, depth_offset_ns)
+        raise InputError("bag", f"the bag {path} cannot be used: {why}")
     if truth_topic is not None:
         with_truth = set(pair_stamps(path, rgb_topic, truth_topic))
         stamps = [stamp for stamp in stamps if stamp in with_truth]
     chosen_stamps = {stamps[i] for i in np.linspace(0, len(stamps) - 1, min(wanted, len(stamps))).round().astype(int)}
-    frames = read_frames(path, rgb_topic, depth_topic, settings=settings, stamps=chosen_stamps, tell=_tell_in_options)
+    frames = read_frames(
+        path, rgb_topic, depth_topic, settings=settings, stamps=chosen_stamps, tell=_tell_in_options, **pairing
+    )
     if truth_topic is None:
         kept = [make_sample(chosen, frame) for frame in frames]
     else:
@@ -189,11 +218,33 @@ def open_bag(
 
     def around(index: int, before: float, after: float) -> list[RgbdFrame]:
         first, last = kept_stamps[index] - round(before * 1e9), kept_stamps[index] + round(after * 1e9)
-        near = {stamp for stamp in pair_stamps(path, rgb_topic, depth_topic) if first <= stamp <= last}
-        frames = read_frames(path, rgb_topic, depth_topic, settings=settings, stamps=near, tell=lambda line: None)
+        near = {stamp for stamp in pair_stamps(path, rgb_topic, depth_topic, **pairing) if first <= stamp <= last}
+        frames = read_frames(
+            path, rgb_topic, depth_topic, settings=settings, stamps=near, tell=lambda line: None, **pairing
+        )
         return [make_sample(chosen, frame).frame for frame in frames]
 
-    return SampleSet(path.stem, chosen, "", len(kept), kept.__getitem__, around)
+    return SampleSet(path.stem, chosen, "", len(kept), kept.__getitem__, around, _about_bag(path))
+
+
+def _about_folder(frames: FrameSet) -> dict[str, str]:
+    repository, commit = frames.source.get("repo"), frames.source.get("commit")
+    about = {
+        "sensor": frames.sensor,
+        "licence": frames.licence.get("spdx"),
+        "cite": frames.licence.get("cite"),
+        "source": f"{repository} at commit {commit}" if repository and commit else repository,
+    }
+    return {name: str(text) for name, text in about.items() if text}
+
+
+def _about_bag(path: Path) -> dict[str, str]:
+    """What the file ``LICENSE.md`` in a bag says, as ``bag make`` writes it: "- Licence: CC-BY-4.0"."""
+    file = path / "LICENSE.md"
+    if not file.is_file():
+        return {}
+    lines = re.findall(r"^- (Sensor|Licence|Cite|Source): (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+    return {name.lower(): text for name, text in lines}
 
 
 def _tell_in_options(line: str) -> None:
@@ -215,32 +266,41 @@ def make_sample(
 
 def profile_of(description: str) -> str:
     """The name of the profile that matches a description (name and sensor of a set)."""
-    words = description.lower()
-    return next((name for name, known in _PROFILE_WORDS.items() if any(word in words for word in known)), "kinect")
+    words = r"(?<![a-z])(?:{})(?![a-z])"  # not autofocus_test for tof, or sunbeam for a beam of a LiDAR
+    for name, known in _PROFILE_WORDS.items():
+        if re.search(words.format("|".join(known)), description.lower()):
+            return name
+    return "kinect"
 
 
-def _samples_of(frames: FrameSet | Dataset, profile: Profile, note: str) -> SampleSet:
+def _samples_of(
+    frames: FrameSet | Dataset, read: Callable[[int], FolderFrame], profile: Profile, note: str
+) -> SampleSet:
     return SampleSet(
         frames.name,
         profile,
         note,
         len(frames),
-        lambda index: _folder_sample(frames, index, profile),
-        lambda index, before, after: _folder_frames(frames, index, before, after, profile),
+        lambda index: _folder_sample(read(index), profile),
+        lambda index, before, after: _folder_frames(frames, read, index, before, after, profile),
     )
 
 
-def _folder_sample(frames: FrameSet | Dataset, index: int, profile: Profile) -> Sample:
-    recorded = frames[index]
+def _folder_sample(recorded: FolderFrame, profile: Profile) -> Sample:
     return make_sample(profile, recorded.frame, recorded.ground_truth, recorded.rings)
 
 
 def _folder_frames(
-    frames: FrameSet | Dataset, index: int, before: float, after: float, profile: Profile
+    frames: FrameSet | Dataset,
+    read: Callable[[int], FolderFrame],
+    index: int,
+    before: float,
+    after: float,
+    profile: Profile,
 ) -> list[RgbdFrame]:
     stamps = [frames.stamps_ns(position)[0] for position in range(len(frames))]
     first, last = stamps[index] - round(before * 1e9), stamps[index] + round(after * 1e9)
-    near = [frames[position].frame for position, stamp in enumerate(stamps) if first <= stamp <= last]
+    near = [read(position).frame for position, stamp in enumerate(stamps) if first <= stamp <= last]
     return [make_sample(profile, frame).frame for frame in near]
 
 

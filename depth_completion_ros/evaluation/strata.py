@@ -12,14 +12,15 @@ NEAR_PX = 8.0  # largest distance of a "near" pixel from a measurement [pixels]
 EDGE_PX = 5  # a pixel is at an edge if the known depths in a square of this size [pixels]
 EDGE_RATIO = 1.05  # differ by more than this factor
 RANGES_M = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # limits of the depth bands [m]
+DISTANCES_PX = (0, 1, 2, 4, 8, 16, 32, 64)  # limits of the classes of distance from a measurement, inclusive [pixels]
 RANK_PIXELS = 10_000  # number of random pixels of a frame for rank statistics
 
 _KINDS = ("measured", "near", "far")
-_BANDS = tuple(
+BANDS = tuple(
     f"{low:.0f}-{high:.0f} m" if high < np.inf else f"over {low:.0f} m"
     for low, high in zip((0, *RANGES_M), (*RANGES_M, np.inf), strict=True)
 )
-_CELLS = (len(_KINDS), 2, len(_BANDS))  # kind, edge, band: each pixel is in one cell, each stratum is a set of cells
+_CELLS = (len(_KINDS), 2, len(BANDS))  # kind, edge, band: each pixel is in one cell, each stratum is a set of cells
 
 
 def _strata() -> dict[str, np.ndarray]:
@@ -27,7 +28,7 @@ def _strata() -> dict[str, np.ndarray]:
     strata = {"all": kind >= 0, "filled": kind > 0}
     strata |= {name: kind == position for position, name in enumerate(_KINDS)}
     strata |= {"edges": edge == 1, "flat": edge == 0}
-    return strata | {name: band == position for position, name in enumerate(_BANDS)}
+    return strata | {name: band == position for position, name in enumerate(BANDS)}
 
 
 _MEMBERS = _strata()
@@ -52,6 +53,7 @@ class ScoredPixels:
         where: (H, W) bool, the N scored pixels.
         truth: (N,) float64, true depth of the scored pixels, row by row [m].
         distance: (N,) float32, distance of the scored pixels from the nearest measurement [pixels].
+        distance_class: (N,), the class of this distance: 0 = measured, k = up to ``DISTANCES_PX[k]``, and one above.
         drawn: Indices of the scored pixels for rank statistics.
         similarity: Structural similarity with the ground truth.
     """
@@ -60,6 +62,7 @@ class ScoredPixels:
         self.where = np.isfinite(truth)
         self.truth = truth[self.where].astype(np.float64)
         self.distance = cv2.distanceTransform((~measured).view(np.uint8), cv2.DIST_L2, 5)[self.where]
+        self.distance_class = np.digitize(self.distance, DISTANCES_PX, right=True)
         kind = np.where(self.distance > NEAR_PX, 2, np.where(measured[self.where], 0, 1))
         edge = _edges(np.where(self.where, truth, shown))[self.where].astype(np.intp)
         self._cell = np.ravel_multi_index((kind, edge, np.digitize(self.truth, RANGES_M)), _CELLS)
@@ -78,8 +81,11 @@ class ScoredPixels:
         """(S,), the sum of values (N,) over the pixels of each stratum; None = the number of pixels."""
         return _MEMBERSHIP @ np.bincount(self._cell, values, _MEMBERSHIP.shape[1])
 
-    def histogram(self, position: np.ndarray, bins: int, values: np.ndarray) -> np.ndarray:
-        """(S, bins), the sum of values (N,) for each stratum and bin; position (N,) is the number of the bin."""
+    def histogram(self, position: np.ndarray, bins: int, values: np.ndarray | None = None) -> np.ndarray:
+        """(S, bins), the sum of values (N,) for each stratum and bin; position (N,) is the number of the bin.
+
+        Without values, the number of pixels.
+        """
         cells = _MEMBERSHIP.shape[1]
         return _MEMBERSHIP @ np.bincount(self._cell * bins + position, values, cells * bins).reshape(cells, bins)
 

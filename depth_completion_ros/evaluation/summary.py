@@ -112,7 +112,8 @@ def _draws(metrics: dict[Key, Metric], baselines: tuple[str, ...], seed: int) ->
         best = {error: _smallest(errors, known, row) for row, error in enumerate(ERRORS)} if known else {}
         reference = np.stack([errors[model][row] for row, model in enumerate(best.values())]) if best else None
         for model in models:
-            ratios = None if reference is None else errors[model] / reference
+            with np.errstate(divide="ignore", invalid="ignore"):  # a best model without any error has no ratio
+                ratios = None if reference is None else errors[model] / reference
             draws.append(_Draws(name, protocol, model, frames, errors[model], ratios, best))
     return draws
 

@@ -1,6 +1,6 @@
-"""The completion networks by name: published methods and our own, all with the contract of ``CompletionNetwork``.
+"""The completion networks by name: published methods and our own. All follow the contract of ``CompletionNetwork``.
 
-``create("nlspn", "full")`` builds one with fresh weights. PyTorch is imported there and not before.
+``create("nlspn", "full")`` builds a network with random weights. PyTorch is imported only when a network is built.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ def names() -> tuple[str, ...]:
 
 
 def method(name: str) -> Method:
-    """What a method is, before it is built. Raises ConfigurationError for an unknown name or without PyTorch."""
+    """Return the description of a method without building its network.
+
+    Raises:
+        ConfigurationError: If the name is unknown or PyTorch is not installed.
+    """
     if name not in (*_NAMES, *BASES):
         raise ConfigurationError(f"no network {name!r}: choose one of {', '.join(_NAMES)}")
     try:
@@ -36,10 +40,15 @@ def method(name: str) -> Method:
 
 
 def create(name: str, size: str = "small", base: CompletionNetwork | None = None) -> CompletionNetwork:
-    """A network with fresh weights. size: "full" is the paper's size, "small" trains and runs on a modest machine.
-    base: as of ``CompletionNetwork``.
+    """Build a network with random weights.
 
-    Raises ConfigurationError for an unknown name or size, or without PyTorch.
+    Args:
+        name: Name of the network, one of ``names()`` or ``BASES``.
+        size: "full" is the paper's size; "small" trains and runs on a modest machine.
+        base: Trained network whose result this one corrects, see ``CompletionNetwork``.
+
+    Raises:
+        ConfigurationError: If the name or the size is unknown, or PyTorch is not installed.
     """
     chosen = method(name)
     if size not in chosen.sizes:

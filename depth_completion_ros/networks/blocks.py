@@ -1,4 +1,4 @@
-"""Building blocks that several networks share. Shapes are (N, C, H, W) throughout."""
+"""Building blocks that several networks share. All tensors have the shape (N, C, H, W)."""
 
 from __future__ import annotations
 
@@ -9,18 +9,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_SMALL = 0.05  # log-depth
-STEP = 0.1  # log-depth that an output of 1 stands for: about the size of what there is to correct
+_SOFTSIGN_SCALE = 0.05  # log-depth
+CORRECTION_UNIT = 0.1  # log-depth per unit of a network's output: the typical size of a correction
 _CELL = 8  # pixels
-_LEAST_WEIGHT = 1e-7  # sum of weights at which a mean fades to a half
-START_LOG_B = -3.0  # an untrained network is unsure by 5 % of depth
+_HALF_WEIGHT = 1e-7  # sum of weights at which a mean is halved
+INITIAL_LOG_B = -3.0  # an untrained network states an uncertainty of 5 % of the depth
 
 
 def pool_measured(value: Tensor, measured: Tensor, window: int, stride: int | None = None) -> tuple[Tensor, Tensor]:
-    """Mean of the measured values in each window, 0 where there is none, and whether there is one (0 or 1).
+    """Compute the mean of the measured values in each window.
 
-    value (N, C, H, W), 0 where not measured; measured (N, 1, H, W), 0 or 1. stride: default window; 1 needs an odd
-    window and keeps the size.
+    Args:
+        value: Values, 0 where not measured, (N, C, H, W).
+        measured: 1 where measured, else 0, (N, 1, H, W).
+        window: Side of the windows [pixels].
+        stride: Distance between windows [pixels], ``window`` by default. A stride of 1 needs an odd window and keeps
+            the size.
+
+    Returns:
+        The means, 0 in windows without a measurement; and 1 in windows with a measurement, else 0.
     """
     stride = stride or window
     padding = window // 2 if stride == 1 else 0
@@ -30,9 +37,10 @@ def pool_measured(value: Tensor, measured: Tensor, window: int, stride: int | No
 
 
 def mean_pool(x: Tensor, window: int, stride: int | None = None, padding: int = 0) -> Tensor:
-    """Average pooling of few channels, which CPU engines would pad to sixteen: of each as an image of its own.
+    """Average pooling of few channels.
 
-    Cells of 2x2 pixels are averaged by a bilinear resize, which gives the same in half the time.
+    CPU engines pad the channels of an image to sixteen, so each channel is pooled as an image of its own. Cells of 2x2
+    pixels are averaged by a bilinear resize, which gives the same result in half the time.
     """
     if (window, stride or 2, padding) == (2, 2, 0):
         return F.interpolate(x, scale_factor=0.5, mode="bilinear", align_corners=False)
@@ -41,71 +49,83 @@ def mean_pool(x: Tensor, window: int, stride: int | None = None, padding: int = 
 
 
 def upsample(x: Tensor, factor: int) -> Tensor:
-    """Bilinear, half-pixel centres."""
+    """Resize bilinearly with half-pixel centres."""
     return F.interpolate(x, scale_factor=float(factor), mode="bilinear", align_corners=False)
 
 
-def double(x: Tensor) -> Tensor:
-    """Twice the height and width, each value repeated four times."""
+def upsample_nearest(x: Tensor) -> Tensor:
+    """Double the height and the width; each value is repeated four times."""
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
 def conv(
     inputs: int, outputs: int, kernel: int = 3, stride: int = 1, activation: Callable[[], nn.Module] = nn.ReLU
 ) -> nn.Sequential:
-    """Convolution, batch norm, activation; output size is input size / stride."""
+    """Return a convolution followed by batch norm and an activation. The output size is the input size / stride."""
     return nn.Sequential(
         nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outputs), activation()
     )
 
 
-def stretch(difference: Tensor) -> Tensor:
-    """A difference of log-depth as a feature, -1..1, steep around zero: x / (|x| + 0.05).
+def softsign(difference: Tensor) -> Tensor:
+    """Map a difference of log-depth to a feature in -1..1 that is steep around zero: x / (|x| + 0.05).
 
-    Differences matter down to 1 %, and a training that is short never finds features so small.
+    Differences as small as 1 % matter. Short trainings do not learn to use features that are so small.
     """
-    return difference / (difference.abs() + _SMALL)
+    return difference / (difference.abs() + _SOFTSIGN_SCALE)
 
 
 class NormalisedConvolution(nn.Module):
-    """The weighted mean of the known values around each pixel, 0 where there are none (Knutsson, Westin, CVPR 1993).
+    """Weighted mean of the known values around each pixel, 0 where there are none (Knutsson, Westin, CVPR 1993).
 
-    The weight of a value falls to the share ``fall`` with each pixel of distance along rows and columns, so that the
-    nearest values decide, and is zero beyond ``reach`` pixels, at most 8. The width must be a multiple of 8.
+    The width of the images must be a multiple of 8.
+
+    Args:
+        decay: Factor of the weight of a value for each pixel of distance along rows and columns. With a small factor,
+            the nearest values decide.
+        radius: Largest distance along rows and columns with a weight above zero [pixels], at most 8.
     """
 
     rows: Tensor
     columns: Tensor
 
-    def __init__(self, fall: float, reach: int):
+    def __init__(self, decay: float, radius: int):
         super().__init__()
         # Engines are slow at convolutions of one channel, so eight pixels of a row become the channels of one cell. In
-        # the layout that CPU engines prefer, with the channels last, that moves nothing in memory.
+        # the layout that CPU engines prefer, with the channels last, this moves no data in memory.
         cell = torch.arange(_CELL)
         offsets = (_CELL * torch.arange(-1, 2)).view(1, 1, -1) + cell.view(1, -1, 1) - cell.view(-1, 1, 1)
-        self.register_buffer("rows", _weights(fall, reach, offsets).unsqueeze(2), persistent=False)
-        column = _weights(fall, reach, torch.arange(-reach, reach + 1)).view(1, 1, -1, 1)
+        self.register_buffer("rows", _weights(decay, radius, offsets).unsqueeze(2), persistent=False)
+        column = _weights(decay, radius, torch.arange(-radius, radius + 1)).view(1, 1, -1, 1)
         self.register_buffer("columns", column.repeat(_CELL, 1, 1, 1), persistent=False)
-        self.reach = reach
+        self.radius = radius
 
     def forward(self, value: Tensor, known: Tensor) -> Tensor:
-        """value, anything finite where unknown, and known, 0 or 1, (N, 1, H, W): the same shape."""
+        """Compute the weighted means.
+
+        Args:
+            value: Values, any finite number where unknown, (N, 1, H, W).
+            known: 1 where ``value`` is known, else 0, (N, 1, H, W).
+
+        Returns:
+            The means, (N, 1, H, W).
+        """
         batch, _, height, width = value.shape
         cells = torch.cat([value * known, known]).view(2 * batch, height, width // _CELL, _CELL).permute(0, 3, 1, 2)
         sums = F.conv2d(cells, self.rows, padding=(0, 1))
-        sums = F.conv2d(sums, self.columns, padding=(self.reach, 0), groups=_CELL)
+        sums = F.conv2d(sums, self.columns, padding=(self.radius, 0), groups=_CELL)
         total, weight = sums.permute(0, 2, 3, 1).reshape(2 * batch, 1, height, width).chunk(2)
-        return total / (weight + _LEAST_WEIGHT)
+        return total / (weight + _HALF_WEIGHT)
 
 
-def _weights(fall: float, reach: int, offsets: Tensor) -> Tensor:
-    """The weights of values at these offsets [pixels]."""
+def _weights(decay: float, radius: int, offsets: Tensor) -> Tensor:
+    """Return the weights of values at these offsets [pixels]."""
     distance = offsets.abs()
-    return torch.where(distance <= reach, fall**distance, 0.0)
+    return torch.where(distance <= radius, decay**distance, 0.0)
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions around an identity, or around a 1x1 projection where the shape changes.
+    """Two 3x3 convolutions with an identity shortcut, or with a 1x1 projection where the shape changes.
 
     He et al., Deep Residual Learning for Image Recognition, CVPR 2016, section 3.3, option B.
     """
@@ -123,7 +143,7 @@ class ResidualBlock(nn.Module):
 
 
 class PixelShuffleUp(nn.Sequential):
-    """3x3 convolution and sub-pixel rearrangement: (N, inputs, H, W) to (N, outputs, factor·H, factor·W).
+    """3x3 convolution and pixel shuffle: (N, inputs, H, W) to (N, outputs, factor·H, factor·W).
 
     Shi et al., Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel CNN, CVPR 2016, eq. 4.
     """
@@ -133,37 +153,46 @@ class PixelShuffleUp(nn.Sequential):
 
 
 class Head(nn.Module):
-    """The last layer of every core: features (N, C, H/factor, W/factor) to (correction, log_b), each (N, 1, H, W).
+    """Output layer of the cores: features (N, C, H/factor, W/factor) to (correction, log_b), each (N, 1, H, W).
 
-    correction = sigmoid(gate)·Δ/10. A gate of 0 keeps what is measured, 1 takes the network's word. Δ starts at zero:
-    an untrained network returns the prefill. bound: applied to Δ.
+    correction = sigmoid(gate)·Δ/10. A gate near 0 keeps the prefill, and a gate near 1 applies the predicted change Δ.
+    Δ starts at zero, so an untrained network returns the prefill.
+
+    Args:
+        channels: Number of input channels.
+        factor: Ratio of the output's resolution to the input's.
+        bound: Function that limits Δ.
     """
 
     def __init__(self, channels: int, factor: int = 1, bound: Callable[[Tensor], Tensor] | None = None):
         super().__init__()
         self.expand = PixelShuffleUp(channels, 3, factor)
         self.bound = bound
-        # Each output of the pixel shuffle stems from factor² neighbouring channels: Δ, gate, log_b.
+        # Each output of the pixel shuffle (Δ, gate, log_b) comes from factor² consecutive channels.
         weight, bias = self.expand[0].parameters()
         with torch.no_grad():
             weight[: factor**2] = 0
             bias[: factor**2] = 0
-            bias[2 * factor**2 :] = START_LOG_B
+            bias[2 * factor**2 :] = INITIAL_LOG_B
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         convolution, shuffle = self.expand
-        # Split at the low resolution, where the channels are whole blocks of memory, rather than behind the shuffle.
+        # Split before the shuffle: at the low resolution each channel is one contiguous block of memory.
         delta, gate, log_b = convolution(x).chunk(3, dim=1)
-        delta = STEP * delta
+        delta = CORRECTION_UNIT * delta
         if self.bound is not None:
             delta = self.bound(delta)
         return shuffle(torch.sigmoid(gate) * delta), shuffle(log_b)
 
 
 class PlainUNet(nn.Module):
-    """Convolutions down to 1/8 of the input's size and back: (N, inputs, H, W) to (N, channels[0], H, W).
+    """U-Net of plain convolutions down to 1/8 of the input's size: (N, inputs, H, W) to (N, channels[0], H, W).
 
-    channels: at 1, 1/2, 1/4 and 1/8. The decoder adds skips rather than concatenating them, which halves its cost.
+    The decoder adds skip connections instead of concatenating them, which halves its cost.
+
+    Args:
+        inputs: Number of input channels.
+        channels: Number of channels at 1, 1/2, 1/4 and 1/8 of the input's size.
     """
 
     def __init__(self, inputs: int, channels: tuple[int, ...]):
@@ -180,6 +209,6 @@ class PlainUNet(nn.Module):
             x = stage(x)
             skips.append(x)
         for lateral, decode, skip in reversed(list(zip(self.lateral, self.decoder, skips[:-1], strict=True))):
-            # The 1x1 convolution goes before the resize: the same result at a quarter of the cost.
+            # The 1x1 convolution comes before the resize, which gives the same result at a quarter of the cost.
             x = decode(upsample(lateral(x), 2) + skip)
         return x

@@ -22,12 +22,12 @@ from .completion_network import CompletionNetwork
 from .half_precision import HalfPrecision, fold_batch_norm
 from .weights import weights_hash
 
-OPSET = 20  # the first with the grid sampling of NLSPN in the form that all engines read
-_ANY_WEIGHT = 2**30  # numbers, more than any layer has
-_LARGEST = 4096  # pixels of each side that a network of open size takes
-_COMPACT_SIZE = 1024  # numbers; smaller tensors stay in the network file
-_CHANNEL_AXIS = {"Conv": 0, "ConvTranspose": 1, "MatMul": -1}  # of output channels, in the weights of each operator
-_BASE_PREFIXES = "network.base.", "base."  # of the names of a base network's weights, in w8a16 and int8
+OPSET = 20  # the first opset with GridSample, which NLSPN needs, in the form that all engines read
+_FOLD_SIZE_LIMIT = 2**30  # elements, more than any layer has
+_MAX_SIDE = 4096  # longest side of an image for a network of dynamic size [pixels]
+_MIN_INT8_SIZE = 1024  # elements; smaller tensors stay in the network file, in their own type
+_CHANNEL_AXIS = {"Conv": 0, "ConvTranspose": 1, "MatMul": -1}  # axis of the output channels in an operator's weights
+_BASE_PREFIXES = ("network.base.", "base.")  # starts of the names of a base network's weights in w8a16 and int8
 Feed = dict[str, np.ndarray]  # the contract's inputs by name
 
 
@@ -44,9 +44,9 @@ def export_onnx(
 ) -> None:
     """Write a network file for batches of one image.
 
-    Inputs and outputs are float32 in every precision. In w8a16 and int8, large weights go to files beside the network
-    file: one for the network, which both precisions share, and one for its base network, which all networks share that
-    correct the same one.
+    Inputs and outputs are float32 in every precision. In w8a16 and int8 the large weights are written to separate files
+    beside the network file. Both precisions share one file with the network's own weights, and all networks with the
+    same base network share the file with the weights of that network.
 
     Args:
         network: The network.
@@ -54,14 +54,14 @@ def export_onnx(
         height: Height of the images [pixels].
         width: Width of the images [pixels].
         precision: "fp32"; "fp16", convolutions and linear layers in float16; "int8", convolutions in int8; "w8a16",
-            computed like fp16. Both store large weights as int8 with a scale for each output channel.
-        dynamic: Whether images of any size, in multiples of 32, are accepted.
-        profile: What the weights were trained for; empty = they are random.
-        calibration: Real frames of this size, for int8.
+            computed like fp16. int8 and w8a16 store the large weights as int8 with a scale for each output channel.
+        dynamic: Whether the network accepts images of any size in multiples of 32.
+        profile: Sensor profile that the weights were trained for; empty if they are random.
+        calibration: Real frames of this size, needed for int8.
 
     Raises:
-        ValueError: If height or width is no multiple of 32.
-        ConfigurationError: If int8 lacks frames or a library, or the network does not support it.
+        ValueError: If height or width is not a multiple of 32.
+        ConfigurationError: If the network does not support int8, or frames or a library for int8 are missing.
     """
     if height % MULTIPLE or width % MULTIPLE:
         raise ValueError(f"height and width must be multiples of {MULTIPLE}, not {height}x{width}")
@@ -102,29 +102,29 @@ def export_onnx(
 
     graph = model.graph
     for part in (*graph.node, *graph.input, *graph.output, *graph.initializer, graph):
-        part.ClearField("metadata_props")  # which line made it, with the paths of this machine
-    graph.ClearField("value_info")  # shapes that each engine infers, a quarter of a megabyte
+        part.ClearField("metadata_props")  # lines of source code, with the paths of this machine
+    graph.ClearField("value_info")  # shapes, a quarter of a megabyte; engines infer them
     onnx.helper.set_model_props(model, metadata)
     with new_file(path) as part:
         onnx.save(model, part)
 
 
 def file_name(network: CompletionNetwork, precision: str, height: int, width: int, dynamic: bool) -> str:
-    """``lite-small-fp32-480x640.onnx``, by which ``find_model_file`` knows it."""
+    """Return the name by which ``find_model_file`` finds a network file, such as ``lite-small-fp32-480x640.onnx``."""
     return f"{network.name}-{network.size}-{precision}-{'dynamic' if dynamic else f'{height}x{width}'}.onnx"
 
 
 def _onnx(network: torch.nn.Module, height: int, width: int, dynamic: bool) -> Any:
-    """The network as an ONNX ModelProto."""
+    """Convert the network to an ONNX ModelProto."""
     example = (torch.rand(1, 3, height, width), torch.rand(1, 1, height, width) + 1, torch.ones(1, 1, 1, 1))
     shapes = None
     if dynamic:
-        rows, columns = (torch.export.Dim(name, min=2, max=_LARGEST // MULTIPLE) for name in ("rows", "columns"))
+        rows, columns = (torch.export.Dim(name, min=2, max=_MAX_SIDE // MULTIPLE) for name in ("rows", "columns"))
         pixels = {2: MULTIPLE * rows, 3: MULTIPLE * columns}
         shapes = (pixels, pixels, None)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it names every library that it does without
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns of every optional library that is missing
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of PyTorch about itself and about names that it does not need
+        warnings.simplefilter("ignore")  # PyTorch warns of its own deprecations and of unused names
         program = torch.onnx.export(
             network,
             example,
@@ -136,16 +136,16 @@ def _onnx(network: torch.nn.Module, height: int, width: int, dynamic: bool) -> A
             optimize=False,
             verbose=False,
         )
-    assert program is not None  # None only where torch writes the file by itself
-    _tidy(program.model)
+    assert program is not None  # it is None only if torch writes the file itself
+    _simplify(program.model)
     return program.model_proto
 
 
-def _tidy(model: Any) -> None:
-    """Compute what is constant and leave out what is double or unused.
+def _simplify(model: Any) -> None:
+    """Fold constants and remove duplicate and unused nodes.
 
-    PyTorch's own optimisation looks for patterns too, which takes longer than all of the export, and leaves no engine
-    less to do.
+    PyTorch's own optimisation also searches for patterns. That takes longer than the whole export and makes no engine
+    faster.
     """
     from onnx_ir.passes.common import CommonSubexpressionEliminationPass, LiftConstantsToInitializersPass
     from onnxscript.optimizer import fold_constants, remove_unused_nodes
@@ -157,18 +157,18 @@ def _tidy(model: Any) -> None:
 
 
 def _store_weights_as_int8(model: Any) -> None:
-    """Store large weights as int8 with a scale for each output channel; DequantizeLinear restores them.
+    """Store large weights as int8 with a scale for each output channel; DequantizeLinear converts them back.
 
-    Zero points are zero, so TensorRT reads such a file. OpenVINO restores the weights when it compiles the network.
-    They are rounded to float16 first, so that files in which they are float32 contain the same integers.
+    Zero points are zero, as TensorRT requires. OpenVINO converts the weights when it compiles the network. Float32
+    weights are rounded to float16 first, so that int8 and w8a16 contain the same integers.
     """
     from onnx import helper, numpy_helper
 
     axes = {node.input[1]: _CHANNEL_AXIS[node.op_type] for node in model.graph.node if node.op_type in _CHANNEL_AXIS}
-    restored = []
+    dequantised = []
     for tensor in list(model.graph.initializer):
         original = numpy_helper.to_array(tensor)
-        if tensor.name not in axes or original.size < _COMPACT_SIZE or not np.issubdtype(original.dtype, np.floating):
+        if tensor.name not in axes or original.size < _MIN_INT8_SIZE or not np.issubdtype(original.dtype, np.floating):
             continue
         with np.errstate(over="ignore"):
             weights = original.astype(np.float16)
@@ -180,10 +180,10 @@ def _store_weights_as_int8(model: Any) -> None:
         scale = np.maximum(largest / 127, np.finfo(np.float16).tiny).astype(np.float16)
         stored = np.rint(weights / scale.astype(np.float32)).clip(-127, 127).astype(np.int8)
         names = f"{tensor.name}.int8", f"{tensor.name}.scale"
-        restored.append(helper.make_node("DequantizeLinear", names, [tensor.name], axis=axis))
+        dequantised.append(helper.make_node("DequantizeLinear", names, [tensor.name], axis=axis))
         tensor.CopyFrom(numpy_helper.from_array(stored, names[0]))
         model.graph.initializer.append(numpy_helper.from_array(scale.ravel().astype(original.dtype), names[1]))
-    nodes = [*restored, *model.graph.node]
+    nodes = [*dequantised, *model.graph.node]
     model.graph.ClearField("node")
     model.graph.node.extend(nodes)
 
@@ -191,12 +191,14 @@ def _store_weights_as_int8(model: Any) -> None:
 def _move_weights(model: Any, network: CompletionNetwork, directory: Path) -> tuple[str, str]:
     """Move large int8 weights to files beside the network file.
 
-    Returns the names of the files of the network's own weights and of its base network's; empty = there are none.
+    Returns:
+        The name of the file with the network's own weights, and that of the file with the weights of its base network.
+        A name is empty if there is no such file.
     """
     import onnx
 
     int8 = [tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.INT8]
-    large = [tensor for tensor in int8 if len(tensor.raw_data) >= _COMPACT_SIZE]
+    large = [tensor for tensor in int8 if len(tensor.raw_data) >= _MIN_INT8_SIZE]
     own = [tensor for tensor in large if not tensor.name.startswith(_BASE_PREFIXES)]
     weights_file = _move(own, f"{network.name}-{network.size}", directory)
     if (base := network.base) is None:
@@ -206,7 +208,10 @@ def _move_weights(model: Any, network: CompletionNetwork, directory: Path) -> tu
 
 
 def _move(tensors: list[Any], stem: str, directory: Path) -> str:
-    """Move tensors to a file; returns its name, which contains a hash of them, so that others never replace it."""
+    """Move tensors to a file and return its name, or "" if there are no tensors.
+
+    The name contains a hash of the weights, so that other weights never overwrite the file.
+    """
     import onnx
 
     if not tensors:
@@ -226,7 +231,7 @@ def _move(tensors: list[Any], stem: str, directory: Path) -> str:
 
 
 def _shorten_names(graph: Any) -> None:
-    """Number the tensors instead of naming them, but for inputs and outputs: names take more bytes than the graph."""
+    """Replace the names of tensors, except inputs and outputs, by numbers: names take more bytes than the graph."""
     numbers = {value.name: value.name for value in (*graph.input, *graph.output)} | {"": ""}  # "" is an omitted input
     for node in graph.node:
         node.ClearField("name")
@@ -237,8 +242,12 @@ def _shorten_names(graph: Any) -> None:
 
 
 def _quantised(model: Any, calibration: Sequence[Feed], precise: set[str]) -> Any:
-    """The model with its cores' convolutions in int8, as pairs of QuantizeLinear and DequantizeLinear; but for those of
-    the parts named in ``precise``. Large weights are left to ``_store_weights_as_int8``.
+    """Quantise the convolutions of the cores to int8 with pairs of QuantizeLinear and DequantizeLinear.
+
+    Args:
+        model: ONNX model.
+        calibration: Inputs from which NNCF determines the ranges of activations.
+        precise: Names of parts whose convolutions are not quantised.
     """
     if not calibration:
         raise ConfigurationError("int8 needs real frames to calibrate with: give a bag or folder with --frames")
@@ -249,14 +258,14 @@ def _quantised(model: Any, calibration: Sequence[Feed], precise: set[str]) -> An
     from onnxscript.optimizer import fold_constants
 
     nncf.set_log_level(logging.ERROR)
-    # MagaConv convolves masks with sums over its weights: NNCF takes weights as constants only.
-    fold_constants(model, input_size_limit=_ANY_WEIGHT)
-    # Prefill, statistics, Fourier transforms, propagation and composition keep float32.
+    # MagaConv convolves masks with sums over its weights, and NNCF accepts only constants as weights.
+    fold_constants(model, input_size_limit=_FOLD_SIZE_LIMIT)
+    # Prefill, statistics, Fourier transforms, propagation and composition stay in float32.
     kept = [node.name for node in model.graph.node if not _is_core_convolution(node, precise)]
     quantised = nncf.quantize(
         model,
         nncf.Dataset(calibration),
-        # Weights symmetric, activations not: with symmetric activations OpenVINO is off by up to 50 %.
+        # MIXED quantises only weights symmetrically. With symmetric activations, OpenVINO's depth is off by up to 50 %.
         preset=nncf.QuantizationPreset.MIXED,
         subset_size=len(calibration),
         ignored_scope=nncf.IgnoredScope(names=kept),
@@ -266,11 +275,11 @@ def _quantised(model: Any, calibration: Sequence[Feed], precise: set[str]) -> An
 
 
 def _restore_large_weights(graph: Any, original: Any) -> None:
-    """Give convolutions the large weights back that they had in the original graph.
+    """Replace the large weights that NNCF rounded by those of the original graph.
 
-    NNCF rounds weights by a rule of its own, with other scales than those of w8a16 where a channel is small.
+    NNCF's scales differ from those of w8a16 in channels with small weights, and both precisions share one file.
     """
-    large = {tensor.name: tensor for tensor in original.initializer if np.prod(tensor.dims) >= _COMPACT_SIZE}
+    large = {tensor.name: tensor for tensor in original.initializer if np.prod(tensor.dims) >= _MIN_INT8_SIZE}
     weights = {node.name: node.input[1] for node in original.node if node.op_type in ("Conv", "ConvTranspose")}
     for node in graph.node:
         if weights.get(node.name) in large:
@@ -286,7 +295,7 @@ def _restore_large_weights(graph: Any, original: Any) -> None:
 
 
 def _is_core_convolution(node: Any, precise: set[str]) -> bool:
-    """Whether a node is a convolution of a core and none of the parts that stay precise."""
+    """Return whether a node is a convolution of a core outside the parts named in ``precise``."""
     properties = {entry.key: entry.value for entry in node.metadata_props}
     scopes = literal_eval(properties.get("pkg.torch.onnx.name_scopes", "[]"))
     parts = {scope for scope in scopes if scope.startswith(("core.", "base.core."))}

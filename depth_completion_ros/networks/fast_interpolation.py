@@ -1,15 +1,15 @@
 """Fast depth interpolation: downscale, interpolate, super-resolve. It does not use the image.
 
 Makarov, Korinevskaya, Aliev, Fast Semi-dense Depth Map Estimation, 2018, and Sparse Depth Map Interpolation using Deep
-Convolutional Neural Networks, TSP 2018. Taken from the authors' account: the three steps; an interpolation network of
-residual, projection and downsampling blocks; a super-resolution network; speed before accuracy, as they write.
+Convolutional Neural Networks, TSP 2018. Taken from the papers: the three steps; an interpolation network of residual,
+projection and downsampling blocks; a super-resolution network; speed is more important than accuracy.
 
-Chosen here, and why:
-- Downscaling by 4 takes the mean of the measured pixels in each block, so a few samples are enough for a block.
-- All three blocks are residual: with an identity, with a 1x1 projection where channels change, or with stride 2. On the
-  way up a resize comes before a projection.
-- The interpolated depth is explicit, one channel between the networks. The second network also sees the downscaled
-  depth features, which show which blocks are measured, and ends in a sub-pixel layer.
+Our choices, and why:
+- Downscaling by 4 takes the mean of the measured pixels in each block, so a few measurements are enough for a block.
+- All three kinds of blocks are residual: with an identity, with a 1x1 projection where the channels change, or with
+  stride 2. In the decoder, a resize comes before each projection.
+- One channel between the networks contains the interpolated depth. The second network also gets the downscaled depth
+  features, which show which blocks are measured, and ends in a pixel shuffle.
 
 Shapes, width c: depth (4, H/4, W/4) → (c, H/4, W/4) → (2c, H/8, W/8) → (4c, H/16, W/16) → back to (c, H/4, W/4) →
 interpolated depth (1, H/4, W/4); with the depth features (5, H/4, W/4) → (c, H/4, W/4) → (c, H/2, W/2) → head (H, W).
@@ -27,7 +27,7 @@ _FACTOR = 4
 
 
 class InterpolationNetwork(nn.Module):
-    """Depth features (N, 4, h, w), h and w multiples of 4, to a correction of their prefill (N, 1, h, w)."""
+    """Depth features (N, 5, h, w), h and w multiples of 4, to a correction of their prefill (N, 1, h, w)."""
 
     def __init__(self, width: int, blocks: int):
         super().__init__()
@@ -39,7 +39,7 @@ class InterpolationNetwork(nn.Module):
         self.projections = nn.ModuleList([ResidualBlock(4 * width, 2 * width), ResidualBlock(2 * width, width)])
         self.last = nn.Conv2d(width, 1, 3, padding=1)
         for parameter in self.last.parameters():
-            nn.init.zeros_(parameter)  # starts as the prefill
+            nn.init.zeros_(parameter)  # an untrained network returns the prefill
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)
@@ -54,7 +54,7 @@ class InterpolationNetwork(nn.Module):
 
 
 class SuperResolutionNetwork(nn.Module):
-    """Interpolated depth and depth features (N, 1 + 4, h, w) to (correction, log_b), each (N, 1, 4·h, 4·w)."""
+    """Interpolated depth and depth features (N, 1 + 5, h, w) to (correction, log_b), each (N, 1, 4·h, 4·w)."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -67,7 +67,12 @@ class SuperResolutionNetwork(nn.Module):
 
 
 class FastInterpolation(nn.Module):
-    """width: channels at a quarter of the resolution; blocks: residual blocks at the bottom."""
+    """The core: interpolation and super-resolution.
+
+    Args:
+        width: Number of channels at a quarter of the resolution.
+        blocks: Number of residual blocks at the lowest resolution.
+    """
 
     def __init__(self, width: int, blocks: int):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Networks in float16, for GPUs. Parts whose values need more range or precision stay in float32."""
+"""Networks in float16 for GPUs. Parts whose values need more range or precision stay in float32."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .completion_network import CompletionNetwork
 
 
 class HalfPrecision(nn.Module):
-    """The network with its convolutions and linear layers in float16; inputs and outputs as before.
+    """A network with its convolutions and linear layers in float16. The types of inputs and outputs do not change.
 
-    float32 stay: prefill and composition (``CompletionNetwork``), layer norms, statistics, Fourier transforms, and of
-    NLSPN the coordinates and the propagation. Each network says so itself where it calls ``float()``.
+    These parts stay in float32: prefill and composition (``CompletionNetwork``), layer norms, statistics, Fourier
+    transforms, and the coordinates and the propagation of NLSPN. The networks call ``float()`` at these places.
     """
 
     def __init__(self, network: CompletionNetwork):
@@ -30,7 +30,7 @@ class HalfPrecision(nn.Module):
                 module.register_forward_pre_hook(_in_float32)
 
     def forward(self, image: Tensor, depth: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-        """As ``CompletionNetwork.forward``."""
+        """Complete depth, see ``CompletionNetwork.forward``."""
         with torch.autocast(image.device.type, torch.float16):
             return self.network(image, depth, scale)
 
@@ -40,7 +40,7 @@ def _in_float32(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def fold_batch_norm(network: CompletionNetwork) -> CompletionNetwork:
-    """A copy in evaluation mode whose batch norms are part of the convolutions before them: the same function."""
+    """Return a copy in evaluation mode whose batch norms are merged into the convolutions before them."""
     network = copy.deepcopy(network).eval()
     for module in list(network.modules()):
         if isinstance(module, nn.Sequential):

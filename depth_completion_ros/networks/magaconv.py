@@ -5,20 +5,20 @@ Completion, arXiv 2401.07439v1. Taken from the paper: the MagaConv operation (eq
 blocks of three layers with strides 2, 1, 1 and mask updates (eq. 6), three blocks; a colour encoder of the same shape
 from plain residual convolutions; Bid-Fusion steps of depth to colour and colour to depth by cross-modal fusion (eq. 7,
 head 3); 48 M parameters. Decoder: the gated deconvolution of Chen et al., AGG-Net, ICCV 2023.
-Where the authors' later public code differs from the paper, the paper is followed.
+Where the authors' later public code differs from the paper, this module follows the paper.
 
-Chosen here, and why:
+Our choices, and why:
 - Kernels 3, 5 and 7 (the paper says "different"), a third of the channels each. Batch norm and ReLU after each layer.
-- ε is a sigmoid, one for each kernel. It starts where a window in which nothing is measured is just cut off; the paper
-  gives no start, and with 0.5 all gates would be closed from the first step on.
-- Beyond the border the mask is 0, as the padding of the convolution that it follows.
+- ε is a sigmoid, one for each kernel. Its initial value just closes the gate of a window in which nothing is measured.
+  The paper gives no initial value, and 0.5 would close all gates from the first step on.
+- Beyond the border the mask is 0, like the padding of the convolution.
 - The channel-shared MLP is applied at each position separately, so any resolution is possible; 8 hidden neurons.
 - Log-depth is 0 at the median, so 0 does not mean missing. The mask is therefore a second input of the depth encoder.
-- The prefill is an input of the head only; the encoder gets the measurements.
+- The prefill is an input of the last decoder stage only; the encoder gets the measurements.
 - The small size works on 2x2 blocks. The depth of a block is the mean of its measured pixels.
 
 Shapes at size full: depth (2, H, W) and image (3, H, W) → (126, H/2, W/2), (252, H/4, W/4), (504, H/8, W/8) each;
-fusion of the last two; decoder with the skips of depth (252, H/4, W/4), (126, H/2, W/2), (63, H, W); head.
+fusion of both at H/8; decoder with the skips of depth (252, H/4, W/4), (126, H/2, W/2), (63, H, W); head.
 """
 
 from __future__ import annotations
@@ -39,14 +39,19 @@ _CMF_HIDDEN = 8
 
 
 def rnc(x: Tensor) -> Tensor:
-    """Reverse-and-cut, eq. 5: 1 at 0, falling to 0 at ln 2 and beyond."""
+    """Reverse-and-cut, eq. 5: decreases from 1 at 0 to 0 at ln 2 and beyond."""
     return 2 * F.relu(torch.exp(-x) - 0.5)
 
 
 def shrink_mask(missing: Tensor, stride: int) -> Tensor:
-    """Mask update, eq. 6: min-pooling. A place stays missing only if all of its 3x3 surroundings are.
+    """Mask update by min-pooling, eq. 6: a pixel stays missing only if all pixels of its 3x3 window are missing.
 
-    missing (N, 1, H, W), 1 = missing; the result has the size that a layer of this stride makes.
+    Args:
+        missing: 1 where the input is missing, else 0, (N, 1, H, W).
+        stride: Stride of the layer whose output the result belongs to.
+
+    Returns:
+        The mask at the layer's output, (N, 1, H/stride, W/stride).
     """
     return 1 - F.max_pool2d(1 - missing, 3, stride, padding=1)
 
@@ -69,7 +74,7 @@ class MagaConv(nn.Module):
 
 
 class MagaConvLayer(nn.Module):
-    """Parallel MagaConvs of several kernel sizes, which share the channels, fused by 1x1."""
+    """Parallel MagaConvs of several kernel sizes, each with a share of the channels, fused by a 1x1 convolution."""
 
     def __init__(self, inputs: int, outputs: int, stride: int):
         super().__init__()
@@ -79,13 +84,13 @@ class MagaConvLayer(nn.Module):
         self.fuse = conv(share * len(_KERNELS), outputs, 1)
 
     def forward(self, features: Tensor, missing: Tensor) -> tuple[Tensor, Tensor]:
-        """Features and mask for the next layer."""
+        """Return features and mask for the next layer."""
         features = self.fuse(torch.cat([head(features, missing) for head in self.heads], dim=1))
         return features, shrink_mask(missing, self.stride)
 
 
 class ColourBlock(nn.Module):
-    """Three plain convolutions, strides 2, 1, 1, the last two around an identity."""
+    """Three plain convolutions with strides 2, 1, 1; the last two have an identity shortcut."""
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
@@ -98,13 +103,13 @@ class ColourBlock(nn.Module):
 
 
 class CrossModalFusion(nn.Module):
-    """CMF: the target (N, C, H, W) corrected and gated by what the query (N, C, H, W) says at the same place."""
+    """CMF: correct and gate the target (N, C, H, W) with the query (N, C, H, W) at the same position."""
 
     def __init__(self, channels: int):
         super().__init__()
         self.expand_target = nn.Conv2d(channels, channels * _CMF_HEADS, 1)
         self.expand_query = nn.Conv2d(channels, channels * _CMF_HEADS, 1)
-        # One MLP for all channels and places: pairs (t', q') to hidden neurons to correction and gate.
+        # One MLP for all channels and positions: pairs (t', q') to hidden neurons to correction and gate.
         self.mlp = nn.Sequential(
             nn.Conv2d(2, _CMF_HIDDEN, 1),
             nn.ReLU(),
@@ -123,7 +128,7 @@ class CrossModalFusion(nn.Module):
 
 
 class BidFusion(nn.Module):
-    """One step of fusion both ways: colour learns from depth, then depth from the new colour."""
+    """One step of bi-directional fusion: depth corrects colour, then the new colour corrects depth."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -136,7 +141,7 @@ class BidFusion(nn.Module):
 
 
 class GatedDeconvolution(nn.Module):
-    """To twice the size: one transposed convolution makes features, another says how much of each to let through."""
+    """Upsampling by two: one transposed convolution computes features, another computes the gate of each."""
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
@@ -148,7 +153,7 @@ class GatedDeconvolution(nn.Module):
 
 
 class DepthBlock(nn.Module):
-    """Three MagaConv layers, strides 2, 1, 1; each hands the next its features and mask."""
+    """Three MagaConv layers with strides 2, 1, 1. Each passes features and mask to the next."""
 
     def __init__(self, inputs: int, outputs: int):
         super().__init__()
@@ -164,8 +169,12 @@ class DepthBlock(nn.Module):
 
 
 class MagaConvNetwork(nn.Module):
-    """channels: of the three blocks, multiples of 3. steps: of Bid-Fusion. reduction: 1 works on pixels, 2 on 2x2
-    blocks.
+    """The core: two encoders, bi-directional fusion and a decoder.
+
+    Args:
+        channels: Number of channels of the three blocks, multiples of 3.
+        steps: Number of Bid-Fusion steps.
+        reduction: 1 works on pixels, 2 on 2x2 blocks.
     """
 
     def __init__(self, channels: tuple[int, int, int], steps: int, reduction: int):

@@ -1,12 +1,12 @@
-"""NLSPN's propagation as Triton kernels, for the GPU: one launch for the weights, then one for each iteration.
+"""NLSPN's propagation as Triton kernels for the GPU: one launch for the weights, then one launch for each iteration.
 
-An iteration of PyTorch's operators writes and reads the eight samples of every pixel; here they stay in registers and
-coordinates are made where they are needed. Several iterations cannot share a launch: the network may choose neighbours
-anywhere in the image, so each needs all of the one before.
+With PyTorch's operators, each iteration writes and reads the eight samples of every pixel. These kernels keep samples
+in registers and compute coordinates when they need them. Several iterations cannot share a launch: neighbours may lie
+anywhere in the image, so an iteration needs the whole result of the iteration before it.
 """
 
 # mypy: disallow-untyped-defs=False
-# Triton gives the kernels' arguments types of its own.
+# Triton gives the arguments of kernels its own types.
 from __future__ import annotations
 
 import torch
@@ -28,13 +28,25 @@ def propagate(
     iterations: int,
     block: int = BLOCK,
 ) -> Tensor:
-    """What ``Propagation.reference`` returns, (N, 1, H, W) float32, without gradients.
+    """Compute the result of ``Propagation.reference`` without gradients.
 
-    predicted (N, 24, H, W): of each pixel the offsets y and x by turns of 8 neighbours, then 8 raw affinities. gamma:
-    one number. initial, confidence, sparse, measured (N, 1, H, W). All on one device, in any float type.
+    All tensors must be on one device and may have any float type.
+
+    Args:
+        predicted: Offsets of 8 neighbours [pixels], alternating between y and x, then 8 raw affinities, (N, 24, H, W).
+        gamma: Scalar that normalises the affinities.
+        initial: Initial log-depth, (N, 1, H, W).
+        confidence: Confidence of the initial depth, 0..1, (N, 1, H, W).
+        sparse: Measured log-depth, 0 where missing, (N, 1, H, W).
+        measured: 1 where depth is measured, else 0, (N, 1, H, W).
+        iterations: Number of iterations.
+        block: Number of pixels that one program of a kernel processes.
+
+    Returns:
+        The refined log-depth, (N, 1, H, W) float32.
     """
     count, _, height, width = initial.shape
-    # Planes, so that neighbouring pixels are read together: convolutions may answer with channels last.
+    # Convolutions may return channels-last tensors. Contiguous planes let threads read neighbouring pixels together.
     predicted = predicted.contiguous()
     sparse, measured = sparse.float().contiguous(), measured.float().contiguous()
     weights = torch.empty(count, 9, height, width, device=initial.device)
@@ -51,7 +63,7 @@ def propagate(
 
 @triton.jit
 def _sampled(values, offsets, neighbour, y, x, height, width, inside):
-    """One image at one neighbour of each pixel: bilinear, the border's value beyond the border."""
+    """Sample one image bilinearly at one neighbour of each pixel; beyond the border, return the value at the border."""
     size = height * width
     place = neighbour + (neighbour >= _NEIGHBOURS // 2)
     pixel = y * width + x
@@ -75,9 +87,7 @@ def _sampled(values, offsets, neighbour, y, x, height, width, inside):
 
 @triton.jit
 def _weigh(predicted, gamma, confidence, weights, height, width, BLOCK: tl.constexpr):
-    """Eight planes of weights and one of what they all are to be multiplied by; together what
-    ``Propagation.affinities`` gives.
-    """
+    """Compute eight planes of weights and one plane of their common factor, together ``Propagation.affinities``."""
     size = height * width
     pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     sample = tl.program_id(1)
@@ -100,7 +110,7 @@ def _weigh(predicted, gamma, confidence, weights, height, width, BLOCK: tl.const
 
 @triton.jit
 def _iterate(depth, offsets, weights, sparse, measured, after, height, width, LAST: tl.constexpr, BLOCK: tl.constexpr):
-    """One iteration; unless it is the last, measured depth enters at its end, ready for the next."""
+    """Compute one iteration. Unless it is the last, restore measured depth for the next iteration."""
     size = height * width
     pixel = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     sample = tl.program_id(1)

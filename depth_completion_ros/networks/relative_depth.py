@@ -1,6 +1,6 @@
 """Relative depth of one image, from a small branch that is trained with the network or from a large pre-trained model.
 
-Relative depth says what is nearer and what is farther, up to an unknown scale and shift.
+Relative depth is depth up to an unknown scale and shift.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from ..errors import ConfigurationError
 from .blocks import PlainUNet, upsample
 
 _FOLD = 4
-_PATCH = 14  # Depth Anything's vision transformer takes multiples of its patch
+_PATCH = 14  # Depth Anything's vision transformer needs sizes in multiples of its patch
 _QUANTILES = (0.02, 0.98)
 _IMAGE_MEAN, _IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet, as the model was trained
 
 
 class RelativeDepthBranch(nn.Module):
-    """image (N, 3, H, W) about -0.5..0.5 to relative depth (N, 1, H, W), made at a quarter of the resolution."""
+    """Predict relative depth (N, 1, H, W) from an image (N, 3, H, W) about -0.5..0.5 at a quarter of the resolution."""
 
     def __init__(self, channels: tuple[int, ...]):
         super().__init__()
@@ -34,9 +34,11 @@ class RelativeDepthBranch(nn.Module):
 
 
 class PretrainedRelativeDepth(nn.Module):
-    """A Depth Anything V2 model (Yang et al., NeurIPS 2024) behind the same interface as the branch.
+    """A Depth Anything V2 model (Yang et al., NeurIPS 2024) with the interface of ``RelativeDepthBranch``.
 
-    model: normalised pixels (N, 3, h, w), h and w multiples of 14, to inverse relative depth (N, h, w).
+    Args:
+        model: Module that predicts inverse relative depth (N, h, w) from normalised pixels (N, 3, h, w), where h and w
+            are multiples of 14.
     """
 
     mean: Tensor
@@ -58,9 +60,10 @@ class PretrainedRelativeDepth(nn.Module):
 
 
 def normalise_by_quantiles(x: Tensor) -> Tensor:
-    """(N, 1, H, W), H and W multiples of 16, moved and scaled so that its 2 % quantile is 0 and its 98 % quantile 1.
+    """Shift and scale x so that its 2 % quantile becomes 0 and its 98 % quantile becomes 1.
 
-    Taken over means of 16x16 blocks: engines sort few values only.
+    x has the shape (N, 1, H, W), where H and W are multiples of 16. The quantiles are those of the means of 16x16
+    blocks, because engines limit how many values can be sorted.
     """
     ordered = F.avg_pool2d(x.float(), 16).flatten(1).sort(dim=1).values
     low, high = (ordered[:, round(q * (ordered.shape[1] - 1))].view(-1, 1, 1, 1) for q in _QUANTILES)
@@ -77,14 +80,14 @@ class _TransformersModel(nn.Module):
 
 
 class _OnnxModel(nn.Module):
-    """Runs through ONNX Runtime: no gradients, and no place inside an exported graph."""
+    """A model that runs in ONNX Runtime. It has no gradients and cannot be exported."""
 
     def __init__(self, session: Any):
         super().__init__()
         self.session = session
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _OnnxModel:
-        return self  # a session cannot be copied, and holds nothing that changes
+        return self  # a session cannot be copied, and it has no state that changes
 
     def forward(self, pixels: Tensor) -> Tensor:
         if torch.compiler.is_exporting():
@@ -97,9 +100,12 @@ class _OnnxModel(nn.Module):
 
 
 def load_relative_depth(path: Path) -> PretrainedRelativeDepth:
-    """A Depth Anything V2 model from a local ``.onnx`` file or ``transformers`` folder, for ``core.relative_depth``.
+    """Load a Depth Anything V2 model from a local ``.onnx`` file or ``transformers`` folder.
 
-    Nothing is downloaded. Raises ConfigurationError if the path contains no such model or the library is missing.
+    The result can replace ``core.relative_depth``. Nothing is downloaded.
+
+    Raises:
+        ConfigurationError: If the path contains no such model or the library that reads it is missing.
     """
     try:
         if path.suffix == ".onnx":
@@ -114,7 +120,7 @@ def load_relative_depth(path: Path) -> PretrainedRelativeDepth:
         raise ConfigurationError(
             f"{path} needs {error.name}: pip install 'depth_completion_ros[transformers]'"
         ) from error
-    except Exception as error:  # each library has its own kinds
+    except Exception as error:  # each library raises exceptions of its own
         raise ConfigurationError(
             f"{path} contains no relative-depth model ({error}): give an .onnx file or a transformers folder"
         ) from error

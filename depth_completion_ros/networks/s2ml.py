@@ -1,25 +1,28 @@
 """S2ML: spatio-spectral mutual learning.
 
 Zhao et al., S2ML: Spatio-Spectral Mutual Learning for Depth Completion, arXiv 2511.06033, 2025. Holes change the
-spectrum of a depth map: their edges add high frequencies, the smoothness they take is missing from the low ones.
-Taken from the paper's description (no public code was found): amplitude and phase are fused apart; of the amplitude,
-low frequencies are rescaled and high ones filtered; the phase takes from the image's phase, bin by bin, under
-attention; the result goes back to the spatial domain and is fused with the depth features by a Swin-Conv block; the
-pair is applied again and again, two pairs being the best balance.
+spectrum of a depth map: their edges add high frequencies, and the missing surfaces reduce the low frequencies.
+Taken from the paper's description (no public code was found): amplitude and phase are fused separately; the low
+frequencies of the amplitude are scaled, the high ones are filtered; the depth's phase is blended with the image's phase
+in each frequency bin with attention; the result is transformed back to the spatial domain and fused with the depth
+features by a Swin-Conv block; this pair of spectral and spatial fusion is repeated, and two pairs are the best
+compromise.
 Swin-Conv block: Zhang et al., Practical Blind Denoising via Swin-Conv-UNet and Data Synthesis, 2022.
 Shifted windows: Liu et al., Swin Transformer, ICCV 2021, section 3.2.
 
-Chosen here, and why:
-- Spectra are those of learnt features at a quarter of the resolution: a transform of the image itself costs 60 times
-  more, and the residual keeps its detail.
-- Low and high are parted by a soft radius, learnt for each channel. Low frequencies take a learnt scale for each
-  channel, high ones a gate from the log-amplitudes of both spectra: amplitudes span many orders of magnitude.
-- Phases are unit vectors and are blended as such. The transform is made of matrix products, so every engine runs it.
-- Each pair has weights of its own; every second one shifts its windows. Size full comes down to a quarter of the
-  resolution by residual blocks and has skips; size small folds 4x4 blocks.
+Our choices, and why:
+- Spectra are computed from learnt features at a quarter of the resolution: a transform of the image itself costs 60
+  times more, and the skip connections keep the detail.
+- A smooth radius, learnt for each channel, separates low from high frequencies. Low frequencies are multiplied by a
+  learnt scale for each channel, high ones by a gate that is predicted from the log-amplitudes of both spectra:
+  amplitudes span many orders of magnitude.
+- Phases are represented and blended as unit vectors. The transform consists of matrix products, so every engine runs
+  it.
+- Each pair has its own weights, and every second pair shifts its windows. Size full reduces the resolution to a quarter
+  with residual blocks and has skip connections; size small folds 4x4 blocks.
 
-Shapes at size full: image (3, H, W) and depth (4, H, W) → each (32, H, W), (64, H/2, W/2), (128, H/4, W/4); spectra
-(128, H/4, W/8 + 1); pairs on (128, H/4, W/4); back with skips of both to (32, H, W); head.
+Shapes at size full: image (3, H, W) and depth (5, H, W) → each (32, H, W), (64, H/2, W/2), (128, H/4, W/4); spectra
+(128, H/4, W/8 + 1); pairs on (128, H/4, W/4); decoder with skips of both to (32, H, W); head.
 """
 
 from __future__ import annotations
@@ -35,16 +38,16 @@ from .completion_network import DEPTH_CHANNELS, CoreInputs, Method
 from .spectrum import irfft2, polar, radius, rfft2
 
 _WINDOW = 8
-_CUTOFF = 0.1  # cycles per pixel where low frequencies end at the start of training: holes of five cells and more
-_SOFTNESS = 0.02
+_INITIAL_CUTOFF = 0.1  # cycles per pixel, upper limit of low frequencies: half a period is five cells
+_TRANSITION_WIDTH = 0.02  # cycles per pixel
 
 
 class SpectralFusion(nn.Module):
-    """Features of depth and image, each (N, C, H, W), to depth features of the same shape; W even."""
+    """Fuse features of depth and image, each (N, C, H, W), to depth features of the same shape; W must be even."""
 
     def __init__(self, channels: int):
         super().__init__()
-        self.cutoff = nn.Parameter(torch.full((channels, 1, 1), _CUTOFF))
+        self.cutoff = nn.Parameter(torch.full((channels, 1, 1), _INITIAL_CUTOFF))
         self.low_scale = nn.Parameter(torch.ones(channels, 1, 1))
         self.high_gate = nn.Conv2d(2 * channels, channels, 1)
         self.attention = nn.Conv2d(6 * channels, channels, 1)
@@ -58,22 +61,36 @@ class SpectralFusion(nn.Module):
         return irfft2(amplitude * cos, amplitude * sin).to(depth.dtype)
 
     def fuse_amplitude(self, amplitude: Tensor, logs: Tensor) -> Tensor:
-        """Low frequencies rescaled, high ones let through as far as the gate is open."""
+        """Scale the low frequencies and gate the high frequencies of the amplitude (N, C, H, W/2 + 1)."""
         height, half = amplitude.shape[-2:]
-        low = torch.sigmoid((self.cutoff - radius(height, half, amplitude.device)) / _SOFTNESS)
+        low = torch.sigmoid((self.cutoff - radius(height, half, amplitude.device)) / _TRANSITION_WIDTH)
         return amplitude * (low * self.low_scale + (1 - low) * torch.sigmoid(self.high_gate(logs)))
 
     def fuse_phase(self, depth: list[Tensor], image: list[Tensor], logs: Tensor) -> tuple[Tensor, Tensor]:
-        """Phases (cos, sin) blended bin by bin; the result has unit norm again."""
+        """Blend phases (cos, sin) in each frequency bin; the results have unit norm.
+
+        Args:
+            depth: cos and sin of the depth's phase, each (N, C, H, W/2 + 1).
+            image: cos and sin of the image's phase, each (N, C, H, W/2 + 1).
+            logs: Log-amplitudes of both, (N, 2·C, H, W/2 + 1).
+
+        Returns:
+            cos and sin of the blended phase, each (N, C, H, W/2 + 1).
+        """
         attention = torch.sigmoid(self.attention(torch.cat([*depth, *image, logs], dim=1)).float())
         _, cos, sin = polar(*(torch.lerp(d, i, attention) for d, i in zip(depth, image, strict=True)))
         return cos, sin
 
 
 class WindowAttention(nn.Module):
-    """Self-attention within windows of 8x8, with relative position bias; shift: moves the windows by half a window.
+    """Self-attention within windows of 8x8, with relative position bias.
 
-    (N, H, W, C) to the same; H and W are multiples of 8.
+    Input and output have the shape (N, H, W, C), where H and W are multiples of 8.
+
+    Args:
+        channels: Number of channels C.
+        heads: Number of attention heads.
+        shift: Whether to shift the windows by half a window.
     """
 
     relative_place: Tensor
@@ -99,26 +116,29 @@ class WindowAttention(nn.Module):
         scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1)
         scores = scores + self.position_bias[self.relative_place].permute(2, 0, 1)
         if self.shift:
-            scores = scores + _foreign(height, width, self.shift, x.device)
+            scores = scores + _shift_mask(height, width, self.shift, x.device)
         tokens = (scores.softmax(dim=-1) @ v).transpose(2, 3).flatten(-2)
         x = departition(self.project(tokens), height, width)
         return torch.roll(x, (self.shift, self.shift), dims=(1, 2)) if self.shift else x
 
 
 def partition(x: Tensor) -> Tensor:
-    """(N, H, W, C) to windows (N, H/8·W/8, 64, C)."""
+    """Split (N, H, W, C) into windows (N, H/8·W/8, 64, C)."""
     x = x.unflatten(2, (-1, _WINDOW)).unflatten(1, (-1, _WINDOW))
     return x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
 def departition(tokens: Tensor, height: int, width: int) -> Tensor:
-    """The inverse of ``partition``."""
+    """Join windows; the inverse of ``partition``."""
     x = tokens.unflatten(2, (_WINDOW, _WINDOW)).unflatten(1, (height // _WINDOW, width // _WINDOW))
     return x.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
-def _foreign(height: int, width: int, shift: int, device: torch.device) -> Tensor:
-    """(windows, 1, 64, 64): 0, or -100 between places that only the wrap-around of the shift brought together."""
+def _shift_mask(height: int, width: int, shift: int, device: torch.device) -> Tensor:
+    """Return -100 for pairs of positions that are neighbours only because the shift wraps around, else 0.
+
+    The shape is (windows, 1, 64, 64).
+    """
     rows = (torch.arange(height, device=device) >= height - shift).long()
     columns = (torch.arange(width, device=device) >= width - shift).long()
     region = partition((2 * rows.unsqueeze(1) + columns).view(1, height, width, 1)).squeeze(0).squeeze(-1)
@@ -126,7 +146,7 @@ def _foreign(height: int, width: int, shift: int, device: torch.device) -> Tenso
 
 
 class SwinConv(nn.Module):
-    """Half of the channels through a residual convolution, half through window attention, then joined; residual."""
+    """Residual block: convolutions process half of the channels, window attention the other half."""
 
     def __init__(self, channels: int, heads: int, shift: bool):
         super().__init__()
@@ -150,7 +170,7 @@ class SwinConv(nn.Module):
 
 
 class Pair(nn.Module):
-    """One spectral and one spatial fusion: features of depth and image, (N, C, H, W), to better ones of depth."""
+    """A spectral and a spatial fusion: features of depth and image to depth features, each (N, C, H, W)."""
 
     def __init__(self, channels: int, heads: int, shift: bool):
         super().__init__()
@@ -163,8 +183,13 @@ class Pair(nn.Module):
 
 
 class S2ml(nn.Module):
-    """channels: of the stages down to a quarter of the resolution, finest first; fold: size of the blocks that the
-    first stage works on; heads: of the attention; pairs: of spectral and spatial fusion.
+    """The core: two encoders, pairs of spectral and spatial fusion, and a decoder.
+
+    Args:
+        channels: Number of channels of the encoder stages, finest first. The last works at a quarter of the resolution.
+        fold: Side of the blocks of pixels that the first stage works on.
+        heads: Number of attention heads.
+        pairs: Number of pairs of spectral and spatial fusion.
     """
 
     def __init__(self, channels: tuple[int, ...], fold: int, heads: int, pairs: int = 2):
@@ -209,9 +234,9 @@ METHOD = Method(
         "small": {"channels": (48,), "fold": 4, "heads": 2},
         "full": {"channels": (32, 64, 128), "fold": 1, "heads": 4},
     },
-    # Measured with random weights on real frames at 96x64: off by 5 % in ONNX Runtime, most of it from the encoders
-    # whose features are transformed, and by 38 % to 68 % in OpenVINO, whichever convolutions beside the spectra are in
-    # int8.
-    no_int8="the spectra that it fuses magnify rounding, its depth would be off by 5 % to 68 %",
+    # Measured with random weights on real frames at 96x64: depth is off by 5 % in ONNX Runtime, mostly because of the
+    # encoders whose features are transformed. It is off by 38 % to 68 % in OpenVINO, no matter which convolutions near
+    # the spectra are in int8.
+    no_int8="its spectra amplify rounding errors, and depth would be off by 5 % to 68 %",
     bfloat16=False,  # the spectra are too inaccurate: depth is off by 9 %
 )

@@ -2,16 +2,16 @@
 
 Makarov, Korinevskaya, Fast Depth Map Super-Resolution using Deep Neural Network, 2018, after Ledig et al.,
 Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network, CVPR 2017, figure 4.
-Taken from there: residual blocks at low resolution, one long skip, sub-pixel upsampling (Shi et al., CVPR 2016); from
-the former, ELU in place of ReLU, batch norm and a tanh at the output; x8 at full size.
+Taken from Ledig et al.: residual blocks at low resolution, one long skip, sub-pixel upsampling (Shi et al., CVPR 2016).
+Taken from Makarov, Korinevskaya: ELU instead of ReLU, batch norm and a tanh at the output; x8 at full size.
 
-Chosen here, and why:
-- The tanh bounds the correction of log-depth, so the result differs from the prefill by at most a factor of e².
+Our choices, and why:
+- The tanh limits the correction of log-depth, so the result differs from the prefill by at most a factor of e².
 - The low resolution consists of means of the measured pixels of each block, so holes need no special treatment.
-- The last sub-pixel layer is the head itself. The 9x9 convolution that SRGAN runs at the full resolution would cost
-  more than all the rest.
+- The head is the last sub-pixel layer. The 9x9 convolution that SRGAN runs at full resolution would cost more than all
+  other layers together.
 
-Shapes, factor 8, width 64: depth (4, H/8, W/8) → (64, H/8, W/8), blocks, long skip → (64, H/4, W/4) → (64, H/2, W/2) →
+Shapes, factor 8, width 64: depth (5, H/8, W/8) → (64, H/8, W/8), blocks, long skip → (64, H/4, W/4) → (64, H/2, W/2) →
 head (3, H, W).
 """
 
@@ -23,16 +23,16 @@ from torch import Tensor, nn
 from .blocks import Head, PixelShuffleUp, conv
 from .completion_network import DEPTH_CHANNELS, CoreInputs, Method
 
-_LOG_RANGE = 2.0
+_MAX_CORRECTION = 2.0  # log-depth
 
 
 def bounded(x: Tensor) -> Tensor:
-    """Generator output: tanh, in units of log-depth, -2..2."""
-    return _LOG_RANGE * torch.tanh(x)
+    """Limit a correction of log-depth to -2..2 with a tanh."""
+    return _MAX_CORRECTION * torch.tanh(x)
 
 
 class GeneratorBlock(nn.Module):
-    """Convolution, batch norm, ELU, convolution, batch norm, around an identity with no activation behind it."""
+    """Convolution, batch norm, ELU, convolution, batch norm, with an identity shortcut and no final activation."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -45,7 +45,13 @@ class GeneratorBlock(nn.Module):
 
 
 class Generator(nn.Module):
-    """width: channels; blocks: residual blocks at low resolution; factor: 2, 4 or 8, how much lower that is."""
+    """The core: residual blocks at low resolution and sub-pixel upsampling.
+
+    Args:
+        width: Number of channels.
+        blocks: Number of residual blocks.
+        factor: Ratio of full to low resolution: 2, 4 or 8.
+    """
 
     def __init__(self, width: int, blocks: int, factor: int):
         super().__init__()
@@ -54,7 +60,7 @@ class Generator(nn.Module):
         self.blocks = nn.Sequential(
             *(GeneratorBlock(width) for _ in range(blocks)), conv(width, width, activation=nn.Identity)
         )
-        doublings = factor.bit_length() - 2  # the head makes the last one
+        doublings = factor.bit_length() - 2  # the head does the last doubling
         self.up = nn.Sequential(*(nn.Sequential(PixelShuffleUp(width, width), nn.ELU()) for _ in range(doublings)))
         self.head = Head(width, 2, bounded)
 

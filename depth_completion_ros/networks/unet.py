@@ -1,4 +1,4 @@
-"""U-Net for depth super-resolution: relative depth of the image, brought to the statistics of the measured depth.
+"""U-Net for depth super-resolution: relative depth of the image is adapted to the statistics of the measured depth.
 
 First place of the 2024 CVPR AIS depth challenge. Taken from the report: two encoders of NAFNet blocks, one for the
 relative depth and one for the measured depth; four downsamplings; adaptive instance normalisation at every stage; a
@@ -6,17 +6,17 @@ decoder with skips; 29 M parameters.
 NAFNet block: Chen, Chu, Zhang, Sun, Simple Baselines for Image Restoration, ECCV 2022.
 AdaIN: Huang, Belongie, Arbitrary Style Transfer in Real-time with Adaptive Instance Normalization, ICCV 2017, eq. 8.
 
-Chosen here, and why:
-- The image goes beside the relative depth into the first encoder.
-- The depth encoder sees ``CoreInputs.depth_features``: the prefilled depth takes the place of the upsampled
-  low-resolution depth, so x1, x2, x4 and x8 are one network. A low-resolution depth is one with a regular pattern of
-  holes.
-- AdaIN passes on no more than mean and deviation of the depth features. Their shape matters too, so they are added to
-  its result, as the decoder adds its skips.
-- Relative depth comes from a small branch trained along, or from a large pre-trained model (see relative_depth.py).
-- Width 32 at full size; the blocks by stage make up the 29 M. The small size works on 2x2 blocks.
+Our choices, and why:
+- The first encoder gets the image and the relative depth.
+- The depth encoder gets ``CoreInputs.depth_features``. The prefill replaces the upsampled low-resolution depth, so one
+  network serves x1, x2, x4 and x8. Low-resolution depth is depth with a regular pattern of holes.
+- AdaIN transfers only mean and deviation of the depth features. Their spatial pattern matters too, so the features are
+  added to its result, as the decoder adds its skips.
+- Relative depth comes from a small branch that is trained with the network, or from a large pre-trained model (see
+  relative_depth.py).
+- The width is 32 at full size, and the numbers of blocks are chosen to reach 29 M. The small size works on 2x2 blocks.
 
-Shapes at size full: relative depth and image (4, H, W), depth (4, H, W) → each (32, H, W), (64, H/2, W/2),
+Shapes at size full: relative depth and image (4, H, W), depth (5, H, W) → each (32, H, W), (64, H/2, W/2),
 (128, H/4, W/4), (256, H/8, W/8), (512, H/16, W/16), fused at each; middle blocks; decoder back to (32, H, W); head.
 """
 
@@ -32,9 +32,9 @@ from .relative_depth import RelativeDepthBranch
 
 
 def adain(content: Tensor, style: Tensor) -> Tensor:
-    """content with the mean and standard deviation of style, for each channel of each image; float32 inside.
+    """Give each channel of ``content`` the mean and standard deviation of ``style``, both (N, C, H, W).
 
-    deviation_style · (content - mean_content) / deviation_content + mean_style; both (N, C, H, W).
+    deviation_style · (content - mean_content) / deviation_content + mean_style, computed in float32.
     """
     mean, deviation = _statistics(content)
     style_mean, style_deviation = _statistics(style)
@@ -78,7 +78,7 @@ class NafBlock(nn.Module):
 
 
 def _gate(x: Tensor) -> Tensor:
-    """SimpleGate: one half of the channels times the other."""
+    """SimpleGate: multiply one half of the channels by the other half."""
     first, second = x.chunk(2, dim=1)
     return first * second
 
@@ -88,7 +88,10 @@ def _blocks(channels: int, count: int) -> nn.Sequential:
 
 
 class Encoder(nn.Module):
-    """(N, inputs, H, W) to the features of each stage, width·2^i channels at 1/2^i; the last is only downsampled."""
+    """Image (N, inputs, H, W) to the features of each stage, width·2^i channels at 1/2^i of the resolution.
+
+    The last features are downsampled and not processed by a stage.
+    """
 
     def __init__(self, inputs: int, width: int, blocks: tuple[int, ...]):
         super().__init__()
@@ -109,10 +112,15 @@ class Encoder(nn.Module):
 
 
 class UNet(nn.Module):
-    """width: channels at full resolution. encoder, decoder: blocks of each stage, finest first; middle: blocks at the
-    bottom. branch: channels of the relative-depth branch. reduction: 1 works on pixels, 2 on 2x2 blocks.
+    """The core. Its module ``relative_depth`` may be replaced by a pre-trained model, see relative_depth.py.
 
-    relative_depth, (N, 3, H, W) to (N, 1, H, W), may be replaced by a pre-trained model.
+    Args:
+        width: Number of channels at full resolution.
+        encoder: Number of blocks of each encoder stage, finest first.
+        middle: Number of blocks at the lowest resolution.
+        decoder: Number of blocks of each decoder stage, finest first.
+        branch: Number of channels at each stage of the relative-depth branch.
+        reduction: 1 works on pixels, 2 on 2x2 blocks.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Weights of a network in a safetensors file, with all that is needed to build the network again."""
+"""Save and load the weights of a network in a safetensors file, with the metadata that describes the network."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ from ..errors import ConfigurationError
 from . import create
 from .completion_network import CompletionNetwork
 
-_FIX = "give a file that training wrote"
-_BASE = "base."
-_LARGE = 4096  # numbers; smaller kernels stay in float16
-_STEPS = 127  # of int8 on each side of zero
-_SCALE = ".scale"  # behind the name of a kernel in int8
+_FIX = "use a file that was written by training"
+_BASE_PREFIX = "base."
+_MIN_INT8_SIZE = 4096  # elements; smaller kernels are stored as float16
+_INT8_MAX = 127
+_SCALE_SUFFIX = ".scale"  # of the name of the scales of a kernel that is stored as int8
 
 
 @dataclass(frozen=True)
 class WeightedNetwork:
-    """A network and where its weights come from. profile: of the sensor whose frames it was trained on, "any" for
-    several, "" for random weights.
+    """A network and the origin of its weights.
+
+    Attributes:
+        network: The network.
+        profile: Profile of the sensor whose frames it was trained on; "any" for several sensors, "" for random weights.
     """
 
     network: CompletionNetwork
@@ -39,21 +42,31 @@ class WeightedNetwork:
 
 
 def untrained(name: str, size: str = "small") -> WeightedNetwork:
-    """A network with random weights, the same ones every time. Raises ConfigurationError as ``create`` does."""
+    """Return a network with random weights that are the same in every call.
+
+    Raises:
+        ConfigurationError: As ``create``.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return WeightedNetwork(create(name, size), "")
 
 
 def save_weights(weighted: WeightedNetwork, path: Path, provenance: Mapping[str, str] | None = None) -> None:
-    """Write the weights of a trained network, replacing the file atomically.
+    """Write the weights of a network and replace an existing file atomically.
 
-    Large kernels of convolutions are written in int8 with a scale for each output channel, other kernels and matrices
-    in float16, and biases, norms and their statistics in float32. For ``lite``, int8 changes depth by 0.17 % compared
-    with float16 (relative RMSE on 8 frames of ``samples/kinect``). Those of the base network are not written: they
-    have a file of their own.
+    Large kernels of convolutions are stored as int8 with a scale for each output channel, and other kernels and
+    matrices as float16. For ``lite``, int8 instead of float16 changes depth by 0.17 % (relative RMSE on 8 frames of
+    ``samples/kinect``). Biases, norms and their statistics are stored as float32. The weights of the base network are
+    not written, because they have their own file.
 
-    provenance: how it was trained, for ``read_metadata``. Raises ConfigurationError without the package safetensors.
+    Args:
+        weighted: The network.
+        path: The file.
+        provenance: How the network was trained, for ``read_metadata``.
+
+    Raises:
+        ConfigurationError: If the package safetensors is not installed.
     """
     network = weighted.network
     metadata = {
@@ -66,35 +79,39 @@ def save_weights(weighted: WeightedNetwork, path: Path, provenance: Mapping[str,
     if network.base is not None:
         base = network.base
         metadata |= {"base": f"{base.name}-{base.size}", "base_weights": weights_hash(base)}
-    own = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(_BASE)}
+    own_weights = {name: tensor for name, tensor in network.state_dict().items() if not name.startswith(_BASE_PREFIX)}
     tensors: dict[str, Tensor] = {}
-    for name, tensor in own.items():
+    for name, tensor in own_weights.items():
         tensors |= _compact(name, tensor.detach().cpu())
     with new_file(path) as part:
         _safetensors().save_file(tensors, part, metadata)
 
 
 def load_weights(path: Path) -> WeightedNetwork:
-    """The network that ``save_weights`` wrote, with its base network from the file beside it.
+    """Load a network that ``save_weights`` wrote. Its base network is loaded from the same folder.
 
-    Raises ConfigurationError, which says how to fix it, for any other file, or where that one is missing or another.
+    Raises:
+        ConfigurationError: If the file contains no weights of a network, or the base network's file is missing or
+            contains other weights. The message says how to fix it.
     """
     metadata = read_metadata(path)
-    network = create(metadata["name"], metadata["size"], _base(path, metadata))
+    network = create(metadata["name"], metadata["size"], _load_base(path, metadata))
     try:
-        of_base = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(_BASE)}
-        # Which converts each to the type it has there.
-        network.load_state_dict(_restored(_safetensors().load_file(path)) | of_base)
-    except Exception as error:  # safetensors and torch have a kind each
-        reason = str(error).partition("\n")[0]  # torch goes on to name every tensor
+        base_weights = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(_BASE_PREFIX)}
+        # load_state_dict converts each tensor to the type of the network's tensor.
+        network.load_state_dict(_restore(_safetensors().load_file(path)) | base_weights)
+    except Exception as error:  # safetensors and torch raise exceptions of their own
+        reason = str(error).partition("\n")[0]  # the further lines of torch's message list every tensor
         raise ConfigurationError(f"{path} contains no weights of {network.name} ({reason}): {_FIX}") from error
     return WeightedNetwork(network, metadata["profile"])
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """What a weights file says of itself: contract, name, size, profile and how it was trained.
+    """Read the metadata of a weights file: contract, name, size, profile and how it was trained.
 
-    Raises ConfigurationError, which says how to fix it, for a file that is none or of another contract.
+    Raises:
+        ConfigurationError: If the file is not a weights file or follows another contract. The message says how to fix
+            it.
     """
     try:
         with path.open("rb") as file:
@@ -112,7 +129,7 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def weights_hash(network: CompletionNetwork) -> str:
-    """The first 16 hex digits of the SHA-256 of all weights and statistics, in the order of their names."""
+    """Return the first 16 hex digits of the SHA-256 of all weights and statistics, in the order of their names."""
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(name.encode())
@@ -121,46 +138,45 @@ def weights_hash(network: CompletionNetwork) -> str:
 
 
 def base_weights_file(path: Path) -> Path | None:
-    """The file with the weights of the base network of a weights file; None if it has no base network.
+    """Return the file with the weights of a network's base network, or None if it has no base network.
 
-    Raises ConfigurationError as ``read_metadata`` does.
+    Raises:
+        ConfigurationError: As ``read_metadata``.
     """
     base = read_metadata(path).get("base")
     return path.with_name(f"{base}{path.suffix}") if base else None
 
 
-def _base(path: Path, metadata: Mapping[str, str]) -> CompletionNetwork | None:
-    beside = base_weights_file(path)
-    if beside is None:
+def _load_base(path: Path, metadata: Mapping[str, str]) -> CompletionNetwork | None:
+    file = base_weights_file(path)
+    if file is None:
         return None
     wanted = metadata.get("base_weights")
-    if not beside.is_file():
-        raise ConfigurationError(
-            f"{path} corrects {beside.stem}, weights {wanted}: copy {beside.name} to the same folder"
-        )
-    base = load_weights(beside).network
+    if not file.is_file():
+        raise ConfigurationError(f"{path} corrects {file.stem}, weights {wanted}: copy {file.name} to the same folder")
+    base = load_weights(file).network
     if (found := weights_hash(base)) != wanted:
         raise ConfigurationError(
-            f"{path} corrects {beside.stem}, weights {wanted}, but {beside} contains {found}: copy the weights that it "
+            f"{path} corrects {file.stem}, weights {wanted}, but {file} contains {found}: copy the weights that it "
             f"was trained with to the same folder, or train {metadata['name']} again"
         )
     return base
 
 
 def _compact(name: str, tensor: Tensor) -> dict[str, Tensor]:
-    """What the file holds for a tensor."""
-    if tensor.ndim == 4 and tensor.numel() >= _LARGE and tensor.isfinite().all():
-        scale = tensor.float().abs().amax((1, 2, 3), keepdim=True) / _STEPS
-        steps = (tensor / scale.clamp(min=torch.finfo(torch.float32).tiny)).round().to(torch.int8)
-        return {name: steps.contiguous(), name + _SCALE: scale}
+    """Return the tensors that the file contains instead of this one: itself, or an int8 kernel and its scales."""
+    if tensor.ndim == 4 and tensor.numel() >= _MIN_INT8_SIZE and tensor.isfinite().all():
+        scale = tensor.float().abs().amax((1, 2, 3), keepdim=True) / _INT8_MAX
+        rounded = (tensor / scale.clamp(min=torch.finfo(torch.float32).tiny)).round().to(torch.int8)
+        return {name: rounded.contiguous(), name + _SCALE_SUFFIX: scale}
     if tensor.ndim > 1 and tensor.is_floating_point() and tensor.abs().max() < torch.finfo(torch.float16).max:
         tensor = tensor.half()
     return {name: tensor.contiguous()}
 
 
-def _restored(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of which ``_compact`` made these."""
-    scales = {name: tensors.pop(name + _SCALE) for name in list(tensors) if name + _SCALE in tensors}
+def _restore(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Undo ``_compact``: multiply the int8 kernels of a file by their scales."""
+    scales = {name: tensors.pop(name + _SCALE_SUFFIX) for name in list(tensors) if name + _SCALE_SUFFIX in tensors}
     return {name: tensor * scales[name] if name in scales else tensor for name, tensor in tensors.items()}
 
 

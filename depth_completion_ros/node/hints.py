@@ -5,6 +5,7 @@ Each returned text completes a line that begins with "no rgb on /topic: ".
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -23,6 +24,9 @@ _TRANSPORTS = (
     *("draco", "zlib", "cloudini"),
 )
 _MOST_SUGGESTIONS = 3
+# What drivers call depth that shows the view of the colour image, and colour images beside infrared ones.
+_ALIGNED = re.compile(r"aligned|registered|to_(color|colour|rgb)")
+_COLOUR = re.compile(r"color|colour|rgb")
 # For each QoS policy, the value with which a subscription is compatible with every publisher.
 _LEAST_STRICT = {"RELIABILITY": ReliabilityPolicy.BEST_EFFORT, "DURABILITY": DurabilityPolicy.VOLATILE}
 
@@ -138,7 +142,8 @@ def _similar(wanted: Wanted, published: dict[str, list[str]]) -> list[str]:
     names = [name for name, types in published.items() if wanted.type_name in types]
     if wanted.type_name == _IMAGE:
         names = [name for name in names if ("depth" in name) == (wanted.name == "depth")] or names
-    names.sort(key=lambda name: -SequenceMatcher(None, wanted.topic, name).ratio())
+    likely = _ALIGNED if wanted.name == "depth" else _COLOUR
+    names.sort(key=lambda name: (not likely.search(name), -SequenceMatcher(None, wanted.topic, name).ratio()))
     return names[:_MOST_SUGGESTIONS]
 
 

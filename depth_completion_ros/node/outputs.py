@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from array import array
 from typing import Any
 
@@ -13,7 +14,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from ..frame import CompletedDepth, Intrinsics
-from ..geometry import rays
+from ..lens import rays
 
 _POINT_FIELDS = ("x", "y", "z", "rgb", "confidence")  # four bytes each
 _IMAGE_TOPICS = ("depth", "confidence", "sigma")
@@ -66,6 +67,7 @@ class Outputs:
             if self._listened(topic):
                 self._send(topic, messages.images[topic], header)
         if info is not None and self._listened("camera_info"):
+            info = copy.copy(info)  # the input may be published once only, and belong to later images too
             info.header = header
             self._publishers["camera_info"].publish(info)
         if intrinsics is not None and self._listened("points"):

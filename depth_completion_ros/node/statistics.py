@@ -41,18 +41,28 @@ class Statistics:
 
     def drop(self, cause: str, message: str | None = None, number: int = 1) -> None:
         """Count messages or frames that were not used. With a message, report a problem too."""
+        # The line comes before the counts, so that whoever sees a count finds its line in the log.
+        if message is not None:
+            self._log_throttled(cause, message)
         with self._lock:
             self._drops[cause] += number
-        if message is not None:
-            self.report(cause, message)
+            if message is not None:
+                self._problems[cause] += 1
 
     def report(self, cause: str, message: str, throttled: bool = True) -> None:
         """Count a problem and log it. Problems that can occur with every frame are throttled."""
-        kind = f"{cause} {_NUMBER.sub('', message)}"
+        if throttled:
+            self._log_throttled(cause, message)
+        else:
+            self._log(message)
         with self._lock:
             self._problems[cause] += 1
+
+    def _log_throttled(self, cause: str, message: str) -> None:
+        kind = f"{cause} {_NUMBER.sub('', message)}"
+        with self._lock:
             now = time.monotonic()
-            if throttled and now - self._last_logged.get(kind, -np.inf) < _REPEAT_LOG_AFTER_S:
+            if now - self._last_logged.get(kind, -np.inf) < _REPEAT_LOG_AFTER_S:
                 self._unlogged[kind] += 1
                 return
             if len(self._last_logged) >= _KINDS_REMEMBERED:

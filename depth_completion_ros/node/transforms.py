@@ -83,9 +83,11 @@ class _Restarting:
     """
 
     def __init__(self, buffer: Any):
-        self.set_transform_static = buffer.set_transform_static
         self._buffer = buffer
         self._newest_ns: dict[str, int] = {}  # by child frame
+
+    def set_transform_static(self, transform: Any, authority: str) -> None:
+        self._buffer.set_transform_static(transform, authority)
 
     def set_transform(self, transform: Any, authority: str) -> None:
         frame, stamp = transform.child_frame_id, transform.header.stamp

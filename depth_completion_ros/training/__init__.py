@@ -1,1 +1,1 @@
-"""Training of the networks: recipes, batches, losses, the loop. Only ``depth-completion train`` needs it."""
+"""Training of the networks: recipes, batches, losses and the training loop. Only training commands need it."""

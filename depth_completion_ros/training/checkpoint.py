@@ -12,16 +12,20 @@ from ..errors import ConfigurationError
 
 
 def save_checkpoint(state: dict[str, Any], path: Path) -> None:
-    """Replace the file at one stroke."""
+    """Write a checkpoint and replace an existing file atomically."""
     with new_file(path) as part:
         torch.save(state, part)
 
 
 def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
-    """What ``save_checkpoint`` wrote. Raises ConfigurationError, which says how to fix it, for anything else."""
+    """Load a file that ``save_checkpoint`` wrote.
+
+    Raises:
+        ConfigurationError: If the file is missing or cannot be read. The message says how to fix it.
+    """
     try:
         return torch.load(path, map_location=device, weights_only=True)
     except FileNotFoundError as error:
         raise ConfigurationError(f"{path} does not exist: omit --resume, or give its folder with --out") from error
-    except Exception as error:  # torch has many kinds for a file that is not one of its own
+    except Exception as error:  # torch raises many kinds of exceptions for files of other formats
         raise ConfigurationError(f"{path} cannot be read ({error}): omit --resume to start again") from error

@@ -22,7 +22,7 @@ _CHANNELS = (32, 64, 128, 128)
 
 
 class Discriminator(nn.Sequential):
-    """log(depth / scale), (N, 1, H, W), to logits of being true, (N, 1, H/8, W/8)."""
+    """Predict logits of the probability that a patch is true depth, (N, 1, H/8, W/8), from log(depth / scale)."""
 
     def __init__(self, channels: tuple[int, ...] = _CHANNELS):
         leaky = partial(nn.LeakyReLU, 0.2)
@@ -40,11 +40,11 @@ class Adversary:
         self._optimiser = torch.optim.AdamW(self._network.parameters(), learning_rate)
 
     def loss(self, c: Comparison) -> Tensor:
-        """Of the completion: how far it is from being taken for the truth. Non-saturating (Goodfellow et al., 2014)."""
+        """Return the generator's loss, in the non-saturating form (Goodfellow et al., 2014)."""
         return F.softplus(-self._network(_log(c.depth / c.scale))).mean()
 
     def train_step(self, c: Comparison, learning_rate: float) -> Tensor:
-        """Train the discriminator on a batch; returns its loss. Where nothing is known both inputs are the same."""
+        """Train the discriminator on a batch and return its loss. Both inputs are equal where the truth is unknown."""
         true = self._network(_log(c.completed_target()))
         completed = self._network(_log((c.depth / c.scale).detach()))
         loss = (F.softplus(-true) + F.softplus(completed)).mean()
@@ -56,11 +56,11 @@ class Adversary:
         return loss.detach()
 
     def state(self) -> dict[str, Any]:
-        """For a checkpoint."""
+        """Return the state for a checkpoint."""
         return {"network": self._network.state_dict(), "optimiser": self._optimiser.state_dict()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on where ``state`` was taken."""
+        """Continue from a state."""
         self._network.load_state_dict(state["network"])
         self._optimiser.load_state_dict(state["optimiser"])
 

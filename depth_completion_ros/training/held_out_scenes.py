@@ -17,8 +17,8 @@ from .scenes import KINDS, render_scenes
 from .sensors import KinectStructuredLight, Lidar, Sensor, TimeOfFlight
 
 HEIGHT, WIDTH = 480, 640
-SEED = 1_000_000  # seed of scene 0; scene n has SEED + n. Far from the seeds of training and validation
-_KEPT = 64  # number of scenes in memory, so that they are not rendered again for each protocol
+SEED = 1_000_000  # scene n has the seed SEED + n, which training and validation do not use
+_CACHED_SCENES = 64  # kept in memory, so that scenes are not rendered again for each protocol
 # Models of the sensors of profiles.
 SENSORS: dict[str, Sensor] = {"kinect": KinectStructuredLight(), "tof": TimeOfFlight(), "lidar": Lidar()}
 
@@ -30,7 +30,7 @@ def open_synthetic(
 
     Args:
         kind: One of ``scenes.KINDS``.
-        count: Number of scenes. Scene n does not depend on it.
+        count: Number of scenes. It does not affect the content of scene n.
         profile: Name of the sensor profile; None = lidar outdoors, else kinect.
         limits: See ``open_folder``.
 
@@ -44,7 +44,7 @@ def open_synthetic(
         raise ConfigurationError(f"no sensor model of profile {profile!r}: choose one of {', '.join(SENSORS)}")
     chosen = load_profile(profile).within(*limits)
 
-    @lru_cache(_KEPT)
+    @lru_cache(_CACHED_SCENES)
     def read(index: int) -> Sample:
         generator = torch.Generator().manual_seed(SEED + index)
         scene = render_scenes(kind, 1, HEIGHT, WIDTH, generator=generator)
@@ -56,7 +56,8 @@ def open_synthetic(
         transparent = (material == Material.GLASS) | (material == Material.MIRROR)
         return make_sample(chosen, frame, _metres(scene.depth), transparent=transparent)
 
-    return SampleSet(f"synthetic {kind}, {profile}", chosen, "", count, read)
+    about = {"sensor": f"simulated, {profile}", "source": "rendered scenes with exact ground truth"}
+    return SampleSet(f"synthetic {kind}, {profile}", chosen, "", count, read, about=about)
 
 
 def _metres(depth: Tensor) -> np.ndarray:

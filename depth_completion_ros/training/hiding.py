@@ -1,7 +1,7 @@
-"""Hide a part of the depth of recorded frames, which the network is trained to restore.
+"""Hide a part of the depth of recorded frames. The network is trained to restore the hidden depth.
 
-Ma, Cavalheiro, Karaman, Self-Supervised Sparse-to-Dense, ICRA 2019, hide points at random. Real sensors also
-have other patterns of missing depth, so here simulated sensors measure the recorded frame as if it were a scene.
+Ma, Cavalheiro, Karaman, Self-Supervised Sparse-to-Dense, ICRA 2019, hide random points. Real sensors also have other
+patterns of missing depth, so here simulated sensors measure the recorded frame as if it were a scene.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from torch import Generator, Tensor
 from .scene_batch import Material, SceneBatch
 from .sensors import HoleMasks, LowResolution, Pattern, Sensor, SparsePoints, contiguous_blocks
 
-_POINTS = (20.0, 3000.0)  # of a crop; 500 on a whole VGA frame are 60 on one of 192 x 192
+_POINTS = (20.0, 3000.0)  # number of points in a crop; 500 points of a VGA frame are 60 points of a 192 x 192 crop
 _ROW_PERIOD = (3.0, 16.0)  # pixels between a LiDAR's rows
-_ROW_TILT = 0.1  # rows by columns
-_ROW_DROPOUT = 0.3  # at most, of a row's pixels
+_MAX_ROW_TILT = 0.1  # rows per column
+_MAX_ROW_DROPOUT = 0.3  # share of a row's pixels
 
 
 def rows(scene: SceneBatch, generator: Generator) -> Tensor:
-    """Shows rows one pixel high, evenly spaced and a little tilted, with gaps: a LiDAR's rings."""
+    """Show rows one pixel high, evenly spaced and slightly tilted, with gaps, similar to a LiDAR's rings."""
     depth = scene.depth
     period, tilt, phase, dropout = torch.rand(4, len(depth), 1, 1, 1, generator=generator, device=depth.device)
     low, high = _ROW_PERIOD
     period = low * (high / low) ** period
     y = torch.arange(depth.shape[-2], device=depth.device).view(-1, 1)
     x = torch.arange(depth.shape[-1], device=depth.device)
-    on_row = (y + _ROW_TILT * (2 * tilt - 1) * x + phase * period) % period < 1
-    kept = torch.rand(depth.shape, generator=generator, device=depth.device) >= _ROW_DROPOUT * dropout
+    on_row = (y + _MAX_ROW_TILT * (2 * tilt - 1) * x + phase * period) % period < 1
+    kept = torch.rand(depth.shape, generator=generator, device=depth.device) >= _MAX_ROW_DROPOUT * dropout
     return depth * (on_row & kept)
 
 
-def _all(scene: SceneBatch, generator: Generator) -> Tensor:
+def _whole_depth(scene: SceneBatch, generator: Generator) -> Tensor:
     return scene.depth
 
 
@@ -43,7 +43,7 @@ PATTERNS: dict[str, Sensor] = {
     "gradients": SparsePoints(Pattern.GRADIENT, _POINTS),
     "corners": SparsePoints(Pattern.CORNER, _POINTS),
     "rows": rows,
-    "grid": LowResolution(_all),
+    "grid": LowResolution(_whole_depth),
 }
 _NONE = (0.0, 0.0)
 _NOISELESS: dict[str, Sensor] = {
@@ -51,13 +51,18 @@ _NOISELESS: dict[str, Sensor] = {
     "gradients": SparsePoints(Pattern.GRADIENT, _POINTS, outliers=_NONE, sigma=_NONE),
     "corners": SparsePoints(Pattern.CORNER, _POINTS, outliers=_NONE, sigma=_NONE),
     "rows": rows,
-    "grid": LowResolution(_all, sigma=_NONE),
+    "grid": LowResolution(_whole_depth, sigma=_NONE),
 }
 
 
 class Hiding:
-    """Hides by a pattern for each sample. weights: of the names in ``PATTERNS`` and ``HOLES``, which hides blocks and,
-    if there are masks, the holes of other frames. noisy: whether some patterns add noise to what they show.
+    """Hide depth with a random pattern for each sample.
+
+    Args:
+        weights: Weight of each pattern in ``PATTERNS``, and of ``HOLES``, which hides blocks and the holes of other
+            frames.
+        masks: Holes of other frames; None = only blocks.
+        noisy: Whether some patterns add noise to the depth that stays visible.
     """
 
     def __init__(self, weights: Mapping[str, float], masks: HoleMasks | None, noisy: bool = True):
@@ -70,9 +75,16 @@ class Hiding:
         self._weights = torch.tensor(list(weights.values()))
 
     def __call__(self, image: Tensor, depth: Tensor, choices: Generator, noise: Generator) -> Tensor:
-        """depth (N, 1, H, W) [m], 0 = missing, with a part of it set to 0.
+        """Set a part of the depth to 0.
 
-        image (N, 3, H, W), which some patterns follow. choices: on the CPU; noise: on the device of depth.
+        Args:
+            image: Colour images, which some patterns depend on, (N, 3, H, W).
+            depth: Depth [m], 0 = missing, (N, 1, H, W).
+            choices: Random generator on the CPU.
+            noise: Random generator on the device of ``depth``.
+
+        Returns:
+            The depth that stays visible [m], (N, 1, H, W).
         """
         picks = torch.multinomial(self._weights, len(depth), replacement=True, generator=choices)
         shown = torch.zeros_like(depth)
@@ -84,7 +96,7 @@ class Hiding:
 
 
 def as_scene(image: Tensor, depth: Tensor) -> SceneBatch:
-    """A recorded frame as a scene of matte surfaces that face the camera, of unknown intrinsics (zero)."""
+    """Return recorded frames as scenes of matte surfaces that face the camera, with unknown intrinsics (zero)."""
     normals = torch.zeros_like(image)
     normals[:, 2] = -1.0
     return SceneBatch(

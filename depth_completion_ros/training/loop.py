@@ -1,4 +1,4 @@
-"""The training loop: steps until the budget is used up, with checkpoints, a log and validations."""
+"""The training loop: training steps, checkpoints, log and validations until the budget is used up."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LOG_S = 5.0
 
 @dataclass(frozen=True)
 class Report:
-    """What the log holds of the steps since the report before. losses: means by name."""
+    """Summary of the steps since the previous report. losses: means by name."""
 
     step: int
     progress: float
@@ -34,7 +34,7 @@ class Report:
     losses: dict[str, float]
 
     def row(self) -> dict[str, str]:
-        """As a row of the log."""
+        """Return the report as a row of the log."""
         figures = {
             "minutes": self.elapsed_s / 60,
             "steps_per_s": self.steps_per_s,
@@ -44,7 +44,7 @@ class Report:
         return {"step": str(self.step)} | {name: f"{value:.5g}" for name, value in figures.items()}
 
     def line(self) -> str:
-        """For people."""
+        """Return the report as a line of text."""
         remaining = timedelta(seconds=round(self.elapsed_s * (1 / self.progress - 1))) if self.progress else "?"
         losses = " ".join(f"{name} {value:.4f}" for name, value in self.losses.items())
         return f"step {self.step}, {self.steps_per_s:.1f} it/s, {remaining} left; {losses}"
@@ -58,18 +58,29 @@ def train(
     validate: Callable[[], None],
     validate_every_s: float,
 ) -> bool:
-    """Train until the budget is spent; False if SIGINT or SIGTERM ended it before. Leaves a checkpoint either way.
+    """Train until the budget is used up, and write a checkpoint at the end.
 
-    The budget's time runs while this function does, validation included.
+    The time budget includes validation.
+
+    Args:
+        trainer: The trainer.
+        budget: Length of the training.
+        out: Folder for the checkpoint.
+        report: Called with a summary every few seconds.
+        validate: Called every ``validate_every_s`` seconds.
+        validate_every_s: Time between validations [s].
+
+    Returns:
+        Whether the budget is used up; False if SIGINT or SIGTERM ended the training earlier.
     """
-    began = time.monotonic() - trainer.elapsed_s
+    started = time.monotonic() - trainer.elapsed_s
     saved = validated = time.monotonic()
     meter = _Meter()
     with _stop_signals() as stopped:
         while (progress := budget.progress(trainer.step, trainer.elapsed_s)) < 1 and not stopped():
             meter.add(trainer.train_step(progress))
             now = time.monotonic()
-            trainer.elapsed_s = now - began
+            trainer.elapsed_s = now - started
             if meter.age_s() >= _LOG_S:
                 report(meter.report(trainer, progress))
             validation_due = now - validated >= validate_every_s
@@ -86,25 +97,25 @@ def train(
 
 
 class _Meter:
-    """Sums of what steps return, on the device, since the last report."""
+    """Sums of the results of steps since the last report. The sums stay on the device."""
 
     def __init__(self) -> None:
         self._reset()
 
     def _reset(self) -> None:
         self.steps = 0
-        self._began = time.monotonic()
+        self._started = time.monotonic()
         self._sums: dict[str, torch.Tensor] = {}
 
     def age_s(self) -> float:
-        return time.monotonic() - self._began
+        return time.monotonic() - self._started
 
     def add(self, values: Mapping[str, torch.Tensor]) -> None:
         self.steps += 1
         self._sums = {name: self._sums.get(name, 0) + value for name, value in values.items()}
 
     def report(self, trainer: Trainer, progress: float) -> Report:
-        """Of the steps since the report before; waits for the device."""
+        """Return a report of the steps since the previous report. Waits for the device."""
         means = {name: float(value) / self.steps for name, value in self._sums.items()}
         rate, learning_rate = self.steps / self.age_s(), trainer.learning_rate(progress)
         self._reset()
@@ -113,7 +124,7 @@ class _Meter:
 
 @contextmanager
 def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Whether SIGINT or SIGTERM has come; the step in progress ends first. A second one ends the process as usual."""
+    """Yield a function that returns whether SIGINT or SIGTERM was received. A second signal ends the process."""
     received: list[int] = []
     previous: dict[signal.Signals, Any] = {}
 
@@ -134,7 +145,7 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
 
 
 class Log:
-    """A CSV file that grows by rows; those of steps beyond ``step`` are dropped when it is opened to go on."""
+    """A CSV file to which rows are appended. When a training is resumed at ``step``, later rows are removed."""
 
     def __init__(self, path: Path, step: int):
         self._path = path
@@ -147,7 +158,7 @@ class Log:
             self.add(row)
 
     def add(self, row: dict[str, str]) -> None:
-        """Append a row, which names its columns. All rows have the same ones."""
+        """Append a row, given as values by column. All rows must have the same columns."""
         new = not self._path.is_file()
         with self._path.open("a", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, row)

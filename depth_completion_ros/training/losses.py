@@ -1,7 +1,7 @@
 """The losses of training. Each takes a Comparison and returns one number. Recipes give their weights by name.
 
-Errors in metres are divided by scale, so that training is the same for k·depth; within a frame they stay proportional
-to metres. A loss that needs neighbours counts only pixels whose neighbours are all known.
+Errors in metres are divided by scale, so that training does not depend on the unit of depth. Losses that compare
+neighbouring pixels use only pixels whose neighbours are all known.
 """
 
 from __future__ import annotations
@@ -14,16 +14,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _GRADIENT_SCALES = 4
-_MIN_RELATIVE_DEPTH = 0.05  # of scale; nearer than this, 1/z weighs no more
-_NEGLIGIBLE = 2e-3  # of scale; a start that is closer counts as this far off
-_SMALLEST_RMSE = 1e-3  # below it the gradient of the root fades
+_MIN_RELATIVE_DEPTH = 0.05  # in units of scale; limits the weight 1/z
+_MIN_START_ERROR = 2e-3  # in units of scale; limits the divisor of the relative losses
+_MIN_RMSE = 1e-3  # in units of scale; limits the gradient of the square root
 
 
 class Comparison(NamedTuple):
-    """A prediction and what is known of the truth; all (N, 1, H, W) float32 but scale.
+    """A prediction and the true depth; all (N, 1, H, W) float32 except scale.
 
-    depth, log_b: the network's outputs. target [m], finite, of no meaning where weight is 0. weight: 0..1, 0 = unknown.
-    scale (N, 1, 1, 1) [m]. start [m]: the prefill that the network began with.
+    Attributes:
+        depth: The network's depth [m].
+        log_b: The network's logarithm of the Laplace scale of log-depth.
+        target: True depth [m], finite; its value is ignored where ``weight`` is 0.
+        weight: Weight of the target, 0..1; 0 = unknown.
+        scale: Median of the measured depth [m], (N, 1, 1, 1).
+        start: Depth that the network corrects [m]: the prefill, or the result of its base network.
     """
 
     depth: Tensor
@@ -34,22 +39,22 @@ class Comparison(NamedTuple):
     start: Tensor
 
     def error(self) -> Tensor:
-        """(depth - target) / scale, 0 where unknown."""
+        """Return (depth - target) / scale, 0 where unknown."""
         return self._error_of(self.depth)
 
     def start_error(self) -> Tensor:
-        """(start - target) / scale, 0 where unknown."""
+        """Return (start - target) / scale, 0 where unknown."""
         return self._error_of(self.start)
 
     def _error_of(self, depth: Tensor) -> Tensor:
         return torch.where(self.weight > 0, depth - self.target, 0) / self.scale
 
     def log_error(self) -> Tensor:
-        """log(depth / target), 0 where unknown."""
+        """Return log(depth / target), 0 where unknown."""
         return torch.where(self.weight > 0, torch.log(self.depth) - _log(self.target), 0)
 
     def completed_target(self) -> Tensor:
-        """target / scale, and where that is unknown the prediction, through which no gradient flows."""
+        """Return target / scale, or the prediction without its gradient where the target is unknown."""
         return torch.where(self.weight > 0, self.target, self.depth.detach()) / self.scale
 
 
@@ -65,59 +70,64 @@ def laplace_nll(c: Comparison) -> Tensor:
 
 
 def laplace_scale(c: Comparison) -> Tensor:
-    """As ``laplace_nll``, but it teaches log_b alone and leaves the depth to the other losses."""
+    """The same value as ``laplace_nll``, but with a gradient of log_b only."""
     return _mean(c.log_error().abs().detach() * torch.exp(-c.log_b) + c.log_b, c.weight)
 
 
 def laplace_crps(c: Comparison) -> Tensor:
-    """Continuous ranked probability score of the log-depth under a Laplace distribution of scale b, which teaches log_b
-    alone: the Brier score of P(|error| < t), averaged over all t (Gneiting, Raftery, JASA 2007, section 4.2).
+    """Continuous ranked probability score of the log-depth under a Laplace distribution of scale b, divided by b.
 
-    Errors have heavier tails than a Laplace distribution. Likelihood fits b to their mean, which the tail decides, and
-    the confidence of all other pixels comes out too low; this fits it to most of them. Over b, through which no
-    gradient flows here, so that sure pixels count as much as unsure ones.
+    It is the Brier score of P(|error| < t), averaged over all t (Gneiting, Raftery, JASA 2007, section 4.2), and has a
+    gradient of log_b only.
+
+    Errors have heavier tails than a Laplace distribution. Likelihood fits b to the mean error, which depends on the
+    tail, so the confidence of most pixels becomes too low. The score fits b to most pixels. It is divided by b, without
+    a gradient, so that certain and uncertain pixels have the same weight.
     """
     error, b = c.log_error().abs().detach(), torch.exp(c.log_b)
     return _mean((error + b * torch.exp(-error / b) - 0.75 * b) / b.detach(), c.weight)
 
 
 def l1(c: Comparison) -> Tensor:
-    """Mean absolute error over scale."""
+    """Mean absolute error, divided by scale."""
     return _mean(c.error().abs(), c.weight)
 
 
 def relative_l1(c: Comparison) -> Tensor:
-    """Mean absolute error of each sample over that of its start, averaged: the easy samples, which most frames are
-    like, count as much as those of which little can be known.
+    """Mean over samples of the mean absolute error, divided by that of ``start``.
+
+    Easy samples, which are most frames, have the same weight as samples whose depth is hard to predict.
     """
     error, start = (_sample_mean(e.abs(), c.weight) for e in (c.error(), c.start_error()))
-    return _mean(error / (start + _NEGLIGIBLE), (c.weight.sum(dim=(1, 2, 3)) > 0).float())
+    return _mean(error / (start + _MIN_START_ERROR), (c.weight.sum(dim=(1, 2, 3)) > 0).float())
 
 
 def relative_rmse(c: Comparison) -> Tensor:
-    """As ``relative_l1``, of root mean squares."""
-    error, start = ((_sample_mean(e.square(), c.weight) + _NEGLIGIBLE**2).sqrt() for e in (c.error(), c.start_error()))
+    """Mean over samples of the root mean square error, divided by that of ``start``."""
+    error, start = (
+        (_sample_mean(e.square(), c.weight) + _MIN_START_ERROR**2).sqrt() for e in (c.error(), c.start_error())
+    )
     return _mean(error / start, (c.weight.sum(dim=(1, 2, 3)) > 0).float())
 
 
 def l2(c: Comparison) -> Tensor:
-    """Mean square error over scale²."""
+    """Mean square error, divided by scale²."""
     return _mean(c.error().square(), c.weight)
 
 
 def rmse(c: Comparison) -> Tensor:
-    """Root mean square error over scale of each sample, averaged: as L2, but no single sample outweighs the others."""
+    """Mean over samples of the root mean square error, divided by scale. Unlike L2, no single sample dominates it."""
     known = (c.weight.sum(dim=(1, 2, 3)) > 0).float()
-    return _mean((_sample_mean(c.error().square(), c.weight) + _SMALLEST_RMSE**2).sqrt(), known)
+    return _mean((_sample_mean(c.error().square(), c.weight) + _MIN_RMSE**2).sqrt(), known)
 
 
 def inverse_depth_l1(c: Comparison) -> Tensor:
-    """Absolute error weighted by 1 / target: what is near counts more."""
+    """Mean absolute error weighted by 1 / target, which gives near surfaces a higher weight."""
     return _mean(c.error().abs() / (c.target / c.scale).clamp(min=_MIN_RELATIVE_DEPTH), c.weight)
 
 
 def gradient(c: Comparison) -> Tensor:
-    """Differences of the error of log-depth between neighbours, at 1, 1/2, 1/4 and 1/8 of the resolution.
+    """Absolute differences of log-depth errors between neighbours, at 1, 1/2, 1/4 and 1/8 of the resolution.
 
     Li, Snavely, MegaDepth: Learning Single-View Depth Prediction from Internet Photos, CVPR 2018, eq. 4.
     """
@@ -126,21 +136,21 @@ def gradient(c: Comparison) -> Tensor:
         step = 2**level
         coarse, known = error[..., ::step, ::step], c.weight[..., ::step, ::step]
         for dim in (-2, -1):
-            pair = torch.minimum(_from_second(known, dim), _to_last_but_one(known, dim))
-            total = total + _mean((_from_second(coarse, dim) - _to_last_but_one(coarse, dim)).abs(), pair)
+            pair = torch.minimum(_without_first(known, dim), _without_last(known, dim))
+            total = total + _mean(coarse.diff(dim=dim).abs(), pair)
     return total / _GRADIENT_SCALES
 
 
 def sobel(c: Comparison) -> Tensor:
     """Absolute error of the two Sobel derivatives of depth / scale (first place, CVPR AIS depth challenge 2024)."""
     horizontal = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]]) / 8
-    return _mean(_filtered(c.error(), horizontal, horizontal.T).abs(), _all_known(c.weight))
+    return _mean(_filtered(c.error(), horizontal, horizontal.T).abs(), _window_min(c.weight))
 
 
 def structure_consistency(c: Comparison) -> Tensor:
     """Square error of the Laplacian of depth / scale (MagaConv, eq. 8)."""
     laplacian = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
-    return _mean(_filtered(c.error(), laplacian).square(), _all_known(c.weight))
+    return _mean(_filtered(c.error(), laplacian).square(), _window_min(c.weight))
 
 
 def spectral_amplitude(c: Comparison) -> Tensor:
@@ -153,12 +163,12 @@ def total_variation(c: Comparison) -> Tensor:
     """Mean absolute difference of neighbours in the prediction's log-depth (Rudin, Osher, Fatemi, Physica D 1992)."""
     log_depth = torch.log(c.depth / c.scale)
     return sum(
-        ((_from_second(log_depth, dim) - _to_last_but_one(log_depth, dim)).abs().mean() for dim in (-2, -1)),
+        (log_depth.diff(dim=dim).abs().mean() for dim in (-2, -1)),
         start=c.depth.new_zeros(()),
     )
 
 
-ADVERSARIAL = "adversarial"  # needs a discriminator beside the network, which the loop trains along
+ADVERSARIAL = "adversarial"  # needs a discriminator, which the trainer trains together with the network
 LOSSES: dict[str, Loss | None] = {
     "laplace_nll": laplace_nll,
     "laplace_scale": laplace_scale,
@@ -179,17 +189,17 @@ LOSSES: dict[str, Loss | None] = {
 
 
 def evaluate_losses(names: Mapping[str, float], comparison: Comparison) -> dict[str, Tensor]:
-    """Each loss of a recipe by name, unweighted, without the adversarial one."""
+    """Return each loss of a recipe by name, without its weight and without the adversarial loss."""
     return {name: loss(comparison) for name in names if (loss := LOSSES[name]) is not None}
 
 
 def _mean(value: Tensor, weight: Tensor) -> Tensor:
-    """Weighted mean; 0 where nothing has a weight."""
+    """Return the weighted mean, or 0 if all weights are 0."""
     return (value * weight).sum() / weight.sum().clamp(min=1)
 
 
 def _sample_mean(value: Tensor, weight: Tensor) -> Tensor:
-    """Weighted mean of each sample, (N,); 0 where nothing has a weight."""
+    """Return the weighted mean of each sample, (N,); 0 if all weights of a sample are 0."""
     return (value * weight).sum(dim=(1, 2, 3)) / weight.sum(dim=(1, 2, 3)).clamp(min=1)
 
 
@@ -197,19 +207,19 @@ def _log(depth: Tensor) -> Tensor:
     return torch.log(depth.clamp(min=1e-6))
 
 
-def _from_second(x: Tensor, dim: int) -> Tensor:
+def _without_first(x: Tensor, dim: int) -> Tensor:
     return x.narrow(dim, 1, x.shape[dim] - 1)
 
 
-def _to_last_but_one(x: Tensor, dim: int) -> Tensor:
+def _without_last(x: Tensor, dim: int) -> Tensor:
     return x.narrow(dim, 0, x.shape[dim] - 1)
 
 
 def _filtered(x: Tensor, *kernels: Tensor) -> Tensor:
-    """(N, 1, H, W) to (N, kernels, H - 2, W - 2) by 3x3 kernels."""
+    """Convolve (N, 1, H, W) with 3x3 kernels to (N, kernels, H - 2, W - 2)."""
     return F.conv2d(x, torch.stack(kernels).unsqueeze(1).to(x))
 
 
-def _all_known(weight: Tensor) -> Tensor:
-    """(N, 1, H - 2, W - 2): the least weight within each 3x3."""
+def _window_min(weight: Tensor) -> Tensor:
+    """Return the smallest weight in each 3x3 window, (N, 1, H - 2, W - 2)."""
     return -F.max_pool2d(-weight, 3, 1)

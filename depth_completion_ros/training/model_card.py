@@ -1,4 +1,4 @@
-"""The model card: how weights were trained and how they scored, as metadata of the file and as a Markdown page."""
+"""The model card: training settings and validation scores of weights, as metadata and as a Markdown page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SENSORS = {
 
 
 def provenance(recipe: Recipe, trainer: Trainer) -> dict[str, str]:
-    """How weights came about, as ``save_weights`` takes it."""
+    """Return a description of the training as metadata for ``save_weights``."""
     base = trainer.network.base
     return {
         "recipe": recipe.name,
@@ -39,8 +39,13 @@ def provenance(recipe: Recipe, trainer: Trainer) -> dict[str, str]:
 
 
 def model_card(recipe: Recipe, about: Mapping[str, str], data: list[str], columns: Mapping[str, Scores]) -> str:
-    """A page of Markdown. about: ``provenance``. data: a line for each part of the training data, with its licence.
-    columns: scores of the weights and of what they are compared with, by name.
+    """Return the model card in Markdown.
+
+    Args:
+        recipe: The recipe of the training.
+        about: The result of ``provenance``.
+        data: A line for each part of the training data, with its licence.
+        columns: Scores of the weights and of the models that they are compared with, by name.
     """
     paper, sensors = method(recipe.network).paper, _SENSORS[recipe.profile]
     settings = {
@@ -65,7 +70,7 @@ def model_card(recipe: Recipe, about: Mapping[str, str], data: list[str], column
         "",
         "## Validation",
         "",
-        "RMSE / MAE in mm on frames that no gradient saw; start is what the network corrects.",
+        "RMSE / MAE in mm on frames that were not used for training; start is the depth that the network corrects.",
         "",
         *_table(["set", "protocol", *columns], cells),
     ]
@@ -81,14 +86,14 @@ def _weights(weights: Mapping[str, float]) -> str:
 
 
 def device_name(device: torch.device) -> str:
-    """Such as "NVIDIA H100" or "CPU, 2 threads"."""
+    """Return a name such as "NVIDIA H100" or "CPU, 2 threads"."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"CPU, {torch.get_num_threads()} threads"
 
 
 def commit() -> str:
-    """Of the checkout this code runs from, "unknown" where it is none."""
+    """Return the commit of this code, or "unknown" if it does not run from a git checkout."""
     command = ["git", "-C", str(share_directory()), "rev-parse", "--short=12", "HEAD"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -1,4 +1,4 @@
-"""Pools of rendered scenes on disk, compressed: one file for each frame, from which training draws crops."""
+"""Pools of rendered scenes on disk, with one compressed file for each frame. Training draws crops of these frames."""
 
 from __future__ import annotations
 
@@ -18,16 +18,24 @@ from ..errors import ConfigurationError
 from .scene_batch import Material, SceneBatch
 
 _INFO = "pool.json"
-_STEPS = 32767  # of inverse depth, from none to that of the nearest surface of a frame
-_HALF = 63  # steps of a coordinate of a normal, from 0 to 1
-_BYTE = 255
-_QUALITY = 88  # of JPEG
+_MAX_CODE = 32767  # code of the inverse depth of a frame's nearest surface; 0 = no surface
+_NORMAL_STEPS = 63  # steps of a coordinate of a normal from 0 to 1
+_MAX_BYTE = 255
+_JPEG_QUALITY = 88
 
 
 @dataclass(frozen=True)
 class PoolInfo:
-    """What a pool holds: size of its frames [px]; kind of scenes, for people; split: "train" or "validation"; seed;
-    views of each scene; credits: lines that the licences of assets ask for.
+    """Description of a pool.
+
+    Attributes:
+        height: Height of the frames [pixels].
+        width: Width of the frames [pixels].
+        kind: Kind of scenes, shown to users.
+        split: "train" or "validation".
+        seed: Seed of the scenes.
+        views: Number of views of each scene.
+        credits: Lines that the licences of the assets require.
     """
 
     height: int
@@ -41,10 +49,16 @@ class PoolInfo:
 
 @dataclass(frozen=True)
 class PoolFrame:
-    """One view of a scene: the fields of ``SceneBatch`` with channels last, and image (H, W, 3) uint8.
+    """One view of a scene as NumPy arrays; the fields are those of ``SceneBatch``.
 
-    depth, behind (H, W) float32 [m]; normals (H, W, 3) float32; reflectance (H, W) float32, 0..1; material (H, W)
-    uint8; intrinsics (4,) float32 [px].
+    Attributes:
+        image: (H, W, 3) uint8, RGB.
+        depth: (H, W) float32 [m].
+        behind: (H, W) float32 [m].
+        normals: (H, W, 3) float32.
+        reflectance: (H, W) float32, 0..1.
+        material: (H, W) uint8.
+        intrinsics: (4,) float32 [pixels].
     """
 
     image: np.ndarray
@@ -57,45 +71,47 @@ class PoolFrame:
 
 
 def prepare_pool(directory: Path, info: PoolInfo) -> None:
-    """Make the folder of a pool, or make sure that frames of this kind may be added to it.
+    """Create the folder of a pool, or check that frames can be added to an existing pool.
 
-    Raises ConfigurationError where it holds another pool or other files.
+    Raises:
+        ConfigurationError: If the folder contains a pool with another description, or other files.
     """
     path = directory / _INFO
     if path.is_file():
         if _read_info(path) != info:
-            raise ConfigurationError(f"{directory} holds a pool that was made differently: choose another folder")
+            raise ConfigurationError(f"{directory} contains a pool with other settings: choose another folder")
         return
     if directory.is_dir() and any(directory.iterdir()):
-        raise ConfigurationError(f"{directory} is not empty and holds no pool: choose another folder")
+        raise ConfigurationError(f"{directory} is not empty and contains no pool: choose another folder")
     directory.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(asdict(info), indent=1), encoding="utf-8")
 
 
 def frame_path(directory: Path, number: int) -> Path:
-    """The file of a frame."""
+    """Return the path of a frame's file."""
     return directory / f"{number:06}.npz"
 
 
 def write_frame(path: Path, frame: PoolFrame) -> None:
     """Write a frame: colour as JPEG, the other fields as compressed bytes.
 
-    Depth is kept as inverse depth in 32,767 steps, with an error of at most depth^2 / (65,534 x nearest depth). Inverse
-    depth is linear on planes, so its second difference is nearly zero and takes little space. Normals are kept to 2
-    degrees.
+    Depth is stored as inverse depth in 32,767 steps, with an error of at most depth^2 / (65,534 x nearest depth).
+    Inverse depth is linear on planes, so its second differences are nearly zero and compress well. Normals are stored
+    with an accuracy of 2 degrees.
     """
-    there = frame.depth > 0
-    near = float(frame.depth[there].min()) if there.any() else 1.0
+    surface = frame.depth > 0
+    near = float(frame.depth[surface].min()) if surface.any() else 1.0
     planes = [
-        *_bytes_of_differences(_to_steps(frame.depth, near)),
-        *_to_octahedron(frame.normals),
-        np.round(frame.reflectance * _BYTE).astype(np.uint8),
+        *_encode_differences(_encode_inverse_depth(frame.depth, near)),
+        *_encode_normals(frame.normals),
+        np.round(frame.reflectance * _MAX_BYTE).astype(np.uint8),
         frame.material,
     ]
-    clear = _is_clear(frame.material)
-    if clear.any():
-        planes += _bytes_of_differences(_to_steps(np.where(clear, frame.behind, 0), near))
-    image = cv2.imencode(".jpg", np.ascontiguousarray(frame.image[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1]
+    transparent = _is_transparent(frame.material)
+    if transparent.any():
+        planes += _encode_differences(_encode_inverse_depth(np.where(transparent, frame.behind, 0), near))
+    bgr = np.ascontiguousarray(frame.image[..., ::-1])
+    image = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1]
     compressed = np.frombuffer(zlib.compress(np.stack(planes).tobytes()), np.uint8)
     unfinished = path.with_suffix(".part")
     with unfinished.open("wb") as file:
@@ -104,7 +120,11 @@ def write_frame(path: Path, frame: PoolFrame) -> None:
 
 
 def read_frame(path: Path, rows: slice = slice(None), columns: slice = slice(None)) -> PoolFrame:
-    """The frame of a file, or a part of it, with its intrinsics. Raises ConfigurationError if it cannot be read."""
+    """Read a frame, or a part of it with adapted intrinsics.
+
+    Raises:
+        ConfigurationError: If the file is not a frame of a pool.
+    """
     try:
         with np.load(path) as file:
             fields = {name: file[name] for name in ("image", "planes", "camera")}
@@ -114,21 +134,32 @@ def read_frame(path: Path, rows: slice = slice(None), columns: slice = slice(Non
         raise ConfigurationError(f"{path} is not a frame of a pool ({error}): remove it and make it again") from error
     fx, fy, cx, cy, near = fields["camera"]
     x, y, reflectance, material = planes[2:6, rows, columns]
-    depth = behind = _to_depth(_sums(*planes[:2])[rows, columns], near)
+    depth = behind = _decode_inverse_depth(_decode_differences(*planes[:2])[rows, columns], near)
     if len(planes) > 6:
-        behind = np.where(_is_clear(material), _to_depth(_sums(*planes[6:])[rows, columns], near), depth)
+        behind = _decode_inverse_depth(_decode_differences(*planes[6:])[rows, columns], near)
+        behind = np.where(_is_transparent(material), behind, depth)
     intrinsics = np.array([fx, fy, cx - (columns.start or 0), cy - (rows.start or 0)], np.float32)
-    normals = _DIRECTIONS[x, y] * (material != Material.SKY)[..., None]
+    normals = _NORMALS[x, y] * (material != Material.SKY)[..., None]
     return PoolFrame(
-        image[rows, columns, ::-1], depth, behind, normals, reflectance.astype(np.float32) / _BYTE, material, intrinsics
+        image[rows, columns, ::-1],
+        depth,
+        behind,
+        normals,
+        reflectance.astype(np.float32) / _MAX_BYTE,
+        material,
+        intrinsics,
     )
 
 
 class ScenePool:
-    """The frames of a pool, all of one size."""
+    """A pool that is opened for reading. All frames have the same size."""
 
     def __init__(self, directory: Path) -> None:
-        """Open a pool. Raises ConfigurationError if the folder holds none."""
+        """Open a pool.
+
+        Raises:
+            ConfigurationError: If the folder contains no pool or the pool has no frames.
+        """
         if not (directory / _INFO).is_file():
             raise ConfigurationError(
                 f"no scene pool in {directory}: make one with depth-completion scenes furnished --out {directory}"
@@ -142,17 +173,24 @@ class ScenePool:
         return len(self._paths)
 
     def frame(self, number: int) -> PoolFrame:
-        """A frame by its number."""
+        """Read a frame by its number."""
         return read_frame(self._paths[number])
 
     def frames(self, numbers: Sequence[int]) -> SceneBatch:
-        """Whole frames."""
+        """Read whole frames by their numbers."""
         return scene_batch([self.frame(number) for number in numbers])
 
     def sample(self, count: int, height: int, width: int, generator: torch.Generator) -> SceneBatch:
-        """Random crops of random frames on the CPU, half of them flipped left to right, with adapted intrinsics.
+        """Draw random crops of random frames, on the CPU. Half of them are flipped left to right.
 
-        ``generator`` must be on the CPU. Raises ConfigurationError if the frames are smaller than the crop.
+        Args:
+            count: Number of crops.
+            height: Height of the crops [pixels].
+            width: Width of the crops [pixels].
+            generator: Random generator on the CPU.
+
+        Raises:
+            ConfigurationError: If the frames are smaller than the crops.
         """
         if height > self.info.height or width > self.info.width:
             raise ConfigurationError(
@@ -173,7 +211,7 @@ class ScenePool:
 
 
 def _flipped(frame: PoolFrame) -> PoolFrame:
-    """The frame as a mirror shows it, left to right."""
+    """Return the frame flipped left to right, with adapted normals and intrinsics."""
     fx, fy, cx, cy = frame.intrinsics
     return PoolFrame(
         frame.image[:, ::-1], frame.depth[:, ::-1], frame.behind[:, ::-1],
@@ -190,7 +228,7 @@ def scene_batch(frames: Sequence[PoolFrame]) -> SceneBatch:
         return torch.from_numpy(values.transpose(0, 3, 1, 2).copy() if values.ndim == 4 else values[:, None].copy())
 
     return SceneBatch(
-        image=stack("image").float() / _BYTE,
+        image=stack("image").float() / _MAX_BYTE,
         depth=stack("depth"),
         behind=stack("behind"),
         normals=stack("normals"),
@@ -208,48 +246,48 @@ def _read_info(path: Path) -> PoolInfo:
         raise ConfigurationError(f"{path} cannot be read ({error})") from error
 
 
-def _is_clear(material: np.ndarray) -> np.ndarray:
+def _is_transparent(material: np.ndarray) -> np.ndarray:
     return (material == Material.GLASS) | (material == Material.MIRROR)
 
 
-def _to_steps(depth: np.ndarray, near: float) -> np.ndarray:
-    """(H, W) uint16 inverse depth; 0 = no surface."""
+def _encode_inverse_depth(depth: np.ndarray, near: float) -> np.ndarray:
+    """Return codes that are proportional to inverse depth, (H, W) uint16; 0 = no surface."""
     with np.errstate(divide="ignore"):
-        return np.where(depth > 0, np.round(_STEPS * near / depth).clip(1, _STEPS), 0).astype(np.uint16)
+        return np.where(depth > 0, np.round(_MAX_CODE * near / depth).clip(1, _MAX_CODE), 0).astype(np.uint16)
 
 
-def _to_depth(steps: np.ndarray, near: float) -> np.ndarray:
+def _decode_inverse_depth(codes: np.ndarray, near: float) -> np.ndarray:
     with np.errstate(divide="ignore"):
-        return np.where(steps > 0, np.float32(_STEPS * near) / steps, 0).astype(np.float32)
+        return np.where(codes > 0, np.float32(_MAX_CODE * near) / codes, 0).astype(np.float32)
 
 
-def _bytes_of_differences(steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Low and high bytes of the second differences, small positive and negative ones as small numbers."""
-    padded = np.pad(steps.astype(np.int32), ((1, 0), (1, 0)))
+def _encode_differences(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return low and high bytes of the second differences, with a zigzag code for negative numbers."""
+    padded = np.pad(codes.astype(np.int32), ((1, 0), (1, 0)))
     second = np.diff(np.diff(padded, axis=0), axis=1).astype(np.int16).astype(np.int32)  # modulo 65,536
-    folded = ((second << 1) ^ (second >> 31)).astype(np.uint16)
-    return (folded & _BYTE).astype(np.uint8), (folded >> 8).astype(np.uint8)
+    zigzag = ((second << 1) ^ (second >> 31)).astype(np.uint16)
+    return (zigzag & _MAX_BYTE).astype(np.uint8), (zigzag >> 8).astype(np.uint8)
 
 
-def _sums(low: np.ndarray, high: np.ndarray) -> np.ndarray:
-    """The inverse of ``_bytes_of_differences``."""
-    folded = low | (high.astype(np.uint16) << 8)
-    second = (folded >> 1) ^ -(folded & 1)
+def _decode_differences(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Invert ``_encode_differences``."""
+    zigzag = low | (high.astype(np.uint16) << 8)
+    second = (zigzag >> 1) ^ -(zigzag & 1)
     return second.cumsum(0, dtype=np.uint16).cumsum(1, dtype=np.uint16)
 
 
-def _to_octahedron(normals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Two bytes (H, W) each of unit vectors: projected onto an octahedron, whose lower half is folded outwards."""
+def _encode_normals(normals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return two bytes (H, W) for each unit vector by octahedral projection."""
     flat = normals / np.maximum(np.abs(normals).sum(-1, keepdims=True), 1e-6)
     folded = (1 - np.abs(flat[..., 1::-1])) * np.where(flat[..., :2] < 0, -1, 1)
     position = np.where(flat[..., 2:] > 0, folded, flat[..., :2])
-    x, y = np.moveaxis(np.round((position + 1) * _HALF).astype(np.uint8), -1, 0)
+    x, y = np.moveaxis(np.round((position + 1) * _NORMAL_STEPS).astype(np.uint8), -1, 0)
     return x, y
 
 
-def _directions() -> np.ndarray:
-    """(2 _HALF + 1, 2 _HALF + 1, 3) float32 unit vector of each pair of bytes of ``_to_octahedron``."""
-    steps = np.linspace(-1, 1, 2 * _HALF + 1)
+def _decoded_normals() -> np.ndarray:
+    """Return the unit vector of each pair of bytes of ``_encode_normals``, (127, 127, 3) float32."""
+    steps = np.linspace(-1, 1, 2 * _NORMAL_STEPS + 1)
     position = np.stack(np.meshgrid(steps, steps, indexing="ij"), -1)
     z = np.abs(position).sum(-1, keepdims=True) - 1
     unfolded = (1 - np.abs(position[..., ::-1])) * np.where(position < 0, -1, 1)
@@ -257,4 +295,4 @@ def _directions() -> np.ndarray:
     return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
 
 
-_DIRECTIONS = _directions()
+_NORMALS = _decoded_normals()

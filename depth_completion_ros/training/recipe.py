@@ -26,7 +26,7 @@ _NOT_RECIPES = ("base", "splits")
 
 @dataclass(frozen=True)
 class Recipe:
-    """Settings by their names in the file; ``config/training/base.yaml`` says what each is and gives defaults."""
+    """The settings of a training by their names in the file. ``config/training/base.yaml`` explains each setting."""
 
     name: str
     network: str
@@ -55,17 +55,17 @@ class Recipe:
 
     @property
     def model(self) -> str:
-        """What the weights are called: "lite-small", "lite-small-lidar"."""
+        """Name of the weights, such as "lite-small" or "lite-small-lidar"."""
         return f"{self.network}-{self.size}" + ("" if self.profile == "any" else f"-{self.profile}")
 
     def hash(self) -> str:
-        """The first 12 hex digits of the SHA-256 of all settings."""
+        """Return the first 12 hex digits of the SHA-256 of all settings."""
         return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Names of recorded sets and of assets, and seeds of procedural scenes, for training and for validation."""
+    """Division of recorded sets, assets and seeds of procedural scenes into training and validation."""
 
     train: tuple[str, ...]
     validation: tuple[str, ...]
@@ -76,14 +76,19 @@ class Splits:
 
 
 def recipe_names() -> list[str]:
-    """Names of the recipes that are installed, sorted."""
+    """Return the names of the installed recipes, sorted."""
     return sorted(path.stem for path in _directory().glob("*.yaml") if path.stem not in _NOT_RECIPES)
 
 
 def read_recipe(name: str, changes: Iterable[str] = ()) -> Recipe:
-    """The installed recipe of this name, or that of a YAML file. changes: settings instead of its own, "batch=64".
+    """Read a recipe.
 
-    Raises ConfigurationError, naming the setting.
+    Args:
+        name: Name of an installed recipe, or path of a YAML file.
+        changes: Settings that replace those of the recipe, such as "batch=64".
+
+    Raises:
+        ConfigurationError: If there is no such recipe or a setting is invalid. The message names the setting.
     """
     path = Path(name) if Path(name).suffix else _directory() / f"{name}.yaml"
     if not path.is_file():
@@ -98,7 +103,11 @@ def read_recipe(name: str, changes: Iterable[str] = ()) -> Recipe:
 
 
 def read_splits() -> Splits:
-    """Those of ``config/training/splits.yaml``. Raises ConfigurationError for a file that is none."""
+    """Read ``config/training/splits.yaml``.
+
+    Raises:
+        ConfigurationError: If the file is invalid.
+    """
     path = _directory() / "splits.yaml"
     splits = _build(Splits, {k: tuple(v) if isinstance(v, list) else v for k, v in _read(path).items()}, path)
     if both := set(splits.train) & set(splits.validation):
@@ -129,7 +138,7 @@ def _parse(text: str, origin: str | Path) -> Any:
 
 
 def _build(kind: Callable[..., Any], settings: dict[str, Any], path: Path) -> Any:
-    """The dataclass from the file's settings. Types follow the annotations."""
+    """Create a dataclass from the file's settings and check their types against the annotations."""
     expected = {field.name: str(field.type) for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     if missing := expected.keys() - settings.keys():
         raise ConfigurationError(f"{path} lacks {', '.join(sorted(missing))}")
@@ -145,7 +154,7 @@ def _build(kind: Callable[..., Any], settings: dict[str, Any], path: Path) -> An
 
 
 def _number(value: Any) -> Any:
-    """A whole number as a float, and what YAML takes for text, such as 2e-3, which has no dot; else the value."""
+    """Convert an integer or a numeric text to a float; YAML reads numbers such as 2e-3 as text. Return others as is."""
     try:
         return float(value) if type(value) in (int, str) else value
     except ValueError:
@@ -157,7 +166,7 @@ def _check(recipe: Recipe, path: Path) -> None:
         raise ConfigurationError(f"{path}: {recipe.network} has no size {recipe.size!r}")
     if recipe.base and any("image" not in method(name).inputs for name in (recipe.base, recipe.network)):
         raise ConfigurationError(
-            f"{path}: base is only for networks that see the image, and the base network must see it too"
+            f"{path}: base is only for networks that use the image, and the base network must use the image too"
         )
     rules = {
         "batch must be at least 1": recipe.batch >= 1,

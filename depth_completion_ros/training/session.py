@@ -29,9 +29,24 @@ from .validation import Scores, Validation
 
 
 class Session:
-    """data, pools: as of ``open_sources``. validation_pools: as of ``validation_cases``. start: weights to begin with,
-    None for random ones. out: the folder for the checkpoint, log.csv, validation.csv, pictures, and the weights: the
-    best, with their card, and last.safetensors.
+    """A training with its data, validation, display and files.
+
+    Args:
+        recipe: The recipe.
+        splits: Division into training and validation.
+        data: See ``open_sources``.
+        pools: See ``open_sources``.
+        validation_pools: See ``validation_cases``.
+        cache: See ``open_sources``.
+        out: Folder for the checkpoint, log.csv, validation.csv, pictures, the best weights with their model card, and
+            last.safetensors.
+        device: Device of the training.
+        start: File of the initial weights; None = random weights.
+        resume: Whether to continue from the checkpoint in ``out``.
+        validation_frames: Number of frames of each validation set.
+        workers: See ``Batches.from_step``.
+        overfit: See ``Batches``.
+        render: See ``open_sources``.
     """
 
     def __init__(
@@ -56,7 +71,7 @@ class Session:
         self._out = out
         self._console = Console(stderr=True)
         sources, self._data = open_sources(recipe, splits, data, pools, cache, device, render)
-        base = _base(recipe, out)
+        base = _load_base(recipe, out)
         self._trainer = Trainer(recipe, Batches(recipe, sources, device, overfit), device, base, workers=workers)
         if start is not None:
             self._trainer.begin_with(start)
@@ -64,13 +79,13 @@ class Session:
             self._trainer.restore(load_checkpoint(out / CHECKPOINT, device))
         self._log = Log(out / "log.csv", self._trainer.step)
         self._validation_log = Log(out / "validation.csv", self._trainer.step)
-        with self._console.status("scoring the start"):
+        with self._console.status("evaluating the baselines"):
             cases = validation_cases(recipe, splits, data, validation_pools, validation_frames)
             corrected = base or create(recipe.network, recipe.size)
             self._validation = Validation(cases, corrected.to(device).eval(), device)
 
     def run(self, budget: Budget, validate_every_s: float) -> int:
-        """Train until the budget is spent. Returns the exit status: 130 where a signal came before."""
+        """Train until the budget is used up. Return the exit status, which is 130 after an interrupt signal."""
         with self._display() as show:
 
             def report(report: Report) -> None:
@@ -86,7 +101,7 @@ class Session:
         return 0
 
     def _validate(self) -> None:
-        """Score the averaged weights and write them: as the last, and as the best where they are."""
+        """Validate the averaged weights. Write them as the last weights, and as the best if they are the best."""
         trainer = self._trainer
         weighted = WeightedNetwork(trainer.ema, self._recipe.profile)
         about = provenance(self._recipe, trainer)
@@ -111,7 +126,7 @@ class Session:
         return self._out / f"{self._recipe.model}.safetensors"
 
     def _print(self, columns: dict[str, Scores], relative: float) -> None:
-        title = f"step {self._trainer.step}: RMSE / MAE in mm; {relative:.3f} of those of guided (geometric mean)"
+        title = f"step {self._trainer.step}: RMSE / MAE in mm; ratio to guided {relative:.3f} (geometric mean)"
         table = Table("set", "protocol", title=title, title_justify="left")
         for name in columns:
             table.add_column(name, justify="right")
@@ -121,7 +136,7 @@ class Session:
 
     @contextmanager
     def _display(self) -> Iterator[Callable[[Report], None]]:
-        """A bar on a terminal, elsewhere one line for each report."""
+        """Yield a function that shows a report: as a progress bar on a terminal, elsewhere as a line of text."""
         terminal = self._console.is_terminal
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[figures]}"))
         with Progress(*columns, console=self._console, disable=not terminal) as bar:
@@ -136,10 +151,11 @@ class Session:
             yield show
 
 
-def _base(recipe: Recipe, out: Path) -> CompletionNetwork | None:
-    """The trained base network. Its weights are copied into ``out``, because those of this network need them.
+def _load_base(recipe: Recipe, out: Path) -> CompletionNetwork | None:
+    """Load the base network of a recipe. Its weights are copied to ``out``, where the new network needs them.
 
-    Raises ConfigurationError where there are none.
+    Raises:
+        ConfigurationError: If there are no weights of the base network.
     """
     if not recipe.base:
         return None

@@ -1,4 +1,4 @@
-"""Open the sources of a recipe: data for batches and data for validation."""
+"""Open the data of a recipe: the sources of training batches, and the cases of the validation."""
 
 from __future__ import annotations
 
@@ -31,11 +31,22 @@ def open_sources(
     device: torch.device,
     render: bool = False,
 ) -> tuple[dict[str, Source], list[str]]:
-    """The recipe's sources by name, without those of no weight, and what is in them, for people.
+    """Open the sources of a recipe.
 
-    data: folders of recorded sets, and data sets FORMAT:PATH. pools: of scenes; none for the recipe's. render: whether
-    scenes are rendered as they are needed on a CPU too, as they are on a GPU.
-    Raises ConfigurationError where the recipe needs recorded sets and there are none.
+    Args:
+        recipe: The recipe.
+        splits: Division into training and validation.
+        data: Folders of recorded sets, and data sets FORMAT:PATH.
+        pools: Folders of scene pools; empty = procedural scenes.
+        cache: Folder for decoded frames and rendered scenes.
+        device: Device of the training.
+        render: Whether procedural scenes are rendered during training on a CPU too, as on a GPU.
+
+    Returns:
+        The sources whose weight is not zero, by name, and lines that describe their data to users.
+
+    Raises:
+        ConfigurationError: If the recipe needs recorded sets and there are none.
     """
     sources: dict[str, Source] = {}
     contents: list[str] = []
@@ -70,7 +81,11 @@ def open_sources(
 
 
 def open_pools(directories: Sequence[Path], split: str) -> list[ScenePool]:
-    """Pools of one split. Raises ConfigurationError for pools of the other one."""
+    """Open pools and check their split.
+
+    Raises:
+        ConfigurationError: If a pool is of the other split.
+    """
     pools = [ScenePool(directory) for directory in directories]
     for directory, pool in zip(directories, pools, strict=True):
         if pool.info.split != split:
@@ -80,9 +95,10 @@ def open_pools(directories: Sequence[Path], split: str) -> list[ScenePool]:
 
 
 def find_set(data: Sequence[Path], name: str) -> Path:
-    """The folder of a recorded set, in the first of the folders that holds one of this name.
+    """Return the folder of a recorded set, which is searched in the folders of ``data`` in order.
 
-    Raises ConfigurationError where none does.
+    Raises:
+        ConfigurationError: If no folder contains the set.
     """
     found = next((folder / name for folder in data if (folder / name).is_dir()), None)
     if found is None:
@@ -96,9 +112,17 @@ def find_set(data: Sequence[Path], name: str) -> Path:
 def validation_cases(
     recipe: Recipe, splits: Splits, data: Sequence[Path], pools: Sequence[Path], count: int
 ) -> list[Case]:
-    """``count`` frames of each recorded set that is for validation, and as many scenes for each sensor.
+    """Return the cases of the validation.
 
-    pools: of scenes for validation, besides procedural scenes. Raises ConfigurationError for pools for training.
+    Args:
+        recipe: The recipe.
+        splits: Division into training and validation.
+        data: Folders of recorded sets; empty = no recorded sets.
+        pools: Folders of scene pools for validation, used in addition to procedural scenes.
+        count: Number of frames of each recorded set, and of scenes for each sensor.
+
+    Raises:
+        ConfigurationError: If a set is missing or a pool is made for training.
     """
     holding = [place for place in data if not is_dataset(place)]
     folders = [find_set(holding, name) for name in splits.validation] if holding else []

@@ -1,4 +1,4 @@
-"""Scenes for training: drawn from pools on a CPU, procedural ones rendered afresh on a GPU."""
+"""Scenes for training: crops from pools on a CPU, or procedural scenes that are rendered during training on a GPU."""
 
 from __future__ import annotations
 
@@ -17,15 +17,18 @@ from .pool import ScenePool
 from .scene_batch import SceneBatch
 from .scenes import KINDS, render_pool, render_scenes
 
-_USES = 4  # of each scene that is rendered on a GPU, where a step takes less time than its scenes
-_AT_ONCE = 256
+_USES = 4  # number of uses of each scene on a GPU, where rendering takes longer than a training step
+_RENDERED_AT_ONCE = 256
 
-# Draws so many square scenes of a size; generators as those of a Source.
+# Draws a number of square scenes of a size [pixels]. The generators are those of a Source.
 Scenes = Callable[[int, int, Generator, Generator], SceneBatch]
 
 
 def pooled_scenes(pools: Sequence[ScenePool]) -> Scenes:
-    """Crops of the scenes of several pools, each drawn from as often as it holds scenes, on the device of ``noise``."""
+    """Return a function that draws crops from several pools, in proportion to their numbers of frames.
+
+    The crops are on the device of the generator ``noise``.
+    """
     sizes = torch.tensor([float(len(pool)) for pool in pools])
 
     def scenes(number: int, size: int, choices: Generator, noise: Generator) -> SceneBatch:
@@ -39,12 +42,12 @@ def pooled_scenes(pools: Sequence[ScenePool]) -> Scenes:
 
 
 def rendered_pool(cache: Path, count: int, height: int, width: int, seed: int) -> ScenePool:
-    """A pool in ``cache``, which is rendered the first time that it is asked for."""
+    """Return a pool of procedural scenes in ``cache``; it is rendered if it does not exist."""
     directory = cache / f"scenes-{count}x{height}x{width}-{seed}-{_renderer_hash()}"
     if directory.is_dir():
         return ScenePool(directory)
     console = Console(stderr=True)
-    console.print(f"rendering {count} scenes into {directory}, this once")
+    console.print(f"rendering {count} scenes into {directory}; later trainings reuse them")
     with Progress(console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("scenes", total=count)
         return render_pool(
@@ -53,23 +56,23 @@ def rendered_pool(cache: Path, count: int, height: int, width: int, seed: int) -
 
 
 class RenderedScenes:
-    """Scenes rendered on the device of ``noise``, many at once, each of them used a few times."""
+    """Procedural scenes that are rendered on the device of ``noise``. Each rendered scene is used several times."""
 
     def __init__(self) -> None:
         self._scenes: SceneBatch | None = None
-        self._left = 0
+        self._remaining = 0
 
     def __call__(self, number: int, size: int, choices: Generator, noise: Generator) -> SceneBatch:
-        if self._scenes is None or self._left < number:
-            self._scenes = render_scenes(KINDS, _AT_ONCE, size, size, generator=noise)
-            self._left = _USES * _AT_ONCE
-        self._left -= number
-        index = torch.randint(_AT_ONCE, (number,), generator=noise, device=noise.device)
+        if self._scenes is None or self._remaining < number:
+            self._scenes = render_scenes(KINDS, _RENDERED_AT_ONCE, size, size, generator=noise)
+            self._remaining = _USES * _RENDERED_AT_ONCE
+        self._remaining -= number
+        index = torch.randint(_RENDERED_AT_ONCE, (number,), generator=noise, device=noise.device)
         return SceneBatch(**{field.name: getattr(self._scenes, field.name)[index] for field in fields(self._scenes)})
 
 
 def _renderer_hash() -> str:
-    """Of the code of the renderer and of pools: scenes of another one are not taken from the cache."""
+    """Return a hash of the code of renderer and pools, so that the cache is not used after a change of the code."""
     digest = hashlib.sha256()
     for path in (*sorted(Path(scenes.__file__).parent.glob("*.py")), Path(__file__).with_name("pool.py")):
         digest.update(path.read_bytes())

@@ -1,4 +1,4 @@
-"""Training steps, and the state from which a training can be resumed."""
+"""Training steps, and the state that is needed to resume a training."""
 
 from __future__ import annotations
 
@@ -21,39 +21,55 @@ from .discriminator import Adversary
 from .losses import ADVERSARIAL, Comparison, evaluate_losses
 from .recipe import Recipe
 
-_LEAST_RATE = 1e-3  # of the peak learning rate
+_MIN_RATE = 1e-3  # share of the peak learning rate
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How long a training lasts: one of the two."""
+    """Length of a training, either in minutes or in steps."""
 
     minutes: float | None = None
     steps: int | None = None
 
     def progress(self, step: int, elapsed_s: float) -> float:
-        """Share that is done after so many steps and seconds, 0..1."""
+        """Return the completed share of the training, 0..1, after a number of steps and seconds."""
         done = step / self.steps if self.steps else elapsed_s / (60 * (self.minutes or math.inf))
         return min(1.0, done)
 
 
 def schedule(progress: float, warm_up: float, decay: float) -> float:
-    """Share of the peak learning rate: up along a line, constant, and in the end down along a line to nothing.
+    """Return the learning rate as a share of its peak: linear warm-up, constant, linear decay.
 
-    warm_up, decay: shares of the training. What was trained at the constant rate can be trained on for longer.
-    Hu et al., MiniCPM, 2024, section 4 (warm-up, stable, decay).
+    A training can be extended while its learning rate is still constant. Hu et al., MiniCPM, 2024, section 4
+    (warm-up, stable, decay).
+
+    Args:
+        progress: Completed share of the training, 0..1.
+        warm_up: Share of the training with a rising learning rate.
+        decay: Share of the training with a falling learning rate.
     """
-    return max(_LEAST_RATE, min(1.0, progress / warm_up, (1 - progress) / decay))
+    return max(_MIN_RATE, min(1.0, progress / warm_up, (1 - progress) / decay))
 
 
 class Trainer:
-    """A network, the average of its weights, its optimiser and its batches, at some step.
+    """A network, the average of its weights, its optimiser and its batches.
 
-    network: its weights are trained. ema: the exponential moving average of them, in evaluation mode, which is what
-    counts. step: how many are done. elapsed_s, best_score: how long they took and the lowest validation score so far,
-    kept here for those who measure them. origin: what the weights were before the first step, for people.
-    base: as of ``create``. build: makes the network where it is to be another than the recipe names. workers: as of
-    ``Batches.from_step``.
+    Args:
+        recipe: The recipe.
+        batches: The batches.
+        device: Device of the training.
+        base: Base network, see ``create``.
+        build: Builds the network; None = the network of the recipe.
+        workers: Number of worker processes, see ``Batches.from_step``.
+
+    Attributes:
+        network: The network whose weights are trained.
+        ema: The network with the exponential moving average of the weights, in evaluation mode. It is validated and
+            saved.
+        step: Number of completed steps.
+        elapsed_s: Duration of the training [s], set by the training loop.
+        best_score: Lowest validation score, set by the session.
+        origin: Description of the initial weights.
     """
 
     origin = "random weights"
@@ -83,22 +99,25 @@ class Trainer:
         self._adversary = Adversary(recipe.learning_rate, device) if ADVERSARIAL in recipe.losses else None
         self._parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         self._optimiser = torch.optim.AdamW(
-            _decayed_and_not(self._parameters, recipe.weight_decay), recipe.learning_rate, fused=True
+            _parameter_groups(self._parameters, recipe.weight_decay), recipe.learning_rate, fused=True
         )
         self._in_bfloat16 = recipe.precision == "bfloat16" or (recipe.precision == "auto" and has_bfloat16(device))
         compiled = recipe.compile and device.type == "cuda"
-        self._forward: Any = torch.compile(self.network.with_start) if compiled else self.network.with_start
+        self._forward: Any = (
+            torch.compile(self.network.predict_with_prefill) if compiled else self.network.predict_with_prefill
+        )
 
     def begin_with(self, weights: Path) -> None:
-        """Take the weights of a file, which an earlier training of the same network wrote.
+        """Load initial weights from a file that was written by an earlier training of the same network.
 
-        Raises ConfigurationError, which says how to fix it, for any other file.
+        Raises:
+            ConfigurationError: If the file contains other weights. The message says how to fix it.
         """
         start = load_weights(weights).network
-        held, wanted = (_description(network) for network in (start, self.network))
-        if held != wanted:
+        found, wanted = (_description(network) for network in (start, self.network))
+        if found != wanted:
             raise ConfigurationError(
-                f"{weights} contains weights of {held}, not of {wanted}: give other weights, or omit --start"
+                f"{weights} contains weights of {found}, not of {wanted}: give other weights, or omit --start"
             )
         for network in (self.network, self.ema):
             network.load_state_dict(start.state_dict())
@@ -107,10 +126,11 @@ class Trainer:
         self.origin = ", ".join([f"weights {weights_hash(start)}", *earlier])
 
     def train_step(self, progress: float) -> dict[str, Tensor]:
-        """Train on one batch with the learning rate of ``progress``, 0..1.
+        """Train on one batch with the learning rate at ``progress``, 0..1.
 
-        Returns each loss, unweighted, their weighted ``total``, the ``gradient_norm`` and, where there is one, the loss
-        of the discriminator, as numbers on the device: reading one waits for the device.
+        Returns:
+            Each loss without its weight, the weighted ``total``, the ``gradient_norm`` and the loss of the
+            discriminator, if there is one. The numbers stay on the device; reading one waits for the device.
         """
         recipe, batch = self.recipe, self._next_batch()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._in_bfloat16):
@@ -127,14 +147,14 @@ class Trainer:
         self._optimiser.zero_grad(set_to_none=True)
         total.backward()
         norm = nn.utils.clip_grad_norm_(self._parameters, recipe.clip_norm)
-        # One overflow must not cost the weights: such a step moves them by momentum alone.
+        # An overflow must not destroy the weights: without a finite gradient, only the momentum changes them.
         finite = norm.isfinite()
         for parameter in self._parameters:
             if parameter.grad is not None:
                 parameter.grad = torch.where(finite, parameter.grad, 0)
         self._optimiser.step()
         self.step += 1
-        self._average()
+        self._update_average()
         losses |= {"total": total, "gradient_norm": norm}
         if self._adversary:
             losses["discriminator"] = self._adversary.train_step(comparison, self.learning_rate(progress))
@@ -146,11 +166,11 @@ class Trainer:
         return next(self._upcoming)
 
     def learning_rate(self, progress: float) -> float:
-        """At ``progress``, 0..1."""
+        """Return the learning rate at ``progress``, 0..1."""
         return self.recipe.learning_rate * schedule(progress, self.recipe.warm_up, self.recipe.decay)
 
     def state(self) -> dict[str, Any]:
-        """All that the next step depends on."""
+        """Return the state that the next step depends on, for a checkpoint."""
         return {
             "recipe": self.recipe.hash(),
             "step": self.step,
@@ -164,7 +184,11 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Continue from ``state``. Raises ConfigurationError if it is from another recipe."""
+        """Continue from a state.
+
+        Raises:
+            ConfigurationError: If the state belongs to another recipe.
+        """
         if state["recipe"] != self.recipe.hash():
             raise ConfigurationError(
                 f"the checkpoint was made with another recipe ({state['recipe']}, not {self.recipe.hash()}): resume "
@@ -180,8 +204,8 @@ class Trainer:
             self._adversary.restore(state["adversary"])
 
     @torch.no_grad()
-    def _average(self) -> None:
-        """Move the average towards the weights; in the first steps faster, as it starts at random ones."""
+    def _update_average(self) -> None:
+        """Update the average of the weights; faster in the first steps, because the initial weights are random."""
         decay = min(self.recipe.ema_decay, (1 + self.step) / (10 + self.step))
         average, present = self.ema.state_dict(), self.network.state_dict()
         floating = [name for name, value in average.items() if value.is_floating_point()]
@@ -191,20 +215,20 @@ class Trainer:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether a device computes in bfloat16, rather than imitating it."""
+    """Return whether a device supports bfloat16 in hardware."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return torch.cpu._is_avx512_bf16_supported()
 
 
 def _description(network: CompletionNetwork) -> str:
-    """Of what weights fit it: "nlspn-small after lite-small 1a2b3c4d5e6f7081"."""
+    """Describe which weights fit a network: "nlspn-small after planes-small 1a2b3c4d5e6f7081"."""
     name, base = f"{network.name}-{network.size}", network.base
     return name if base is None else f"{name} after {base.name}-{base.size} {weights_hash(base)}"
 
 
-def _decayed_and_not(parameters: list[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
-    """Parameter groups: convolutions and matrices decay, biases and norms do not."""
+def _parameter_groups(parameters: list[nn.Parameter], weight_decay: float) -> list[dict[str, Any]]:
+    """Return parameter groups: convolutions and matrices with weight decay, biases and norms without."""
     return [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},

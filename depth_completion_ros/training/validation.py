@@ -1,4 +1,4 @@
-"""Scores of a network on frames that are not used for training, compared with simple ways to fill holes."""
+"""Scores of a network on frames that are not used for training, compared with baselines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..evaluation.protocols import Trial, make_trial
 from ..evaluation.samples import SampleSet
 from ..geometry import depth_on_rgb_grid
 from ..preview import colour_depth, colour_range, save_picture
-from .batches import knowable
+from .batches import within_predictable_range
 from .scene_batch import SceneBatch
 
 PROTOCOLS = ("raw", "blocks", "sparse500", "rows", "sr8", "lidar-rings")
@@ -27,8 +27,14 @@ _PICTURE_WIDTH = 256
 
 
 class Case(NamedTuple):
-    """One frame to complete. image (H, W, 3) uint8; depth (H, W) float32 [m], 0 = missing; truth (H, W) float32 [m],
-    NaN where nothing is scored.
+    """A frame to complete.
+
+    Attributes:
+        group: Name of the recorded set, or kind of the scenes.
+        protocol: Name of the protocol or of the simulated sensor.
+        image: (H, W, 3) uint8, RGB.
+        depth: (H, W) float32 [m], 0 = missing.
+        truth: (H, W) float32 [m], NaN at pixels that are not evaluated.
     """
 
     group: str
@@ -39,13 +45,13 @@ class Case(NamedTuple):
 
 
 class Score(NamedTuple):
-    """Over all pixels of all cases of a group and protocol [m]."""
+    """Errors over all pixels of all cases of a group and protocol [m]."""
 
     rmse: float
     mae: float
 
     def millimetres(self) -> str:
-        """Both, for people."""
+        """Return both errors in millimetres as text."""
         return f"{self.rmse * 1e3:.1f} / {self.mae * 1e3:.2f}"
 
 
@@ -53,7 +59,17 @@ Scores = dict[tuple[str, str], Score]  # by group and protocol
 
 
 class Validation:
-    """Cases and the scores on them that no training changes. start: a network that answers what is to be corrected."""
+    """Cases and the scores of the baselines.
+
+    Args:
+        cases: The cases.
+        start: Network whose result the trained network corrects: the base network, or an untrained network, which
+            returns the prefill.
+        device: Device of the networks.
+
+    Attributes:
+        baselines: Scores of ``nearest``, ``guided`` and ``start`` by name.
+    """
 
     def __init__(self, cases: list[Case], start: nn.Module, device: torch.device):
         self._cases = cases
@@ -67,8 +83,11 @@ class Validation:
         }
 
     def evaluate(self, network: nn.Module, pictures: Path | None = None) -> Scores:
-        """Scores of a network in evaluation mode. pictures: a PNG to write, a row for each group and protocol: colour,
-        input, start, result, truth.
+        """Return the scores of a network, which must be in evaluation mode.
+
+        Args:
+            network: The network.
+            pictures: PNG file to write, with a row for each group and protocol: colour, input, start, result, truth.
         """
         results = self._completed(network)
         if pictures is not None:
@@ -78,9 +97,10 @@ class Validation:
         return self._scores(results)
 
     def relative(self, scores: Scores) -> float:
-        """Geometric mean of scores over those of ``guided``, the best classical model; below 1 is better.
+        """Return the geometric mean of the ratios of scores to those of ``guided``, the best classical model.
 
-        Over protocols, RMSE and MAE first, then over groups: each place counts the same.
+        Below 1, the scores are better. The mean is taken over protocols, RMSE and MAE first, and then over groups, so
+        that each group has the same weight.
         """
         by_group: dict[str, list[float]] = {}
         for (group, protocol), score in scores.items():
@@ -101,16 +121,23 @@ class Validation:
 
 
 def folder_cases(frames: SampleSet, count: int, protocols: Iterable[str] = PROTOCOLS) -> list[Case]:
-    """Cases of ``count`` frames evenly spread over a set, under each protocol that the set has what it needs for."""
+    """Return cases of ``count`` frames at even distances in a set, for each protocol that is possible with the set."""
     indices = [position * len(frames) // count for position in range(min(count, len(frames)))]
     trials = [(p, trial) for p in protocols for i in indices if (trial := make_trial(p, frames, i)) is not None]
     return [_case(frames.name, protocol, trial) for protocol, trial in trials]
 
 
 def scene_cases(group: str, scenes: SceneBatch, depth: Tensor, sensor: str) -> list[Case]:
-    """Rendered scenes and their depth as a sensor gives it: scored wherever it can be known (``knowable``)."""
+    """Return cases of rendered scenes and the depth of a sensor. Pixels beyond its predictable range are not evaluated.
+
+    Args:
+        group: Kind of the scenes.
+        scenes: The scenes.
+        depth: Measured depth [m], 0 = missing, (N, 1, H, W).
+        sensor: Name of the sensor.
+    """
     images = (scenes.image * 255).round().byte().permute(0, 2, 3, 1).numpy()
-    truths = torch.where(knowable(scenes.depth, depth), scenes.depth, torch.nan)[:, 0].numpy()
+    truths = torch.where(within_predictable_range(scenes.depth, depth), scenes.depth, torch.nan)[:, 0].numpy()
     views = zip(images, depth[:, 0].numpy(), truths, strict=True)
     return [Case(group, sensor, image, measured, truth) for image, measured, truth in views]
 
@@ -121,14 +148,14 @@ def _case(group: str, protocol: str, trial: Trial) -> Case:
 
 
 def median(depth: np.ndarray) -> float:
-    """Of the measured depth [m], 1 where there is none."""
+    """Return the median of the measured depth [m], or 1 if nothing is measured."""
     measured = depth[depth > 0]
     return float(np.median(measured)) if measured.size else 1.0
 
 
 @torch.inference_mode()
 def complete(network: nn.Module, case: Case, device: torch.device) -> np.ndarray:
-    """The network's depth (H, W) float32 [m]; the frame is padded as the completer pads it."""
+    """Return a network's depth (H, W) float32 [m]. The frame is padded in the same way as by the completer."""
     height, width = case.depth.shape
     padding = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
     image = torch.from_numpy(case.image).to(device).permute(2, 0, 1)[None].float() / 255

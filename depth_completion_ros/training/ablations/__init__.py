@@ -1,4 +1,4 @@
-"""Ablations: the published methods with one part changed or removed, trained and scored in the same way.
+"""Ablations: the published methods with one part changed or removed, trained and evaluated in the same way.
 
 ``variants("s2ml")`` returns the variants of one method, the method itself first. Only this call imports PyTorch.
 """
@@ -15,5 +15,5 @@ METHODS = ("s2ml", "magaconv", "nlspn", "unet")
 
 
 def variants(method: str) -> tuple[Variant, ...]:
-    """Those of one of METHODS, in the order of the table; the first is the method as it ships."""
+    """Return the variants of one of METHODS, in the order of the table. The first is the unchanged method."""
     return import_module(f".{method}", __package__).VARIANTS

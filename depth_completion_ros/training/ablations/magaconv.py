@@ -12,10 +12,11 @@ from .variant import METHOD, Variant
 
 
 class PartialConv(nn.Module):
-    """Partial convolution: what is missing counts as zero, and the result is scaled up by the share of it.
+    """Partial convolution: missing pixels count as zero, and the result is divided by the share of valid pixels.
 
     Liu et al., Image Inpainting for Irregular Holes Using Partial Convolutions, ECCV 2018, eq. 1, without its bias.
-    Beyond the border all is missing. features (N, C, H, W) and missing (N, 1, H, W), 1 = missing, to (N, outputs, …).
+    All pixels beyond the border are missing. features (N, C, H, W) and missing (N, 1, H, W), 1 = missing, to
+    (N, outputs, …).
     """
 
     def __init__(self, convolution: nn.Conv2d):
@@ -26,12 +27,12 @@ class PartialConv(nn.Module):
         convolution, valid = self.convolution, 1 - missing
         window = torch.ones_like(convolution.weight[:1, :1])
         count = F.conv2d(valid, window, None, convolution.stride, convolution.padding)
-        # Where a window holds nothing valid the convolution is zero, whatever it is divided by.
+        # The convolution of a window without valid pixels is zero, so its divisor does not matter.
         return convolution(features * valid) * (window.numel() / count.clamp(min=1))
 
 
 class PartialConvLayer(nn.Module):
-    """A ``MagaConvLayer`` of partial convolutions. Valid, eq. 2, is where the widest window holds something valid."""
+    """A ``MagaConvLayer`` of partial convolutions. A pixel is valid if its widest window has a valid pixel (eq. 2)."""
 
     def __init__(self, layer: Any):
         super().__init__()
@@ -41,13 +42,13 @@ class PartialConvLayer(nn.Module):
         self.fuse = layer.fuse
 
     def forward(self, features: Tensor, missing: Tensor) -> tuple[Tensor, Tensor]:
-        """Features and mask for the next layer."""
+        """Return features and mask for the next layer."""
         features = self.fuse(torch.cat([head(features, missing) for head in self.heads], dim=1))
         return features, 1 - F.max_pool2d(1 - missing, self.widest, self.stride, self.widest // 2)
 
 
 class PlainConv(nn.Module):
-    """All that is missing counts as it stands."""
+    """Plain convolution, which ignores the mask."""
 
     def __init__(self, convolution: nn.Conv2d):
         super().__init__()
@@ -58,7 +59,7 @@ class PlainConv(nn.Module):
 
 
 class Concatenation(nn.Module):
-    """In place of BP-Fusion: features of depth and colour, each (N, C, H, W), joined by a 1x1 convolution."""
+    """Replacement of BP-Fusion: a 1x1 convolution of the features of depth and colour, each (N, C, H, W)."""
 
     def __init__(self, channels: int):
         super().__init__()

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from ...networks.nlspn import Propagation
 from .variant import METHOD, Variant
 
-_TINY = 1e-4  # as in the method's own normalisation
+_EPSILON = 1e-4  # as in the method's own normalisation
 
 
 class LocalNeighbours(nn.Module):
-    """In place of ``Propagation.neighbours``: offsets of zero, which are the 3x3 neighbours, and learnt affinities."""
+    """Replacement of ``Propagation.neighbours``: zero offsets, which mean the 3x3 neighbours, and learnt affinities."""
 
     def __init__(self, count: int):
         super().__init__()
@@ -29,17 +29,17 @@ class LocalNeighbours(nn.Module):
         return torch.cat([torch.zeros_like(affinity).repeat(1, 2, 1, 1), affinity], dim=1)
 
 
-class Certainty(nn.Module):
-    """In place of the confidence's last layer: 1 everywhere."""
+class ConstantConfidence(nn.Module):
+    """Replacement of the confidence's last layer: 1 everywhere."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.ones_like(x[:, :1])
 
 
 class AbsSum(Propagation):
-    """AS: divided by the absolute sum, whatever it is; the weights' absolute sum is 1.
+    """AS: affinities are always divided by their absolute sum, so the absolute sum of the weights is 1.
 
-    The other kinds start with all affinities at zero, of which nothing can be normalised: here they start at 1.
+    The other kinds start with affinities of zero, which cannot be normalised. Here the affinities start at 1.
     """
 
     def __init__(self, iterations: int):
@@ -48,11 +48,11 @@ class AbsSum(Propagation):
 
     def affinities(self, raw: Tensor, confidence: Tensor) -> Tensor:
         affinity = (raw.float() + 1) * confidence
-        return affinity / affinity.abs().sum(dim=1, keepdim=True).clamp(min=_TINY)
+        return affinity / affinity.abs().sum(dim=1, keepdim=True).clamp(min=_EPSILON)
 
 
 class AbsSumStar(Propagation):
-    """ASS: divided by the absolute sum where it exceeds 1."""
+    """ASS: affinities are divided by their absolute sum where it exceeds 1."""
 
     def __init__(self, iterations: int):
         super().__init__(iterations)
@@ -60,11 +60,11 @@ class AbsSumStar(Propagation):
 
     def affinities(self, raw: Tensor, confidence: Tensor) -> Tensor:
         affinity = raw.float() * confidence
-        return affinity / (affinity.abs().sum(dim=1, keepdim=True) + _TINY).clamp(min=1)
+        return affinity / (affinity.abs().sum(dim=1, keepdim=True) + _EPSILON).clamp(min=1)
 
 
 class TanhC(Propagation):
-    """TC: bounded by tanh and divided by the number of neighbours, so the absolute sum never reaches 1."""
+    """TC: affinities are bounded by tanh and divided by the number of neighbours; their absolute sum is below 1."""
 
     def __init__(self, iterations: int):
         super().__init__(iterations)
@@ -79,10 +79,10 @@ def _local(core: Any) -> None:
 
 
 def _without_confidence(core: Any) -> None:
-    core.confidence, core.confidence_head = nn.Sequential(), nn.Sequential(Certainty())
+    core.confidence, core.confidence_head = nn.Sequential(), nn.Sequential(ConstantConfidence())
 
 
-def _normalised(core: Any, kind: Callable[[int], Propagation]) -> None:
+def _set_propagation(core: Any, kind: Callable[[int], Propagation]) -> None:
     core.propagation = kind(core.propagation.iterations)
 
 
@@ -90,7 +90,7 @@ VARIANTS = (
     Variant("nlspn", METHOD, "non-local neighbours, confidence, tanh-gamma-abs-sum* (TGASS)"),
     Variant("nlspn", "local", "the 3x3 neighbours: all offsets are zero", _local),
     Variant("nlspn", "no confidence", "it is 1 everywhere", _without_confidence),
-    Variant("nlspn", "AS", "affinities divided by their absolute sum", partial(_normalised, kind=AbsSum)),
-    Variant("nlspn", "ASS", "divided by it where it exceeds 1 (abs-sum*)", partial(_normalised, kind=AbsSumStar)),
-    Variant("nlspn", "TC", "tanh, divided by the number of neighbours (tanh-C)", partial(_normalised, kind=TanhC)),
+    Variant("nlspn", "AS", "affinities divided by their absolute sum", partial(_set_propagation, kind=AbsSum)),
+    Variant("nlspn", "ASS", "divided by it where it exceeds 1 (abs-sum*)", partial(_set_propagation, kind=AbsSumStar)),
+    Variant("nlspn", "TC", "tanh, divided by the number of neighbours (tanh-C)", partial(_set_propagation, kind=TanhC)),
 )

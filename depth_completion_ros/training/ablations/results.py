@@ -1,4 +1,4 @@
-"""Results of ablations: a CSV file to which each result is appended, and one table of all."""
+"""Results of ablations: a CSV file to which each result is appended, and a table of all results."""
 
 from __future__ import annotations
 
@@ -19,8 +19,23 @@ _HEADING = [
 
 
 class Result(NamedTuple):
-    """One variant trained from one seed. rmse, mae: over the prefill's, geometric mean over validation sets and
-    protocols. steps_per_s: validation not included. commit: of this code. recipe: hash of all settings.
+    """Result of one variant with one seed.
+
+    Attributes:
+        method: Name of the method.
+        variant: Name of the variant.
+        seed: Seed of the training.
+        parameters: Number of parameters.
+        rmse: RMSE divided by that of the prefill, geometric mean over validation sets and protocols.
+        mae: MAE divided by that of the prefill, geometric mean over validation sets and protocols.
+        steps_per_s: Training steps per second, without validation.
+        steps: Number of training steps.
+        batch: Batch size.
+        crop: Side of the crops [pixels].
+        validation_frames: Number of frames of each validation set.
+        device: Name of the device.
+        commit: Commit of this code.
+        recipe: Hash of all settings.
     """
 
     method: str
@@ -39,17 +54,21 @@ class Result(NamedTuple):
     recipe: str
 
     def budget(self) -> str:
-        """How much it had to learn from and is scored on, for people."""
+        """Describe the amount of training and validation data."""
         budget = f"{self.steps} steps, batch {self.batch}, crop {self.crop}"
         return f"{budget}, validation frames of each set: {self.validation_frames}"
 
-    def place(self) -> str:
-        """Where it ran and which code, for people."""
+    def environment(self) -> str:
+        """Describe the device and the version of the code."""
         return f"{self.device}, commit {self.commit}"
 
 
 def read_results(path: Path) -> list[Result]:
-    """All of a file, none where there is no file. Raises ConfigurationError for a file that is another."""
+    """Read all results of a file; return an empty list if the file does not exist.
+
+    Raises:
+        ConfigurationError: If the file contains other data.
+    """
     if not path.is_file():
         return []
     kinds = get_type_hints(Result)
@@ -57,11 +76,11 @@ def read_results(path: Path) -> list[Result]:
         try:
             return [Result(**{name: kinds[name](value) for name, value in row.items()}) for row in csv.DictReader(file)]
         except (KeyError, TypeError, ValueError) as error:
-            raise ConfigurationError(f"{path} holds no results of ablations ({error}): use another --out") from error
+            raise ConfigurationError(f"{path} contains no results of ablations ({error}): use another --out") from error
 
 
 def append_result(path: Path, result: Result) -> None:
-    """Make the file where there is none."""
+    """Append a result to a file, which is created if it does not exist."""
     new = not path.is_file()
     with path.open("a", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -69,16 +88,16 @@ def append_result(path: Path, result: Result) -> None:
 
 
 def table(results: Sequence[Result]) -> str:
-    """In Markdown: a row for each variant that there are results of, and what they have in common."""
+    """Return a Markdown table with a row for each variant that has results, and a line about their common settings."""
     cells = [_HEADING, ["---"] * len(_HEADING), *(row for method in METHODS for row in _rows(method, results))]
     seeds = ", ".join(map(str, sorted({result.seed for result in results})))
-    budgets, places = (sorted({text(r) for r in results}) for text in (Result.budget, Result.place))
+    budgets, environments = (sorted({text(r) for r in results}) for text in (Result.budget, Result.environment))
     lines = [
         *(f"| {' | '.join(row)} |" for row in cells),
         "",
-        f"Size small; {'; '.join(budgets)}; seeds {seeds}; {'; '.join(places)}. RMSE and MAE are over the "
-        "prefill's: geometric means over validation sets and protocols, then means over seeds with the least and the "
-        "greatest. Changes are taken seed by seed, steps a second are medians.",
+        f"Size small; {'; '.join(budgets)}; seeds {seeds}; {'; '.join(environments)}. RMSE and MAE are divided by "
+        "those of the prefill: geometric means over validation sets and protocols, then means over seeds with the "
+        "smallest and the largest value. Changes are computed for each seed separately; steps per second are medians.",
     ]
     return "\n".join([*lines, ""])
 
@@ -96,19 +115,19 @@ def _rows(method: str, results: Sequence[Result]) -> list[list[str]]:
                     variant.name,
                     variant.meaning,
                     f"{own[0].parameters / 1e6:.3f} M",
-                    _spread([r.rmse for r in own], "{:.3f}"),
-                    _spread([r.mae for r in own], "{:.3f}"),
-                    _spread([100 * (r.rmse / m.rmse - 1) for r, m in pairs], "{:+.1f} %"),
-                    _spread([100 * (r.mae / m.mae - 1) for r, m in pairs], "{:+.1f} %"),
+                    _mean_and_range([r.rmse for r in own], "{:.3f}"),
+                    _mean_and_range([r.mae for r in own], "{:.3f}"),
+                    _mean_and_range([100 * (r.rmse / m.rmse - 1) for r, m in pairs], "{:+.1f} %"),
+                    _mean_and_range([100 * (r.mae / m.mae - 1) for r, m in pairs], "{:+.1f} %"),
                     f"{median(r.steps_per_s for r in own):.2f}",
                 ]
             )
     return rows
 
 
-def _spread(values: Sequence[float], form: str) -> str:
-    """The mean, and of several values the least and the greatest."""
+def _mean_and_range(values: Sequence[float], form: str) -> str:
+    """Return the mean and, if there are several values, the smallest and the largest value."""
     if not values:
         return ""
-    mean, least, greatest = (form.format(value) for value in (fmean(values), min(values), max(values)))
-    return f"{mean} ({least} to {greatest})" if len(values) > 1 else mean
+    mean, smallest, largest = (form.format(value) for value in (fmean(values), min(values), max(values)))
+    return f"{mean} ({smallest} to {largest})" if len(values) > 1 else mean

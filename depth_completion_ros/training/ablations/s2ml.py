@@ -15,7 +15,7 @@ from .variant import METHOD, Variant
 
 
 class Concatenation(nn.Module):
-    """In place of all pairs: features of depth and image, each (N, C, H, W), joined by a 1x1 convolution."""
+    """Replacement of all pairs: a 1x1 convolution of the features of depth and image, each (N, C, H, W)."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -26,7 +26,7 @@ class Concatenation(nn.Module):
 
 
 class AmplitudeFusion(SpectralFusion):
-    """The phase of the depth features is kept."""
+    """Spectral fusion that keeps the phase of the depth features."""
 
     def __init__(self, channels: int):
         super().__init__(channels)
@@ -38,7 +38,7 @@ class AmplitudeFusion(SpectralFusion):
 
 
 class PhaseFusion(SpectralFusion):
-    """The amplitude of the depth features is kept."""
+    """Spectral fusion that keeps the amplitude of the depth features."""
 
     def __init__(self, channels: int):
         super().__init__(channels)
@@ -48,15 +48,15 @@ class PhaseFusion(SpectralFusion):
         return amplitude
 
 
-class DepthAlone(nn.Module):
-    """Spectral fusion as an identity."""
+class DepthOnly(nn.Module):
+    """Replacement of spectral fusion that returns the features of depth."""
 
     def forward(self, depth: Tensor, image: Tensor) -> Tensor:
         return depth
 
 
-class ImageAlone(nn.Module):
-    """The features of the image as they are, for the pair to merge with those of depth."""
+class ImageOnly(nn.Module):
+    """Replacement of spectral fusion that returns the features of the image, which the pair merges with depth."""
 
     def forward(self, depth: Tensor, image: Tensor) -> Tensor:
         return image
@@ -67,13 +67,13 @@ def _without_pairs(core: Any) -> None:
 
 
 def _with_pairs(core: Any, count: int) -> None:
-    """The first pairs stay as they are."""
+    """Change the number of pairs; the first pairs keep their weights."""
     more = S2ml(**S2ML.sizes["small"], pairs=count).pairs
     core.pairs = nn.ModuleList([*core.pairs[:count], *more[len(core.pairs) :]])
 
 
 def _with_fusion(core: Any, kind: Callable[[int], SpectralFusion]) -> None:
-    """What is left of the spectral fusions keeps its weights."""
+    """Replace the spectral fusions; the parts that remain keep their weights."""
     for pair in core.pairs:
         fusion = kind(_channels(core))
         fusion.load_state_dict({name: pair.spectral.state_dict()[name] for name in fusion.state_dict()})
@@ -86,8 +86,8 @@ def _without_spectrum(core: Any, kind: Callable[[], nn.Module]) -> None:
 
 
 def _without_image(core: Any) -> None:
-    _without_spectrum(core, DepthAlone)
-    # Nothing would hear of its features.
+    _without_spectrum(core, DepthOnly)
+    # No layer uses its features.
     core.image_encoder = nn.ModuleList(nn.Identity() for _ in core.image_encoder)
 
 
@@ -114,7 +114,7 @@ VARIANTS = (
         "s2ml",
         "colour in space",
         "colour features go past the spectrum into the spatial fusion",
-        partial(_without_spectrum, kind=ImageAlone),
+        partial(_without_spectrum, kind=ImageOnly),
     ),
     Variant("s2ml", "neither", "spectral fusion an identity; colour then guides the prefill alone", _without_image),
 )

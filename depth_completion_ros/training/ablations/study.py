@@ -1,4 +1,4 @@
-"""Trains and scores variants, one after another, each on the same batches for the same number of steps."""
+"""Train and evaluate variants one after another, with the same batches and the same number of steps."""
 
 from __future__ import annotations
 
@@ -24,14 +24,24 @@ from . import variants
 from .results import Result, append_result, read_results, table
 from .variant import Variant
 
-# On a CPU more steps teach more than larger crops; the weights that are scored are averaged over the last hundred.
+# On a CPU, more steps reduce the error more than larger crops. The weights are averaged over the last hundred steps.
 _SETTINGS = ("batch=4", "crop=128", "ema_decay=0.99")
 
 
 @dataclass(frozen=True)
 class Study:
-    """What all variants share. settings: in place of the recipes' own, such as "batch=8". data, pools, cache: as of
-    ``open_sources``. out: the folder for ablations.csv and ablations.md.
+    """Settings that all variants share.
+
+    Attributes:
+        steps: Number of training steps.
+        seeds: Seeds with which each variant is trained.
+        validation_frames: Number of frames of each validation set.
+        settings: Settings that replace those of the recipes, such as "batch=8".
+        data: See ``open_sources``.
+        pools: See ``open_sources``.
+        cache: See ``open_sources``.
+        out: Folder for ablations.csv and ablations.md.
+        device: Device of the training.
     """
 
     steps: int
@@ -45,9 +55,10 @@ class Study:
     device: torch.device
 
     def run(self, methods: Sequence[str]) -> None:
-        """Train and score what ablations.csv does not hold yet; write the table after each.
+        """Train and evaluate the variants that are not in ablations.csv. Write the table after each variant.
 
-        Raises ConfigurationError where the file holds results of other settings.
+        Raises:
+            ConfigurationError: If the file contains results with other settings.
         """
         work = [(recipe, self._missing(recipe)) for recipe in map(self._recipe, methods)]
         for recipe, missing in work:
@@ -57,21 +68,21 @@ class Study:
     def _recipe(self, method: str) -> Recipe:
         recipe = read_recipe(method, (*_SETTINGS, *self.settings))
         if (recipe.network, recipe.size) != (method, "small"):
-            raise ConfigurationError("ablations are of each method's size small: leave network and size out of --set")
+            raise ConfigurationError("ablations use the size small of each method: omit network and size in --set")
         return recipe
 
     def _missing(self, recipe: Recipe) -> list[tuple[Variant, int]]:
-        """Variants and seeds that there are no results of."""
+        """Return variants and seeds without results."""
         method, path = recipe.network, self.out / "ablations.csv"
         done = set()
         for result in read_results(path):
             if result.method == method:
                 recipe_hash = replace(recipe, seed=result.seed).hash()
-                asked = (self.steps, self.validation_frames, recipe_hash)
-                if (result.steps, result.validation_frames, result.recipe) != asked:
+                requested = (self.steps, self.validation_frames, recipe_hash)
+                if (result.steps, result.validation_frames, result.recipe) != requested:
                     raise ConfigurationError(
-                        f"{path} holds results of {method} with other settings ({result.budget()}, recipe "
-                        f"{result.recipe}): go on with those, or use another --out"
+                        f"{path} contains results of {method} with other settings ({result.budget()}, recipe "
+                        f"{result.recipe}): use the same settings, or use another --out"
                     )
                 done.add((result.variant, result.seed))
         return [(v, seed) for seed in self.seeds for v in variants(method) if (v.name, seed) not in done]
@@ -86,7 +97,7 @@ class Study:
             result = self._run_variant(variant, replace(recipe, seed=seed), sources, validation)
             append_result(self.out / "ablations.csv", result)
             (self.out / "ablations.md").write_text(table(read_results(self.out / "ablations.csv")), encoding="utf-8")
-            scores = f"RMSE {result.rmse:.3f}, MAE {result.mae:.3f} of the prefill's; {result.steps_per_s:.2f} steps/s"
+            scores = f"ratio to prefill: RMSE {result.rmse:.3f}, MAE {result.mae:.3f}; {result.steps_per_s:.2f} steps/s"
             print(f"{_title(variant, seed)}: {scores}", file=sys.stderr, flush=True)
 
     def _run_variant(
@@ -95,13 +106,13 @@ class Study:
         trainer = Trainer(recipe, Batches(recipe, sources, self.device), self.device, build=variant.build)
         budget = Budget(steps=self.steps)
         console = Console(stderr=True)
-        began = time.monotonic()
+        started = time.monotonic()
         for step in track(
             range(self.steps), _title(variant, recipe.seed), console=console, disable=not console.is_terminal
         ):
             total = trainer.train_step(budget.progress(step, 0.0))["total"]
         total.item()  # waits for the device
-        seconds = time.monotonic() - began
+        seconds = time.monotonic() - started
         score = relative(validation.evaluate(trainer.ema), validation.baselines["start"])
         return Result(
             method=variant.method,
@@ -122,7 +133,7 @@ class Study:
 
 
 def relative(scores: Scores, start: Scores) -> Score:
-    """Scores over the start's: geometric means over groups and protocols; below 1 is better."""
+    """Return scores divided by those of the start: geometric means over groups and protocols; below 1 is better."""
     ratios = ([max(s, 1e-9) / b for s, b in zip(scores[key], start[key], strict=True)] for key in scores)
     return Score(*(geometric_mean(column) for column in zip(*ratios, strict=True)))
 

@@ -11,7 +11,7 @@ from .variant import METHOD, Variant
 
 
 class NoRelativeDepth(nn.Module):
-    """In place of the relative-depth branch: zero everywhere, (N, 3, H, W) to (N, 1, H, W)."""
+    """Replacement of the relative-depth branch: zero everywhere, (N, 3, H, W) to (N, 1, H, W)."""
 
     def forward(self, image: Tensor) -> Tensor:
         return torch.zeros_like(image[:, :1])
@@ -22,6 +22,6 @@ def _without_relative_depth(core: Any) -> None:
 
 
 VARIANTS = (
-    Variant("unet", METHOD, "relative depth from a small branch that is trained along, beside the image"),
+    Variant("unet", METHOD, "relative depth from a small branch that is trained together with the rest, and the image"),
     Variant("unet", "no relative depth", "its channel is zero; the image stays", _without_relative_depth),
 )

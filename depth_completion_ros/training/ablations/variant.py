@@ -14,7 +14,14 @@ METHOD = "method"  # the name of the variant that changes nothing
 
 @dataclass(frozen=True)
 class Variant:
-    """A method of size small with a part changed. meaning: one line for people. change: of the fresh core."""
+    """A method of size small with one part changed.
+
+    Attributes:
+        method: Name of the method.
+        name: Name of the variant.
+        meaning: Description of the change in one line.
+        change: Function that changes the core before training.
+    """
 
     method: str
     name: str
@@ -22,9 +29,10 @@ class Variant:
     change: Callable[[Any], None] = lambda core: None
 
     def build(self) -> CompletionNetwork:
-        """With fresh weights. Whatever is not changed has the weights of the method built from the same seed.
+        """Build the variant with random weights. With the same seed, unchanged parts have the weights of the method.
 
-        Its prefill sees no colour, as in the papers: else next to nothing is left that a short training could add.
+        The prefill does not use colour, because the papers have no such step. With colour, a short training could
+        hardly improve on the prefill.
         """
         network = create(self.method)
         network.guided = False

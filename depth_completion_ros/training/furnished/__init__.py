@@ -1,1 +1,1 @@
-"""Scenes of real furniture, rendered with OpenGL: the source of training scenes."""
+"""Training scenes with models of real furniture, rendered with OpenGL."""

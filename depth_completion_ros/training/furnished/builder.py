@@ -1,4 +1,4 @@
-"""Shapes of a scene: faces, boxes, bodies of revolution, models, mirrors."""
+"""Add shapes to a scene: quadrilaterals, boxes, bodies of revolution, models and mirrors."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from .scene import Mirror
 
 
 class Builder(Palette):
-    """A palette that also adds shapes. Positions are in the world, in metres with z up; angles are in radians."""
+    """Adds materials and shapes to a scene. Positions are in the world, in metres with z up; angles are in radians."""
 
     def quad(self, corner: ArrayLike, a: ArrayLike, b: ArrayLike, material: int) -> None:
-        """A parallelogram with the edges a and b; its normal is a x b."""
+        """Add a parallelogram with the edges a and b; its normal is a x b."""
         start, first, second = (np.asarray(x, float) for x in (corner, a, b))
         normal = np.cross(first, second)
         normal /= np.linalg.norm(normal) + 1e-12
@@ -26,7 +26,7 @@ class Builder(Palette):
         self.scene.add(position, np.tile(normal, (4, 1)), uv, material, np.array([[0, 1, 2], [0, 2, 3]]))
 
     def flat_mirror(self, corner: ArrayLike, a: ArrayLike, b: ArrayLike) -> None:
-        """A mirror with the edges a and b that faces a x b."""
+        """Add a mirror with the edges a and b; its normal is a x b."""
         start, first, second = (np.asarray(x, float) for x in (corner, a, b))
         normal = np.cross(first, second)
         normal /= np.linalg.norm(normal)
@@ -35,7 +35,14 @@ class Builder(Palette):
         self.scene.mirrors.append(Mirror(normal, float(normal @ start), corners))
 
     def box(self, centre: ArrayLike, half: ArrayLike, yaw: float, materials: int | Sequence[int]) -> None:
-        """A box turned about z. half: (3,) half of its size. materials: one, or one for each pair of faces: z, x, y."""
+        """Add a box that is rotated about z.
+
+        Args:
+            centre: Centre [m], (3,).
+            half: Half of its size [m], (3,).
+            yaw: Rotation [rad].
+            materials: One material, or one for each pair of faces in the order z, x, y.
+        """
         c, s = math.cos(yaw), math.sin(yaw)
         x, y, z = (np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]]) * np.asarray(half, float)).T
         rows = [materials] * 3 if isinstance(materials, int) else list(materials)
@@ -53,20 +60,20 @@ class Builder(Palette):
         self.scene.add(np.array(position), np.array(normal), uv, np.array(material), triangles)
 
     def revolution(self, centre: ArrayLike, profile: ArrayLike, material: int, steps: int = 20) -> None:
-        """A body of revolution about z. profile: (k, 2) radius and height, from the bottom along the outside."""
+        """Add a body of revolution about z. profile: (k, 2) radius and height [m], from the bottom outwards."""
         angle = np.linspace(0, 2 * math.pi, steps + 1)
         outline = np.asarray(profile, float)
         ring = np.stack([np.cos(angle), np.sin(angle)], -1)
         k = len(outline)
 
-        def around(radial: np.ndarray, axial: np.ndarray) -> np.ndarray:
-            """(k, steps + 1, 3)"""
+        def revolve(radial: np.ndarray, axial: np.ndarray) -> np.ndarray:
+            """Return the vectors of all rings, (k, steps + 1, 3)."""
             height = np.broadcast_to(axial[:, None, None], (k, steps + 1, 1))
             return np.concatenate([radial[:, None, None] * ring[None], height], -1)
 
-        position = around(outline[:, 0], outline[:, 1])
+        position = revolve(outline[:, 0], outline[:, 1])
         slope = np.gradient(outline, axis=0)
-        normal = around(slope[:, 1], -slope[:, 0])
+        normal = revolve(slope[:, 1], -slope[:, 0])
         normal /= np.linalg.norm(normal, axis=-1, keepdims=True) + 1e-9
         length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(outline, axis=0), axis=1))])
         u, v = np.meshgrid(angle / (2 * math.pi), 1 - length / (length[-1] + 1e-9))
@@ -83,19 +90,27 @@ class Builder(Palette):
         self.scene.add(at, normal.reshape(-1, 3), uv, material, triangles)
 
     def ball(self, centre: ArrayLike, radius: float, material: int) -> None:
-        """A sphere."""
+        """Add a sphere."""
         angle = np.linspace(0, math.pi, 12)
         self.revolution(centre, radius * np.stack([np.sin(angle), -np.cos(angle)], 1), material)
 
     def place(
         self, model: Model, at: ArrayLike, yaw: float, scale: ArrayLike = 1.0, rows: np.ndarray | None = None
     ) -> None:
-        """Put a model at a point, turned about z. rows: of its materials, to make several alike; None for new ones."""
+        """Add a model that is rotated about z.
+
+        Args:
+            model: The model.
+            at: Position of its origin [m], (3,).
+            yaw: Rotation [rad].
+            scale: Scale, one number or (3,).
+            rows: Rows of its materials, so that several models have the same materials; None = new materials.
+        """
         c, s = math.cos(yaw), math.sin(yaw)
         turn = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1.0]], np.float32)
-        stretch = np.asarray(scale, np.float32) * np.ones(3, np.float32)
+        scales = np.asarray(scale, np.float32) * np.ones(3, np.float32)
         vertices = model.vertices
-        position = (vertices["position"] * stretch) @ turn.T + np.asarray(at, np.float32)
-        normal = (vertices["normal"] / stretch) @ turn.T
+        position = (vertices["position"] * scales) @ turn.T + np.asarray(at, np.float32)
+        normal = (vertices["normal"] / scales) @ turn.T
         rows = self.of_model(model) if rows is None else rows
         self.scene.add(position, normal, vertices["uv"], rows[vertices["material"]], model.triangles)

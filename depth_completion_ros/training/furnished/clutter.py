@@ -1,4 +1,4 @@
-"""Small things: on tables and other furniture, on shelves and on the floor."""
+"""Small objects on tables and other furniture, on shelves and on the floor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,15 @@ from .room import TRIANGLES, UP, Work
 
 
 def fill_tops(work: Work, model: Model, at: tuple[float, float], yaw: float, scale: np.ndarray) -> None:
-    """Put things on the upper sides of a model that stands at a point of the floor plan [m]. scale: (3,)."""
+    """Put small objects on the upper surfaces of a model.
+
+    Args:
+        work: The room.
+        model: The model.
+        at: Position of the model in the floor plan [m].
+        yaw: Rotation of the model [rad].
+        scale: Scale of the model, (3,).
+    """
     if model.support is None:
         return
     r = work.rng
@@ -35,12 +43,21 @@ def fill_tops(work: Work, model: Model, at: tuple[float, float], yaw: float, sca
             continue
         placed.append((x, y, z))
         point = np.array([at[0] + c * x - s * y, at[1] + s * x + c * y, z])
-        _thing(work, point, space, max(0.04, min(width / 2 - abs(x), deep / 2 - abs(y))))
+        _add_object(work, point, space, max(0.04, min(width / 2 - abs(x), deep / 2 - abs(y))))
         work.room.tops.append(point)
 
 
 def fill_board(work: Work, start: np.ndarray, end: np.ndarray, deep: float, space: float, yaw: float) -> None:
-    """Things side by side on a board between two points (3,) [m], at most ``space`` high."""
+    """Put objects side by side on a board.
+
+    Args:
+        work: The room.
+        start: One end of the board [m], (3,).
+        end: Other end of the board [m], (3,).
+        deep: Depth of the board [m].
+        space: Free height above the board [m].
+        yaw: Rotation of the board [rad].
+    """
     r, build = work.rng, work.build
     wide = float(np.linalg.norm(end - start))
     along, back = (end - start) / wide, np.array([-math.sin(yaw), math.cos(yaw), 0.0])
@@ -63,49 +80,53 @@ def fill_board(work: Work, start: np.ndarray, end: np.ndarray, deep: float, spac
         else:
             point = start + along * min(u + 0.08, wide - 0.06) + back * r.uniform(-0.2, 0.1) * deep
             work.room.tops.append(point)
-            u += _thing(work, point, space, 0.5 * deep) + 0.02
+            u += _add_object(work, point, space, 0.5 * deep) + 0.02
         u += r.exponential(0.06)
 
 
 def scatter_on_floor(work: Work) -> None:
-    """A few things on the floor."""
+    """Put a few objects on the floor."""
     r = work.rng
     width, length, _ = work.room.size
     for _ in range(r.integers(0, 9)):
         x, y = r.uniform(0.2, width - 0.2), r.uniform(0.2, length - 0.2)
         if work.room.fits(x, y, 0.3, 0.3):
-            _thing(work, np.array([x, y, 0.0]), 0.6, 0.2)
+            _add_object(work, np.array([x, y, 0.0]), 0.6, 0.2)
 
 
-def _thing(work: Work, at: np.ndarray, space: float, reach: float) -> float:
-    """One small thing that stands at a point (3,) [m]; its width [m].
+def _add_object(work: Work, at: np.ndarray, space: float, edge_distance: float) -> float:
+    """Add one small object and return its width [m].
 
-    space: how high it may be [m]. reach: from the point to the edge of what it stands on [m].
+    Args:
+        work: The room.
+        at: Position [m], (3,).
+        space: Largest height [m].
+        edge_distance: Distance to the edge of the supporting surface [m].
     """
     r = work.rng
-    luck, yaw = r.random(), float(r.uniform(0, 2 * math.pi))
-    if luck < 0.55 and work.triangles < TRIANGLES * 1.4 and work.stock.small:
+    draw, yaw = r.random(), float(r.uniform(0, 2 * math.pi))
+    if draw < 0.55 and work.triangles < TRIANGLES * 1.4 and work.stock.small:
         for _ in range(6):
             model = work.pick(work.stock.small)
-            if model.size[2] < space and model.size[:2].max() < 2 * max(reach, 0.12):
+            if model.size[2] < space and model.size[:2].max() < 2 * max(edge_distance, 0.12):
                 work.place(model, at + UP * 0.001, yaw, r.uniform(0.85, 1.2, 3))
                 return float(model.size[:2].max())
     high = min(space * 0.95, r.uniform(0.03, 0.32))
-    wide = min(r.uniform(0.025, 0.13), max(reach, 0.03))
-    if luck < 0.68:
-        return _pile(work, at, space, yaw)
-    if luck < 0.84:
-        _box(work, at, wide, high, reach, yaw)
-    elif luck < 0.96:
-        _vessel(work, at, wide, high)
+    wide = min(r.uniform(0.025, 0.13), max(edge_distance, 0.03))
+    if draw < 0.68:
+        return _add_pile(work, at, space, yaw)
+    if draw < 0.84:
+        _add_box(work, at, wide, high, edge_distance, yaw)
+    elif draw < 0.96:
+        _add_vessel(work, at, wide, high)
     else:
         radius = min(wide * 0.8, space / 2)
         work.build.ball(at + UP * radius, radius, work.build.flat("plain", "fabric", "wood", "package"))
     return 2 * wide
 
 
-def _pile(work: Work, at: np.ndarray, space: float, yaw: float) -> float:
-    """A pile of books; its width [m]."""
+def _add_pile(work: Work, at: np.ndarray, space: float, yaw: float) -> float:
+    """Add a pile of books and return its width [m]."""
     r, build = work.rng, work.build
     z = 0.0
     for _ in range(r.integers(1, 6)):
@@ -120,16 +141,16 @@ def _pile(work: Work, at: np.ndarray, space: float, yaw: float) -> float:
     return 0.2
 
 
-def _box(work: Work, at: np.ndarray, wide: float, high: float, reach: float, yaw: float) -> None:
-    """A package."""
+def _add_box(work: Work, at: np.ndarray, wide: float, high: float, edge_distance: float, yaw: float) -> None:
+    """Add a package."""
     r, build = work.rng, work.build
-    half = wide, min(r.uniform(0.03, 0.14), max(reach, 0.03)), high / 2
+    half = wide, min(r.uniform(0.03, 0.14), max(edge_distance, 0.03)), high / 2
     faces = [("package", "plain", "wood"), ("package", "package", "plain"), ("package", "plain")]
     build.box(at + UP * (high / 2), half, yaw, [build.flat(*uses) for uses in faces])
 
 
-def _vessel(work: Work, at: np.ndarray, wide: float, high: float) -> None:
-    """A bottle, a vase, a cup or a bowl."""
+def _add_vessel(work: Work, at: np.ndarray, wide: float, high: float) -> None:
+    """Add a bottle, a vase, a cup or a bowl."""
     r, build = work.rng, work.build
     radius = wide * r.uniform(0.35, 0.8)
     shape = np.cumsum(r.normal(0, 0.25, 5))
@@ -139,10 +160,10 @@ def _vessel(work: Work, at: np.ndarray, wide: float, high: float) -> None:
         profile += [(rim[-1] * 0.92, high), (rim[-1] * 0.85, high * 0.1), (0.0, high * 0.1)]
     else:
         profile += [(0.0, high)]
-    luck = r.random()
-    if luck < 0.12:
+    draw = r.random()
+    if draw < 0.12:
         material = build.glass()
-    elif luck < 0.25:
+    elif draw < 0.25:
         material = build.metal()
     else:
         material = build.flat("package", "plain", "plain", "wood", "fabric")

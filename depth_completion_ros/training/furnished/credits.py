@@ -1,4 +1,4 @@
-"""The credits that the licences of assets ask for."""
+"""The credits that the licences of assets require."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ _COLUMNS = ("copyright line", "licence", "upstream")
 
 
 def credits(folders: Sequence[Path], chosen: Callable[[str], bool]) -> list[str]:
-    """Lines that say of each source of assets what it is, who made it, and under which licence it is.
+    """Return lines with the content, the authors and the licence of each source of assets.
 
-    Furniture catalogues say so themselves. Other folders have a table in ``LICENCES.md`` with the columns "what",
-    "copyright line", "licence" and "upstream", and may have ``models/SET/AUTHORS.csv`` with the column "authors
-    upstream". chosen: whether a set is used, by its name.
+    Furniture catalogues contain this information. Other folders have a table in ``LICENCES.md`` with the columns
+    "what", "copyright line", "licence" and "upstream", and can have ``models/SET/AUTHORS.csv`` with the column "authors
+    upstream".
+
+    Args:
+        folders: Folders of assets.
+        chosen: Returns whether the set of a name is used.
     """
     found = files(folders, chosen)
     lines = [_of_catalogue(path) for path in found["catalogues"]]
@@ -40,7 +44,7 @@ def _of_catalogue(path: Path) -> str:
 
 
 def _of_table(page: Path) -> list[str]:
-    """From a table in Markdown."""
+    """Return the credits from a Markdown table."""
     if not page.is_file():
         return []
     rows = [line.strip().strip("|").split("|") for line in page.read_text(encoding="utf-8").splitlines() if "|" in line]
@@ -58,6 +62,6 @@ def _of_authors(path: Path) -> list[str]:
 
 
 def _names(names: Iterable[str]) -> str:
-    """Sorted, each once."""
+    """Return the unique names, sorted and separated by commas."""
     unique = {name.strip().lower(): name.strip() for name in names if name.strip()}
     return ", ".join(unique[key] for key in sorted(unique))

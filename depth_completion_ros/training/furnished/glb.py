@@ -1,4 +1,4 @@
-"""Reads binary glTF 2.0 files (GLB)."""
+"""Read binary glTF 2.0 files (GLB)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ _GAMMA = 2.2
 
 
 def read_glb(data: bytes) -> Mesh:
-    """The mesh of all nodes of the scene, in glTF's coordinates: metres, y up, front towards +z.
+    """Read the mesh of all nodes of the scene, in glTF's coordinates: metres, y up, front towards +z.
 
-    Raises ValueError for files that are none or hold no triangles.
+    Raises:
+        ValueError: If the file is not a GLB file or contains no triangles.
     """
     if data[:4] != b"glTF":
         raise ValueError("not a GLB file")
@@ -39,7 +40,7 @@ class _Reader:
         self._images: dict[int, np.ndarray | None] = {}
 
     def parts(self, node: int, parent: np.ndarray) -> list[Mesh]:
-        """Meshes of a node and those below it, in the coordinates of the scene."""
+        """Return the meshes of a node and its children, in the coordinates of the scene."""
         values = self._document["nodes"][node]
         matrix = parent @ _matrix(values)
         found = [part for child in values.get("children", []) for part in self.parts(child, matrix)]
@@ -68,7 +69,7 @@ class _Reader:
         )
 
     def _array(self, accessor: int) -> np.ndarray:
-        """(count, width) of an accessor."""
+        """Return the values of an accessor, (count, width)."""
         values = self._document["accessors"][accessor]
         view = self._document["bufferViews"][values["bufferView"]]
         kind, width = np.dtype(_TYPES[values["componentType"]]), _WIDTHS[values["type"]]
@@ -87,10 +88,10 @@ class _Reader:
         texture = self._texture(surface["baseColorTexture"]["index"]) if "baseColorTexture" in surface else None
         if texture is not None:
             colour = (1.0, 1.0, 1.0)
-        else:  # factors are linear light
+        else:  # colour factors are linear
             colour = (red ** (1 / _GAMMA), green ** (1 / _GAMMA), blue ** (1 / _GAMMA))
-        clear = opacity if values.get("alphaMode") == "BLEND" else 1.0
-        return MeshMaterial(values.get("name", ""), colour, texture, clear, 0.0)
+        opacity = opacity if values.get("alphaMode") == "BLEND" else 1.0
+        return MeshMaterial(values.get("name", ""), colour, texture, opacity, 0.0)
 
     def _texture(self, index: int) -> np.ndarray | None:
         source = self._document["textures"][index]["source"]
@@ -102,7 +103,7 @@ class _Reader:
 
 
 def _matrix(node: dict[str, Any]) -> np.ndarray:
-    """(4, 4) of a node."""
+    """Return the transform of a node, (4, 4)."""
     if "matrix" in node:
         return np.array(node["matrix"], float).reshape(4, 4).T
     matrix = np.eye(4)

@@ -1,4 +1,4 @@
-"""The light in a room: lamps, windows and doors, and what is around it."""
+"""The light in a room: lamps, light from windows and doors, ambient light and the panorama outside."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import numpy as np
 from .room import Work
 from .scene import Light
 
-MOST_LIGHTS = 6  # that a scene may have
+MAX_LIGHTS = 6  # of a scene
 
 
 def light(work: Work) -> None:
-    """One to three lamps, light from openings, ambient light and the sky. Some rooms are lit by day alone."""
+    """Add one to three lamps, light from openings, ambient light and the sky. Some rooms have daylight only."""
     r, scene, room = work.rng, work.build.scene, work.room
     width, length, height = room.size
     area = width * length
     lamps: list[Light] = []
     for _ in range(int(r.integers(1, 4)) if area < 30 else int(r.integers(2, 4))):
         at = np.array([r.uniform(0.15, 0.85) * width, r.uniform(0.15, 0.85) * length, height - r.uniform(0.06, 0.5)])
-        warm = r.uniform(-0.1, 1)  # as of hot bodies: less blue goes with less green
+        warm = r.uniform(-0.1, 1)  # like black-body radiation: less blue, and less green
         colour = np.array([1, 1 - 0.2 * warm, 1 - 0.45 * warm]) * r.uniform(1, 5) * max(1, area / 14)
         lamps.append(Light(at, colour, float(r.uniform(0.03, 0.25))))
         _fixture(work, at)
@@ -28,7 +28,7 @@ def light(work: Work) -> None:
         cold = r.uniform(0, 1)
         colour = np.array([1 - 0.2 * cold, 1 - 0.1 * cold, 1]) * opening.power
         lamps.append(Light(opening.position, colour, float(r.uniform(0.2, 0.5))))
-    scene.lights = sorted(lamps, key=lambda lamp: -lamp.colour.mean())[:MOST_LIGHTS]
+    scene.lights = sorted(lamps, key=lambda lamp: -lamp.colour.mean())[:MAX_LIGHTS]
     level = sum(lamp.colour.mean() for lamp in scene.lights) / (1 + area / 10)
     warm = r.uniform(-0.12, 0.12)
     scene.ambient = np.array([1 + warm, 1, 1 - warm]) * r.uniform(0.05, 0.16) * level
@@ -38,7 +38,7 @@ def light(work: Work) -> None:
 
 
 def _fixture(work: Work, at: np.ndarray) -> None:
-    """What a lamp at a point (3,) [m] looks like: a globe on a rod, a plate, a tube or a panel."""
+    """Add the fixture of a lamp at a point (3,) [m]: a globe on a rod, a plate, a tube or a panel."""
     r, build = work.rng, work.build
     x, y, z = at
     height = work.room.size[2]

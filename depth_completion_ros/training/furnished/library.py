@@ -1,4 +1,4 @@
-"""The models and textures that scenes are made of: built once from folders of assets, then mapped into memory."""
+"""The library of models and textures. It is built once from folders of assets and then mapped into memory."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from .support import support_surfaces
 
 SIDE = patterns.SIDE  # pixels of a texture
 SPLITS = ("train", "validation")
-_SUPPORTING = 0.35  # least width or depth of a model that carries things [m]
-_DRAWN = {
+_MIN_SUPPORT_SIZE = 0.35  # smallest width or depth of a model on which objects can stand [m]
+_DRAWN = {  # number of procedural textures by use
     "wall": 70, "ceiling": 20, "floor": 70, "rug": 40, "wood": 40, "metal": 10, "fabric": 60, "package": 90,
     "paper": 40, "books": 30, "picture": 60, "screen": 24, "plain": 40,
 }  # fmt: skip
-_PHOTOS = 90  # details of panoramas, as pictures on walls
-_DRAWN_PANORAMAS = 4  # where the assets hold none
-# What textures are good for, by the beginning of their names; the longest one that fits counts.
+_PHOTOS = 90  # number of details of panoramas that are used as pictures on walls
+_DRAWN_PANORAMAS = 4  # number of procedural panoramas, if the assets contain none
+# Uses of textures by the beginning of their names. The longest matching beginning is used.
 _USES = {
     "brick": ("wall",), "plaster": ("wall",), "concrete": ("wall", "floor"), "tile": ("wall", "floor"),
     "floor": ("floor",), "wood": ("wood", "floor"), "fabric": ("fabric", "rug"), "ground_carpet": ("floor", "rug"),
@@ -39,7 +39,15 @@ _BUILDERS = ("assets", "glb", "library", "mesh", "obj", "patterns", "support")
 
 @dataclass(frozen=True)
 class ModelMaterial:
-    """colour: (3,) sRGB, 0..1. texture: index in the library, -1 = none. opacity, specular: 0..1."""
+    """A material of a model.
+
+    Attributes:
+        name: Name.
+        colour: (3,) sRGB, 0..1.
+        texture: Index in the library, -1 = none.
+        opacity: 0..1.
+        specular: 0..1.
+    """
 
     name: str
     colour: tuple[float, float, float]
@@ -50,13 +58,13 @@ class ModelMaterial:
 
 @dataclass(frozen=True)
 class Model(assets.Piece):
-    """A piece as the library keeps it.
+    """A piece in the library.
 
     Attributes:
-        vertices: (n,) of ``VERTEX``, whose material is an index into ``materials``.
+        vertices: (n,) of ``VERTEX``, whose material is an index of ``materials``.
         triangles: (m, 3) int32.
-        materials: Its materials.
-        support: ``support_surfaces``, or None for small models.
+        materials: The materials.
+        support: Result of ``support_surfaces``, or None for small models.
     """
 
     vertices: np.ndarray
@@ -72,12 +80,12 @@ class Library:
         models: All models.
         textures: (n, SIDE, SIDE, 3) uint8 sRGB.
         mean: (n, 3) mean colour of each texture, linear.
-        by_use: Indices of textures by what they are good for, such as "wall".
+        by_use: Indices of textures by use, such as "wall".
         panoramas: (k, h, w, 3) uint8 sRGB.
     """
 
     def __init__(self, directory: Path) -> None:
-        """Open what ``library_directory`` has made."""
+        """Open a folder that ``library_directory`` returned."""
         index = json.loads((directory / "index.json").read_text(encoding="utf-8"))
         self.textures = np.load(directory / "textures.npy", mmap_mode="r")
         self.panoramas = np.load(directory / "panoramas.npy", mmap_mode="r")
@@ -102,11 +110,17 @@ def library_directory(
     held_out: Sequence[str],
     progress: Callable[[str], None] = lambda line: None,
 ) -> Path:
-    """The folder of the ``Library`` of a split, in the cache, where it is built the first time.
+    """Return the folder of the ``Library`` of a split in the cache. The library is built if it does not exist.
 
-    folders: as ``assets`` describes them. split: "train" takes the sets that are not held out, "validation" the others.
-    held_out: names of sets. progress: called with the name of each catalogue. Raises ConfigurationError where the split
-    has no models.
+    Args:
+        folders: Folders of assets, see ``assets``.
+        cache: Folder of the cache.
+        split: "train" uses the sets that are not held out, "validation" those that are held out.
+        held_out: Names of held-out sets.
+        progress: Called with the name of each catalogue.
+
+    Raises:
+        ConfigurationError: If the split has no models.
     """
     files = assets.files(folders, assets.chooser(split, held_out))
     if not files["catalogues"] and not files["models"]:
@@ -122,7 +136,7 @@ def library_directory(
 
 
 def _digest(files: dict[str, list[Path]], held_out: Sequence[str]) -> str:
-    """Of the assets and of the code that reads them: another library is built where either changes."""
+    """Return a hash of the assets and of the code that reads them, so that a change of either builds a new library."""
     digest = hashlib.sha256(",".join(held_out).encode())
     for path in (path for paths in files.values() for path in paths):
         status = path.stat()
@@ -149,7 +163,7 @@ def _build(files: dict[str, list[Path]], split: str, directory: Path, progress: 
             packed["position"], packed["normal"], packed["uv"] = mesh.position, mesh.normal, mesh.uv
             packed["material"] = mesh.material
             support = None
-            if asset.size[:2].max() > _SUPPORTING and asset.kind not in assets.OUTDOOR:
+            if asset.size[:2].max() > _MIN_SUPPORT_SIZE and asset.kind not in assets.OUTDOOR:
                 support = len(supports)
                 supports.append(np.stack(support_surfaces(mesh.position, mesh.triangles, asset.size)))
             entries.append(
@@ -186,7 +200,7 @@ def _build(files: dict[str, list[Path]], split: str, directory: Path, progress: 
 
 
 class _Textures:
-    """Textures while a library is built."""
+    """Collects textures while a library is built."""
 
     def __init__(self) -> None:
         self.pictures: list[np.ndarray] = []
@@ -198,7 +212,7 @@ class _Textures:
         return ModelMaterial(material.name, material.colour, texture, material.opacity, material.specular)
 
     def add_surfaces(self, paths: list[Path], panoramas: list[np.ndarray], rng: np.random.Generator) -> None:
-        """Photographs of surfaces, details of panoramas, and drawn textures."""
+        """Add photographs of surfaces, details of panoramas, and procedural textures."""
         for path in paths:
             image = cv2.imread(str(path))
             names = [name for name in _USES if path.stem.startswith(name)]

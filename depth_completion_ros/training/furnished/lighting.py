@@ -1,4 +1,4 @@
-"""Light that a scene gets once, before its views: shadow maps of lamps and sun, and the picture of its surroundings."""
+"""Light that is computed once for each scene: shadow maps of lamps and sun, and the environment map."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import numpy as np
 
 from .camera import Camera
 from .drawing import DrawnScene, Layers, Lens, Program
-from .lamps import MOST_LIGHTS
+from .lamps import MAX_LIGHTS
 from .scene import Scene
 
-SHADOWED = 3  # lights with shadows, as in the shaders
-NEAR, FAR = 0.04, 200.0  # of what cameras see [m]
+SHADOWED = 3  # number of lights with shadows, as in the shaders
+NEAR, FAR = 0.04, 200.0  # clipping planes of cameras [m]
 _SHADOW_SIDE, _SUN_SIDE, _SURROUNDINGS_SIDE = 384, 1024, 64  # texels
 _SHADOW_NEAR, _SHADOW_FAR = 0.05, 40.0  # [m]
-_BEHIND_SUN = 20.0  # how far before the room things throw shadows into it [m]
-_BRIGHTEST = 60.0  # light of the surroundings
-_BOUNCED = 0.8  # share of light that surfaces throw back
+_SUN_MARGIN = 20.0  # distance outside of the room within which objects cast shadows into it [m]
+_MAX_SURROUNDING_LIGHT = 60.0
+_BOUNCED_SHARE = 0.8  # share of light that surfaces reflect
 _SQUARE: Lens = (1.0, 1.0, 0.0, 0.0)  # 90 degrees
 _NO_CLIP = (0.0, 0.0, 0.0, 1.0)
-# Faces of a cube as OpenGL orders them: rows right, down, forward of each.
+# Faces of a cube in OpenGL's order. The rows of a face are its right, down and forward directions.
 _FACES = (
     ((0, 0, -1), (0, -1, 0), (1, 0, 0)),
     ((0, 0, 1), (0, -1, 0), (-1, 0, 0)),
@@ -28,7 +28,7 @@ _FACES = (
     ((1, 0, 0), (0, -1, 0), (0, 0, 1)),
     ((-1, 0, 0), (0, -1, 0), (0, 0, -1)),
 )
-# Faces of a shadow map: the coordinates that the shader takes as columns and rows, and the one along the axis.
+# Faces of a shadow map: the directions of its columns and rows in the shader, and the direction of its axis.
 _SHADOW_FACES = (
     ((0, 1, 0), (0, 0, 1), (1, 0, 0)),
     ((0, 1, 0), (0, 0, 1), (-1, 0, 0)),
@@ -40,7 +40,13 @@ _SHADOW_FACES = (
 
 
 class Lighting:
-    """surface: the program that draws surfaces. shadow: the one that draws depth alone."""
+    """Computes shadow maps and environment maps.
+
+    Args:
+        context: The OpenGL context.
+        surface: Program that draws surfaces.
+        shadow: Program that draws only depth.
+    """
 
     def __init__(self, context: moderngl.Context, surface: Program, shadow: Program) -> None:
         self._surface, self._shadow = surface, shadow
@@ -55,7 +61,7 @@ class Lighting:
         self._layers = Layers(context, (_SURROUNDINGS_SIDE, _SURROUNDINGS_SIDE))
 
     def light(self, scene: Scene, drawn: DrawnScene) -> None:
-        """Draw the shadow maps and the surroundings of a scene, and tell the surface program about its lights."""
+        """Draw the shadow maps and the environment map of a scene, and set the lights of the surface program."""
         self._set_lights(scene)
         self._draw_shadows(scene, drawn)
         if scene.sun is not None and scene.sun[1].max() > 0:
@@ -63,13 +69,13 @@ class Lighting:
         self._draw_surroundings(scene, drawn)
 
     def bind(self) -> None:
-        """Make the shadow maps and surroundings those of the next draws of surfaces: units 2 to 4."""
+        """Bind the shadow maps and the environment map to the texture units 2 to 4 of the surface program."""
         self._surface.set(shadows=(self._shadows, 2), sun_shadow=(self._sun, 3), surroundings=(self._surroundings, 4))
 
     def _set_lights(self, scene: Scene) -> None:
-        lights = scene.lights[:MOST_LIGHTS]
-        position = np.zeros((MOST_LIGHTS, 4), np.float32)
-        colour = np.zeros((MOST_LIGHTS, 3), np.float32)
+        lights = scene.lights[:MAX_LIGHTS]
+        position = np.zeros((MAX_LIGHTS, 4), np.float32)
+        colour = np.zeros((MAX_LIGHTS, 3), np.float32)
         for i, light in enumerate(lights):
             position[i], colour[i] = (*light.position, light.radius), light.colour
         direction, sun = scene.sun or (np.array([0.0, 0, 1]), np.zeros(3))
@@ -80,7 +86,7 @@ class Lighting:
         )  # fmt: skip
 
     def _draw_shadows(self, scene: Scene, drawn: DrawnScene) -> None:
-        """Six faces beside each other for each light, one row for each light."""
+        """Draw the six faces of each light side by side, in one row for each light."""
         self._shadow_target.use()
         self._shadow_target.viewport = (0, 0, 6 * _SHADOW_SIDE, SHADOWED * _SHADOW_SIDE)
         self._shadow_target.clear(depth=1.0)
@@ -94,7 +100,7 @@ class Lighting:
                 drawn.draw_shadows(view)
 
     def _draw_sun(self, scene: Scene, direction: np.ndarray, drawn: DrawnScene) -> None:
-        """A parallel projection of the room along the sun's light."""
+        """Draw a parallel projection of the room in the direction of the sunlight."""
         right = np.cross(direction, (0.0, 0.0, 1.0) if abs(direction[2]) < 0.95 else (1.0, 0.0, 0.0))
         right /= np.linalg.norm(right)
         rotation = np.stack([right, np.cross(-direction, right), -direction])
@@ -103,7 +109,7 @@ class Lighting:
         half = (high - low) / 2 + 0.1
         view = Camera(rotation.T @ ((low + high) / 2), rotation, _SQUARE).view()
         lens = (1 / half[0], 1 / half[1], 0.0, 0.0)
-        near, far = -half[2] - _BEHIND_SUN, half[2] + 1.0
+        near, far = -half[2] - _SUN_MARGIN, half[2] + 1.0
         self._sun_target.use()
         self._sun_target.clear(depth=1.0)
         self._shadow.set(clip=_NO_CLIP, range=(near, far), parallel=True, view=view, lens=lens)
@@ -113,7 +119,7 @@ class Lighting:
         self._surface.set(sun_view=to_picture @ view, sun_radius=0.02 / float(half.max()))
 
     def _draw_surroundings(self, scene: Scene, drawn: DrawnScene) -> None:
-        """The scene from the middle of the room, in six directions: what reflections show, and the ambient light."""
+        """Draw the environment map from the middle of the room, which gives reflections and ambient light."""
         layers, side = self._layers, _SURROUNDINGS_SIDE
         centre = (scene.low + scene.high) / 2
         outside = np.asarray(scene.sky) * 0.6
@@ -133,8 +139,8 @@ class Lighting:
                 for texture in (layers.direct, layers.diffuse)
             )
             depth = np.frombuffer(layers.data.read(), np.float32).reshape(side, side, 4)[..., :1]
-            light = np.where(depth > 0, direct + _BOUNCED * diffuse, outside).clip(0, _BRIGHTEST)
+            light = np.where(depth > 0, direct + _BOUNCED_SHARE * diffuse, outside).clip(0, _MAX_SURROUNDING_LIGHT)
             self._surroundings.write(face, np.ascontiguousarray(light.astype(np.float16)).tobytes())
         self._surroundings.build_mipmaps()
         self._surroundings.filter = (moderngl.LINEAR_MIPMAP_LINEAR, moderngl.LINEAR)
-        self._surface.set(indirect=_BOUNCED)
+        self._surface.set(indirect=_BOUNCED_SHARE)

@@ -1,4 +1,4 @@
-"""Fills pools with views of random rooms, in as many processes as wanted. Frames depend on the seed alone."""
+"""Render pools of views of random rooms in one or more processes. The frames depend only on the seed and the assets."""
 
 from __future__ import annotations
 
@@ -23,14 +23,24 @@ from .rooms import RoomMaker
 from .views import is_informative, random_camera
 
 KIND = "furnished rooms"
-_ROOMS = 20  # that are tried for the views of one
-_TRIES = 3  # cameras for each view
+_MAX_ROOMS = 20  # number of rooms that are tried to get the views of one room
+_MAX_CAMERAS = 3  # number of cameras that are tried for each view
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a pool is made of. library: folder of a ``Library``. views: of a room. height, width: of frames [px].
-    credits: of its assets.
+    """Settings of a pool.
+
+    Attributes:
+        library: Folder of a ``Library``.
+        out: Folder of the pool.
+        count: Number of frames.
+        views: Number of frames of each room.
+        height: Height of the frames [pixels].
+        width: Width of the frames [pixels].
+        split: "train" or "validation".
+        seed: Seed of the rooms.
+        credits: Credits of the assets.
     """
 
     library: Path
@@ -45,17 +55,22 @@ class Job:
 
 
 def make_pool(job: Job, workers: int, progress: Callable[[int], None] = lambda done: None) -> None:
-    """Render the frames of a pool that are not there yet.
+    """Render the missing frames of a pool.
 
-    workers: processes, each with one thread. progress: called with the number of frames that are done.
-    Raises ConfigurationError without OpenGL, for another pool in the folder, and where the library's models are so few
-    that rooms show nothing.
+    Args:
+        job: Settings of the pool.
+        workers: Number of processes, each with one thread.
+        progress: Called with the number of completed frames.
+
+    Raises:
+        ConfigurationError: If OpenGL is not available, the folder contains another pool, or the library has too few
+            models for informative views.
     """
     prepare_pool(job.out, PoolInfo(job.height, job.width, KIND, job.split, job.seed, job.views, job.credits))
     rooms = [room for room in range(-(-job.count // job.views)) if _missing(job, room)]
     done = job.count - sum(len(_missing(job, room)) for room in rooms)
     progress(done)
-    open_context().release()  # here, because Python starts processes again and again where they fail to start
+    open_context().release()  # raises an error here; a process that fails to start would be restarted forever
     if workers == 1:
         _start(job)
         for room in rooms:
@@ -69,7 +84,7 @@ def make_pool(job: Job, workers: int, progress: Callable[[int], None] = lambda d
 
 
 def _missing(job: Job, room: int) -> list[int]:
-    """Numbers of the frames of a room that are still to be made."""
+    """Return the numbers of the frames of a room that are missing."""
     numbers = range(room * job.views, min((room + 1) * job.views, job.count))
     return [number for number in numbers if not frame_path(job.out, number).is_file()]
 
@@ -91,7 +106,7 @@ def _start_process(job: Job) -> None:
 
 def _start(job: Job) -> None:
     global _worker
-    os.environ.setdefault("LP_NUM_THREADS", "1")  # of llvmpipe, before it starts
+    os.environ.setdefault("LP_NUM_THREADS", "1")  # llvmpipe reads it when it starts
     cv2.setNumThreads(1)
     library = Library(job.library)
     renderer = Renderer(library.textures, library.panoramas, job.height, job.width)
@@ -99,7 +114,7 @@ def _start(job: Job) -> None:
 
 
 def _make_room(room: int) -> int:
-    """Render the missing frames of a room and write them; their number."""
+    """Render the missing frames of a room, write them, and return their number."""
     assert _worker is not None
     job = _worker.job
     missing = _missing(job, room)
@@ -112,27 +127,36 @@ def _make_room(room: int) -> int:
 
 
 def render_views(maker: RoomMaker, renderer: Renderer, seeds: Sequence[int], count: int) -> list[PoolFrame]:
-    """So many views of a random room; of several where one shows too little.
+    """Render views of a random room, or of several rooms if one has too few informative views.
 
-    Raises ConfigurationError where many rooms show too little.
+    Args:
+        maker: Makes the rooms.
+        renderer: The renderer.
+        seeds: Seeds of the room.
+        count: Number of views.
+
+    Raises:
+        ConfigurationError: If there are too few informative views in many rooms.
     """
     found: list[PoolFrame] = []
-    for attempt in range(_ROOMS):
+    for attempt in range(_MAX_ROOMS):
         rng = np.random.default_rng([*seeds, attempt])
         room = maker.make(rng)
         renderer.show(room.scene)
-        for _ in range(_TRIES * count):
+        for _ in range(_MAX_CAMERAS * count):
             camera = random_camera(room, rng, renderer.height, renderer.width)
             frame = None if camera is None else render_frame(renderer, camera, rng)
             if frame is not None:
                 found.append(frame)
             if len(found) == count:
                 return found
-    raise ConfigurationError("the rooms show too little: add models with --assets, or make larger pictures with --size")
+    raise ConfigurationError(
+        "the rooms have too few informative views: add models with --assets, or use larger frames with --size"
+    )
 
 
 def render_frame(renderer: Renderer, camera: Camera, rng: np.random.Generator) -> PoolFrame | None:
-    """What a camera sees, photographed; None where it shows too little to learn from."""
+    """Render a frame with a simulated camera; return None if the view is not informative."""
     view = renderer.render(camera)
     if not is_informative(view, rng):
         return None

@@ -1,4 +1,4 @@
-"""Reads Wavefront OBJ files with their materials."""
+"""Read Wavefront OBJ files with their materials."""
 
 from __future__ import annotations
 
@@ -8,15 +8,21 @@ import numpy as np
 
 from .mesh import Mesh, MeshMaterial, decode_image
 
-_FLIP = np.array([1, -1], np.float32)  # OBJ counts texture coordinates from below
+_FLIP = np.array([1, -1], np.float32)  # OBJ texture coordinates start at the lower left corner
 _NO_MATERIAL = MeshMaterial("", (0.6, 0.6, 0.6), None, 1.0, 0.0)
 
 
 def read_obj(text: str, load: Callable[[str], bytes]) -> Mesh:
-    """The mesh of an OBJ file in its own coordinates (units and axes as they stand there).
+    """Read the mesh of an OBJ file in the units and axes of the file.
 
-    load: returns the content of a file beside it by its name, such as material libraries and textures; b"" if there is
-    none. Raises ValueError or IndexError for files that are none.
+    Args:
+        text: Content of the file.
+        load: Returns the content of another file by name, such as a material library or a texture; b"" if it does not
+            exist.
+
+    Raises:
+        ValueError: If the file is invalid.
+        IndexError: If the file is invalid.
     """
     numbers: dict[str, list[str]] = {"v": [], "vt": [], "vn": []}
     known: dict[str, MeshMaterial] = {}
@@ -64,29 +70,29 @@ def read_obj(text: str, load: Callable[[str], bytes]) -> Mesh:
 
 
 def _absolute(corner: str, numbers: dict[str, list[str]]) -> str:
-    """A corner whose negative indices, which count from the end, are replaced by positive ones."""
+    """Return a corner in which positive indices replace negative indices, which count from the end."""
     parts = zip(corner.split("/"), ("v", "vt", "vn"), strict=False)
     return "/".join(str(len(numbers[key]) + 1 + int(part)) if part.startswith("-") else part for part, key in parts)
 
 
 def _indices(corners: list[str]) -> np.ndarray:
-    """(3, n) indices of position, texture coordinates and normal; -1 = none."""
+    """Return the indices of position, texture coordinates and normal, (3, n); -1 = none."""
     parts = [[*corner.split("/"), "", ""][:3] for corner in corners]
     return np.array([[int(part or 0) - 1 for part in corner] for corner in parts], np.int64).reshape(-1, 3).T
 
 
 def _rows(lines: list[str], width: int) -> np.ndarray:
-    """(n, width) float32 of lines of at least so many numbers."""
+    """Return the first ``width`` numbers of each line, (n, width) float32."""
     return np.array([line.split()[:width] for line in lines], np.float32).reshape(-1, width)
 
 
 def _optional(lines: list[str], width: int, index: np.ndarray) -> np.ndarray:
-    """Rows by their indices, zeros for index -1."""
+    """Return the rows with these indices; zeros for the index -1."""
     return np.concatenate([_rows(lines, width), np.zeros((1, width), np.float32)])[index]
 
 
 def _read_mtl(text: str, load: Callable[[str], bytes]) -> dict[str, MeshMaterial]:
-    """Materials of a library by name. A texture replaces the colour."""
+    """Read the materials of a library by name. A texture replaces the colour."""
     found: dict[str, dict[str, str]] = {}
     for line in text.splitlines():
         key, _, rest = line.strip().partition(" ")

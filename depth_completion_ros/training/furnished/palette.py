@@ -1,4 +1,4 @@
-"""Materials of a scene, labelled with how a depth sensor sees them."""
+"""Materials of a scene with their labels for depth sensors."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ from ..scene_batch import Material
 from .library import Library, Model, ModelMaterial
 from .scene import Scene
 
-# Parts of the names of materials
+# Words in the names of materials.
 _METALS = ("chrome", "metal", "steel", "inox", "alu", "brass", "zinc", "gold", "silver", "iron", "reflec")
 _GLASSES = ("glass", "verre", "vitre", "vidro", "crystal", "cristal", "pane", "transparent")
 _GLOWING = ("bulb", "emit", "fluoresc", "light_", "led")
 _MIRRORS = ("mirror", "miroir", "espejo")
 _SCREENS = ("screen", "display", "pantalla")
-_STRANGE = 0.04  # least share of surfaces whose texture fits no use
+_MIN_CONTRADICTIONS = 0.04  # smallest share of surfaces with a random texture
 _GAMMA = 2.2
 
 
 class Palette:
-    """Adds materials to a scene and returns their rows; ``rng`` makes every choice.
+    """Adds materials to a scene and returns their rows in its table of materials.
 
-    contradictions: share of surfaces with a random texture that contradicts their shape.
+    Args:
+        library: Library of textures.
+        rng: Random generator for all choices.
+        contradictions: Share of surfaces with a random texture that is unrelated to their shape.
     """
 
     def __init__(self, library: Library, rng: np.random.Generator, contradictions: float = 0.0) -> None:
@@ -31,9 +34,15 @@ class Palette:
         self._contradictions = contradictions
 
     def surface(self, *uses: str, scale: float = 1.0, gloss: float | None = None) -> int:
-        """A texture laid over the world that is good for one of the uses. scale: of its size."""
+        """Add a texture for one of the uses whose coordinates are positions in the world.
+
+        Args:
+            uses: Uses, such as "wall".
+            scale: Factor of the texture's size.
+            gloss: Gloss, 0..1; None = random.
+        """
         r = self.rng
-        if r.random() < max(self._contradictions, _STRANGE):
+        if r.random() < max(self._contradictions, _MIN_CONTRADICTIONS):
             texture = int(r.integers(len(self.library.textures)))
         else:
             texture = self._pick(*uses)
@@ -45,13 +54,13 @@ class Palette:
         return self._opaque(tint, texture, gloss, r.uniform(0.25, 0.9), period, turn)
 
     def flat(self, *uses: str) -> int:
-        """A texture stretched over each face."""
+        """Add a texture for one of the uses that fills each face."""
         r = self.rng
         gloss = r.uniform(0.1, 0.8) if r.random() < 0.4 else 0.0
         return self._opaque(np.ones(3), self._pick(*uses), gloss, r.uniform(0.1, 0.8))
 
     def glass(self) -> int:
-        """A pane or a glass vessel."""
+        """Add the material of panes and glass vessels."""
         r = self.rng
         tint = r.uniform(0.85, 1.0, 3) if r.random() < 0.85 else r.uniform(0.4, 1.0, 3)
         return self.scene.material(
@@ -59,21 +68,21 @@ class Palette:
         )
 
     def mirror(self) -> int:
-        """A flat mirror; its image is drawn if its plane is among the scene's mirrors."""
+        """Add the material of a flat mirror. Its reflection is rendered if its plane is one of the scene's mirrors."""
         return self.scene.material(np.full(3, 0.02), kind=Material.MIRROR, reflectance=0.3, gloss=1.0, roughness=0.0)
 
     def glowing(self, strength: float) -> int:
-        """A lamp that sends out ``strength`` times the light of a white surface under unit light."""
+        """Add the material of a lamp that emits ``strength`` times the light of a white surface under unit light."""
         return self.scene.material(self.rng.uniform(0.85, 1.0, 3), emission=strength, reflectance=0.7)
 
     def metal(self) -> int:
-        """Bare metal."""
+        """Add bare metal."""
         r = self.rng
         colour = r.uniform(0.4, 0.85) * np.array([1, r.uniform(0.9, 1), r.uniform(0.7, 1.05)])
         return self._bare_metal(colour, r.uniform(0.05, 0.5))
 
     def screen(self) -> int:
-        """A television or monitor, on or off."""
+        """Add the screen of a television or monitor that is on or off."""
         r = self.rng
         on = r.random() < 0.5
         return self.scene.material(
@@ -83,7 +92,7 @@ class Palette:
         )  # fmt: skip
 
     def of_model(self, model: Model) -> np.ndarray:
-        """Rows for the materials of a model: its own, sometimes in other colours or with a texture over plain ones."""
+        """Add the materials of a model, sometimes with changed colours or textures, and return their rows."""
         r = self.rng
         tint = np.exp(r.normal(0, 0.3, 3)) if r.random() < 0.3 else np.exp(r.normal(0, 0.05, 3))
         textured = r.random() < 0.3
@@ -99,7 +108,7 @@ class Palette:
         colour = np.clip(np.asarray(material.colour) ** (_GAMMA if texture < 0 else 1), 0.012, 0.92)
         if named(_GLOWING):
             return self.glowing(r.uniform(1, 6) if r.random() < 0.6 else 0.0)
-        if named(_MIRRORS):  # curved or small: without an image, like polished metal
+        if named(_MIRRORS):  # curved or small mirrors have no rendered reflection, like polished metal
             return self._bare_metal(np.full(3, 0.8), 0.03)
         clear = named(_GLASSES) and "fiber" not in name and material.opacity < 0.995
         if texture < 0 and (clear or 0.02 < material.opacity < 0.6):
@@ -119,7 +128,7 @@ class Palette:
         return self._opaque(colour * tint, texture, gloss, r.uniform(0.1, 0.8), period)
 
     def _pick(self, *uses: str) -> int:
-        """A texture for one of the uses that the library has textures for."""
+        """Return a random texture for one of the uses, if the library has textures for it."""
         known = [use for use in uses if use in self.library.by_use]
         found = self.library.by_use[known[self.rng.integers(len(known))]]
         return found[self.rng.integers(len(found))]
@@ -127,7 +136,7 @@ class Palette:
     def _opaque(
         self, colour: np.ndarray, texture: int, gloss: float, roughness: float, period: float = 0.0, turn: float = 0.0
     ) -> int:
-        """A matte material, or sometimes one that is dark or shiny to a sensor."""
+        """Add a matte material, which is sometimes dark or shiny for a sensor."""
         r = self.rng
         brightness = float((colour * (self.library.mean[texture] if texture >= 0 else 1)).mean())
         kind = Material.MATTE
@@ -141,7 +150,7 @@ class Palette:
         )  # fmt: skip
 
     def _reflectance(self, brightness: float, kind: Material) -> float:
-        """Of infrared light: related to what the eye sees, but loosely."""
+        """Draw the reflectance of infrared light, which is weakly correlated with the visible brightness."""
         r = self.rng
         if kind == Material.DARK:
             return float(r.uniform(0.01, 0.08))

@@ -1,4 +1,4 @@
-"""Pictures of surfaces that are drawn, not photographed: walls, floors, fabrics, posters, pages, book spines."""
+"""Procedural textures of walls, floors, fabrics, posters, pages and book spines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Rng = np.random.Generator
 def colour(
     rng: Rng, saturation: tuple[float, float] = (0.0, 0.8), value: tuple[float, float] = (0.1, 0.9)
 ) -> np.ndarray:
-    """A random colour (3,), 0..255, in sRGB."""
+    """Draw a random colour (3,), 0..255, in sRGB."""
     low, high = saturation
     return (
         np.array(colorsys.hsv_to_rgb(rng.random(), low + (high - low) * rng.random() ** 2, rng.uniform(*value))) * 255
@@ -23,7 +23,13 @@ def colour(
 
 
 def cloud(rng: Rng, slope: float = 1.0, smallest: float = 0.0) -> np.ndarray:
-    """(SIDE, SIDE) tileable noise of mean 0 and deviation 1, whose amplitude falls with frequency to this power."""
+    """Return tileable noise with mean 0 and standard deviation 1, (SIDE, SIDE).
+
+    Args:
+        rng: Random generator.
+        slope: The amplitude is proportional to the frequency to the power of -slope.
+        smallest: Frequencies up to this one are removed [cycles per image].
+    """
     f = np.hypot(np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE)[None]) * SIDE
     spectrum = np.maximum(f, 1) ** -slope * (f > smallest)
     phases = rng.standard_normal(spectrum.shape) + 1j * rng.standard_normal(spectrum.shape)
@@ -39,19 +45,19 @@ def _tint(base: np.ndarray, *layers: tuple[np.ndarray, float]) -> np.ndarray:
 
 
 def plaster(rng: Rng) -> np.ndarray:
-    """A painted wall, a ceiling, plastic: almost one colour."""
+    """Draw a nearly uniform surface: a painted wall, a ceiling, plastic."""
     return _tint(colour(rng, (0, 0.35), (0.45, 0.98)), (cloud(rng, 1.4), 0.03), (cloud(rng, 0.3), rng.uniform(0, 0.06)))
 
 
 def speckle(rng: Rng) -> np.ndarray:
-    """Carpet, stone, terrazzo."""
+    """Draw carpet, stone or terrazzo."""
     a, b = colour(rng, (0, 0.6), (0.15, 0.8)), colour(rng, (0, 0.6), (0.1, 0.9))
     mix = 1 / (1 + np.exp(-rng.uniform(0.5, 4) * cloud(rng, rng.uniform(0, 1.2), rng.uniform(0, 20))))
     return a + (b - a) * rng.uniform(0.2, 1) * mix[..., None]
 
 
 def _cells(rng: Rng, rows: int, columns: int, shift: float, joint: float) -> tuple[np.ndarray, np.ndarray]:
-    """Which cell a pixel belongs to, and whether it lies in a joint; rows of cells are shifted against each other."""
+    """Return the cell of each pixel and whether it lies in a joint. Odd rows of cells are shifted."""
     y, x = np.mgrid[:SIDE, :SIDE] / SIDE
     row = (y * rows).astype(int)
     x = (x * columns + (row % 2) * shift) % columns
@@ -61,7 +67,7 @@ def _cells(rng: Rng, rows: int, columns: int, shift: float, joint: float) -> tup
 
 
 def tiles(rng: Rng) -> np.ndarray:
-    """Tiles and bricks."""
+    """Draw tiles or bricks."""
     rows = int(rng.choice([1, 2, 3, 4, 6, 8]))
     columns = max(1, int(rows * rng.choice([0.5, 1, 1])))
     cell, joint = _cells(rng, rows - rows % 2 or 1, columns, rng.choice([0, 0, 0.5]), rng.uniform(0.002, 0.012))
@@ -73,13 +79,13 @@ def tiles(rng: Rng) -> np.ndarray:
 
 
 def _grain(rng: Rng) -> np.ndarray:
-    stretch = cloud(rng, 0.9)
-    long = cv2.resize(stretch[: SIDE // 8], (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
-    return np.sin(rng.uniform(1, 6) * long + 0.4 * cloud(rng, 1.5)) + 0.5 * cv2.blur(cloud(rng, 0.2), (31, 1))
+    noise = cloud(rng, 0.9)
+    stretched = cv2.resize(noise[: SIDE // 8], (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)
+    return np.sin(rng.uniform(1, 6) * stretched + 0.4 * cloud(rng, 1.5)) + 0.5 * cv2.blur(cloud(rng, 0.2), (31, 1))
 
 
 def wood(rng: Rng) -> np.ndarray:
-    """Boards of wood, with the grain along the rows."""
+    """Draw boards of wood with the grain along the rows."""
     base = np.array(colorsys.hsv_to_rgb(rng.uniform(0.04, 0.12), rng.uniform(0.2, 0.75), rng.uniform(0.2, 0.9))) * 255
     picture = _tint(base, (_grain(rng), rng.uniform(0.04, 0.18)))
     if rng.random() < 0.6:
@@ -90,7 +96,7 @@ def wood(rng: Rng) -> np.ndarray:
 
 
 def weave(rng: Rng) -> np.ndarray:
-    """Cloth: threads, sometimes with stripes or checks."""
+    """Draw woven cloth, sometimes with stripes or checks."""
     y, x = np.mgrid[:SIDE, :SIDE]
     n = int(rng.choice([16, 32, 64]))
     thread = np.sin(2 * np.pi * x * n / SIDE) * np.sin(2 * np.pi * y * n / SIDE)
@@ -104,7 +110,7 @@ def weave(rng: Rng) -> np.ndarray:
 
 
 def ornament(rng: Rng) -> np.ndarray:
-    """Wallpaper and rugs: a motif of shapes repeated over the picture."""
+    """Draw a repeated motif of shapes, for wallpaper and rugs."""
     n = int(rng.choice([1, 2, 2, 4, 4, 8]))
     motif = np.empty((SIDE // n, SIDE // n, 3), np.uint8)
     motif[:] = colour(rng, (0, 0.5), (0.3, 0.95))
@@ -118,23 +124,23 @@ def ornament(rng: Rng) -> np.ndarray:
 def _shape(rng: Rng, picture: np.ndarray, size: float) -> None:
     h, w = picture.shape[:2]
     centre = (int(rng.uniform(0, w)), int(rng.uniform(0, h)))
-    reach = max(2, int(size * max(h, w)))
+    radius = max(2, int(size * max(h, w)))
     paint = tuple(float(c) for c in colour(rng, (0.0, 0.9), (0.05, 0.98)))
     kind = rng.integers(5)
     if kind == 0:
-        cv2.circle(picture, centre, reach, paint, -1 if rng.random() < 0.7 else max(1, reach // 5), cv2.LINE_AA)
+        cv2.circle(picture, centre, radius, paint, -1 if rng.random() < 0.7 else max(1, radius // 5), cv2.LINE_AA)
     elif kind == 1:
-        corner = (centre[0] + int(reach * rng.uniform(0.3, 2)), centre[1] + int(reach * rng.uniform(0.3, 2)))
-        cv2.rectangle(picture, centre, corner, paint, -1 if rng.random() < 0.7 else max(1, reach // 5))
+        corner = (centre[0] + int(radius * rng.uniform(0.3, 2)), centre[1] + int(radius * rng.uniform(0.3, 2)))
+        cv2.rectangle(picture, centre, corner, paint, -1 if rng.random() < 0.7 else max(1, radius // 5))
     elif kind == 2:
-        points = np.array(centre) + rng.normal(0, reach, (rng.integers(3, 7), 2))
+        points = np.array(centre) + rng.normal(0, radius, (rng.integers(3, 7), 2))
         cv2.fillPoly(picture, [points.astype(np.int32)], paint, cv2.LINE_AA)
     elif kind == 3:
-        axes = (reach, max(1, int(reach * rng.uniform(0.2, 0.8))))
+        axes = (radius, max(1, int(radius * rng.uniform(0.2, 0.8))))
         cv2.ellipse(picture, centre, axes, float(rng.uniform(0, 180)), 0, 360, paint, -1, cv2.LINE_AA)
     else:
-        end = (centre[0] + int(rng.normal(0, 2 * reach)), centre[1] + int(rng.normal(0, 2 * reach)))
-        cv2.line(picture, centre, end, paint, max(1, reach // 6), cv2.LINE_AA)
+        end = (centre[0] + int(rng.normal(0, 2 * radius)), centre[1] + int(rng.normal(0, 2 * radius)))
+        cv2.line(picture, centre, end, paint, max(1, radius // 6), cv2.LINE_AA)
 
 
 def _words(rng: Rng, picture: np.ndarray, size: float, lines: int) -> None:
@@ -148,7 +154,7 @@ def _words(rng: Rng, picture: np.ndarray, size: float, lines: int) -> None:
 
 
 def poster(rng: Rng) -> np.ndarray:
-    """Packages, covers, posters, signs: shapes and words."""
+    """Draw shapes and words, for packages, covers, posters and signs."""
     picture = np.empty((SIDE, SIDE, 3), np.uint8)
     picture[:] = colour(rng, (0, 0.9), (0.1, 0.98))
     for _ in range(rng.integers(1, 9)):
@@ -159,7 +165,7 @@ def poster(rng: Rng) -> np.ndarray:
 
 
 def page(rng: Rng) -> np.ndarray:
-    """A printed page."""
+    """Draw a printed page."""
     picture = np.empty((SIDE, SIDE, 3), np.uint8)
     picture[:] = colour(rng, (0, 0.08), (0.85, 1.0))
     _words(rng, picture, float(rng.uniform(0.25, 0.45)), int(rng.integers(5, 24)))
@@ -171,7 +177,7 @@ def page(rng: Rng) -> np.ndarray:
 
 
 def spines(rng: Rng) -> np.ndarray:
-    """A row of books from the front."""
+    """Draw the spines of a row of books."""
     picture = np.zeros((SIDE, SIDE, 3), np.float32)
     x = 0
     while x < SIDE:
@@ -187,7 +193,7 @@ def spines(rng: Rng) -> np.ndarray:
 
 
 def painting(rng: Rng) -> np.ndarray:
-    """Something like a photograph: smooth colours with edges at all sizes."""
+    """Draw smooth colours with edges at all scales, similar to a photograph."""
     field = np.stack([cloud(rng, rng.uniform(1.1, 1.8)) for _ in range(3)], -1)
     mixed = field @ (np.eye(3) * rng.uniform(0.2, 1) + rng.normal(0, 0.2, (3, 3)) + rng.uniform(0.2, 0.8))
     picture = 128 + 40 * mixed + rng.normal(0, 25, 3)
@@ -201,7 +207,7 @@ def painting(rng: Rng) -> np.ndarray:
 
 
 def screen(rng: Rng) -> np.ndarray:
-    """What a screen shows: windows with words and pictures."""
+    """Draw the content of a screen: windows with words."""
     picture = np.empty((SIDE, SIDE, 3), np.uint8)
     picture[:] = colour(rng, (0, 0.7), (0.05, 0.6))
     for _ in range(rng.integers(1, 4)):
@@ -213,7 +219,7 @@ def screen(rng: Rng) -> np.ndarray:
 
 
 def brushed(rng: Rng) -> np.ndarray:
-    """Metal with fine scratches along the rows."""
+    """Draw metal with fine scratches along the rows."""
     scratches = cv2.blur(rng.standard_normal((SIDE, SIDE)), (61, 1))
     return _tint(colour(rng, (0, 0.15), (0.3, 0.85)), (scratches / scratches.std(), 0.04), (cloud(rng, 1.4), 0.04))
 
@@ -233,17 +239,17 @@ DRAWN: dict[str, tuple[Callable[[Rng], np.ndarray], ...]] = {
     "screen": (screen, screen, painting),
     "plain": (plaster, speckle),
 }
-"""Functions that draw a picture (SIDE, SIDE, 3), for each use."""
+"""Functions that draw a texture (SIDE, SIDE, 3), by use."""
 
 
 def draw(rng: Rng, use: str) -> np.ndarray:
-    """A random picture (SIDE, SIDE, 3) uint8 for a use in ``DRAWN``."""
+    """Draw a random texture (SIDE, SIDE, 3) uint8 for a use in ``DRAWN``."""
     makers = DRAWN[use]
     return makers[rng.integers(len(makers))](rng).clip(0, 255).astype(np.uint8)
 
 
 def panorama(rng: Rng) -> np.ndarray:
-    """Surroundings (256, 512, 3) uint8 over 360 x 180 degrees: a sky over a horizon of clouds and a ground."""
+    """Draw a panorama (256, 512, 3) uint8 of 360 x 180 degrees, with a cloudy sky, a horizon and the ground."""
     above, horizon, ground = (colour(rng, (0, 0.6), (0.35, 0.95)) for _ in range(3))
     height = np.linspace(1, -1, SIDE)[:, None, None]
     sky = horizon + (above - horizon) * np.clip(height, 0, 1) ** 0.5

@@ -1,4 +1,4 @@
-"""Draws scenes with OpenGL: on a GPU, or on a CPU with Mesa's llvmpipe."""
+"""Render scenes with OpenGL: on a GPU, or on a CPU with Mesa's llvmpipe."""
 
 from __future__ import annotations
 
@@ -12,26 +12,33 @@ from .drawing import DrawnScene, Layers, Lens, Program, open_context
 from .lighting import FAR, NEAR, Lighting
 from .scene import Mirror, Scene
 
-_SAMPLES = 2  # of a pixel in each direction
+_SAMPLES = 2  # samples of a pixel in each direction
 _SRGB8 = 0x8C41  # OpenGL's number of the format
-_OCCLUSION_RADIUS = 0.35  # within which surfaces take ambient light from each other [m]
+_OCCLUSION_RADIUS = 0.35  # distance within which surfaces occlude ambient light [m]
 _NO_CLIP = (0.0, 0.0, 0.0, 1.0)
-_NEAREST_CORNER = 0.05  # of a mirror [m]
+_MIN_CORNER_DEPTH = 0.05  # of a mirror's corners [m]
 
 
 class Renderer:
-    """One OpenGL context with textures and panoramas, and the scene that it shows."""
+    """An OpenGL context with textures and panoramas, and the scene that it renders."""
 
     def __init__(self, textures: np.ndarray, panoramas: np.ndarray, height: int, width: int) -> None:
-        """textures: (n, SIDE, SIDE, 3) uint8 sRGB. panoramas: (k, h, w, 3) uint8 sRGB. height, width: of views [px].
+        """Create a renderer.
 
-        Raises ConfigurationError where there is no OpenGL.
+        Args:
+            textures: (n, SIDE, SIDE, 3) uint8 sRGB.
+            panoramas: (k, h, w, 3) uint8 sRGB.
+            height: Height of the views [pixels].
+            width: Width of the views [pixels].
+
+        Raises:
+            ConfigurationError: If OpenGL is not available.
         """
         self._context = context = open_context()
         self.height, self.width = height, width
         count, side = textures.shape[:2]
         self._textures = context.texture_array((side, side, count), 3)
-        for layer, texture in enumerate(textures):  # one by one, since together they take much memory
+        for layer, texture in enumerate(textures):  # one by one, because a copy of all textures needs much memory
             self._textures.write(texture.tobytes(), viewport=(0, 0, layer, side, side, 1))
         self._textures.build_mipmaps()
         self._textures.filter = (moderngl.LINEAR_MIPMAP_LINEAR, moderngl.LINEAR)
@@ -50,8 +57,8 @@ class Renderer:
         self._resolve_screen = self._resolve.screen(context)
         size = (width * _SAMPLES, height * _SAMPLES)
         self._solid = Layers(context, size)
-        self._panes = Layers(context, size, self._solid.depth)  # panes behind other things are hidden
-        self._image = Layers(context, size)  # in a mirror
+        self._panes = Layers(context, size, self._solid.depth)  # with the depth buffer of the other surfaces
+        self._image = Layers(context, size)  # reflection in a mirror
         self._openness = context.texture((width // 2, height // 2), 1, dtype="f2")
         self._openness.filter = (moderngl.NEAREST, moderngl.NEAREST)
         self._occlusion_target = context.framebuffer([self._openness])
@@ -65,7 +72,7 @@ class Renderer:
         self._drawn: DrawnScene | None = None
 
     def show(self, scene: Scene) -> None:
-        """Take a scene for the next views."""
+        """Set the scene of the following views."""
         if self._drawn is not None:
             self._drawn.release()
         self._scene = scene
@@ -74,11 +81,11 @@ class Renderer:
         self._lighting.light(scene, self._drawn)
 
     def render(self, camera: Camera) -> View:
-        """What a camera sees of the scene that was shown last."""
+        """Render the view of a camera in the scene that ``show`` has set."""
         if self._drawn is None:
-            raise RuntimeError("show a scene first")
+            raise RuntimeError("call show before render")
         fx, fy, cx, cy = camera.intrinsics
-        # one sample of each pixel lies exactly in its centre: that of which depth is taken
+        # One sample of each pixel lies exactly in its centre. Depth is that of this sample.
         centre = _SAMPLES // 2 + 0.5
         focal = (_SAMPLES * fx, _SAMPLES * fy, _SAMPLES * cx + centre, _SAMPLES * cy + centre)
         lens = (
@@ -132,7 +139,7 @@ class Renderer:
         self._drawn.draw_surfaces(view, lens, glass)
 
     def _draw_occlusion(self, focal: tuple[float, float, float, float]) -> None:
-        """How open each surface is to ambient light, at half of the resolution."""
+        """Render the share of ambient light that reaches each surface, at half of the resolution."""
         self._occlusion_target.use()
         step = 2 * _SAMPLES
         self._occlusion.set(data=(self._solid.data, 0), focal=focal, step_=(step, step), radius=_OCCLUSION_RADIUS)
@@ -163,14 +170,14 @@ class Renderer:
         )  # fmt: skip
 
     def _largest_mirror(self, view: np.ndarray, lens: Lens) -> Mirror | None:
-        """The mirror that takes most of the view, of those that face the camera. Others show no image."""
+        """Return the mirror facing the camera that covers the largest part of the view. Only it gets a reflection."""
         best, largest = None, 0.0
         eye = -view[:3, :3].T @ view[:3, 3]
         for mirror in self._scene.mirrors:
             corners = mirror.corners @ view[:3, :3].T + view[:3, 3]
-            if mirror.normal @ eye - mirror.offset < 0.02 or (corners[:, 2] < _NEAREST_CORNER).all():
+            if mirror.normal @ eye - mirror.offset < 0.02 or (corners[:, 2] < _MIN_CORNER_DEPTH).all():
                 continue
-            z = corners[:, 2].clip(_NEAREST_CORNER)
+            z = corners[:, 2].clip(_MIN_CORNER_DEPTH)
             x = (lens[0] * corners[:, 0] / z + lens[2]).clip(-1, 1)
             y = (lens[1] * corners[:, 1] / z + lens[3]).clip(-1, 1)
             size = float(np.ptp(x) * np.ptp(y))

@@ -1,4 +1,4 @@
-"""A room: its scene, what stands where, and the state that it has while it is made."""
+"""A room: its scene, its occupied floor area, and the state while it is built."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ UP = np.array([0.0, 0.0, 1.0])
 # Walls 0 to 3 stand at y = 0, x = width, y = length and x = 0.
 OUTWARD = ((0.0, -1.0), (1.0, 0.0), (0.0, 1.0), (-1.0, 0.0))
 AGAINST_WALL = (math.pi, -math.pi / 2, 0.0, math.pi / 2)  # yaw of furniture with its back to each wall
-STREET = "street"  # a kind of room that has no walls
-TRIANGLES = 110_000  # of the furniture of a room, about
+STREET = "street"  # a kind of room without walls
+TRIANGLES = 110_000  # approximate number of triangles of a room's furniture
 
 
 @dataclass(frozen=True)
 class Occupied:
-    """A rectangle of the floor plan that is taken: centre, size, and height of what stands there [m]."""
+    """An occupied rectangle of the floor plan: centre, size, and height of the object there [m]."""
 
     x: float
     y: float
@@ -34,7 +34,15 @@ class Occupied:
 
 @dataclass
 class Room:
-    """size: width, length, height [m], from the origin. tops: (3,) places with things to look at closely [m]."""
+    """A room with one corner at the origin.
+
+    Attributes:
+        scene: The scene.
+        kind: Kind of the room, such as "kitchen".
+        size: Width, length, height [m].
+        taken: Occupied rectangles of the floor plan.
+        tops: Positions of small objects for close views [m], (3,) each.
+    """
 
     scene: Scene
     kind: str
@@ -43,7 +51,7 @@ class Room:
     tops: list[np.ndarray] = field(default_factory=list)
 
     def free(self, point: np.ndarray, gap: float = 0.15) -> bool:
-        """Whether a camera may be at a point: inside the room and outside the furniture."""
+        """Return whether a point is inside the room and outside of the furniture, so that a camera can be there."""
         if not all(0.12 < p < s - 0.12 for p, s in zip(point, self.size, strict=True)):
             return False
         x, y, z = point
@@ -52,7 +60,7 @@ class Room:
         )
 
     def fits(self, x: float, y: float, wide: float, deep: float) -> bool:
-        """Whether a rectangle of the floor plan is free."""
+        """Return whether a rectangle of the floor plan is free."""
         width, length, _ = self.size
         if x - wide / 2 < 0 or x + wide / 2 > width or y - deep / 2 < 0 or y + deep / 2 > length:
             return False
@@ -60,11 +68,19 @@ class Room:
             abs(x - t.x) > (wide + t.wide) / 2 * 0.97 or abs(y - t.y) > (deep + t.deep) / 2 * 0.97 for t in self.taken
         )
 
-    def at_wall(self, wall: int, along: float, wide: float, deep: float, gap: float) -> tuple[float, float]:
-        """The centre of something of this size with its back to a wall. along: 0..1 of where it fits."""
+    def at_wall(self, wall: int, position: float, wide: float, deep: float, gap: float) -> tuple[float, float]:
+        """Return the centre of an object with its back to a wall.
+
+        Args:
+            wall: Number of the wall.
+            position: Position along the wall, 0..1.
+            wide: Width of the object [m].
+            deep: Depth of the object [m].
+            gap: Distance from the wall [m].
+        """
         width, length, _ = self.size
         span = (length if wall % 2 else width) - wide
-        s = wide / 2 + along * max(span, 0.0)
+        s = wide / 2 + position * max(span, 0.0)
         return ((s, deep / 2 + gap), (width - deep / 2 - gap, s), (s, length - deep / 2 - gap), (deep / 2 + gap, s))[
             wall
         ]
@@ -72,23 +88,23 @@ class Room:
 
 @dataclass
 class Opening:
-    """Where light comes in: a position (3,) before a window or behind a door [m], and its power."""
+    """A window or a door with its light: a position near it [m], (3,), and the power of the light."""
 
     position: np.ndarray
     power: float
 
 
 class Work:
-    """A room while it is made.
+    """A room while it is built.
 
     Attributes:
-        rng: Makes every choice.
-        stock: What it is furnished with.
-        build: Adds materials and shapes to its scene.
+        rng: Random generator for all choices.
+        stock: Models for the room.
+        build: Adds materials and shapes to the scene.
         room: The room.
-        frame: Material of frames and skirtings.
+        frame: Material of frames and skirting boards.
         openings: Windows and doorways.
-        triangles: Number of triangles of the furniture so far.
+        triangles: Number of triangles of the furniture.
     """
 
     def __init__(self, library: Library, stock: Stock, rng: np.random.Generator, kind: str) -> None:
@@ -100,7 +116,7 @@ class Work:
         self.triangles = 0
 
     def pick(self, models: list[Model]) -> Model:
-        """One of several models."""
+        """Return a random model."""
         return models[self.rng.integers(len(models))]
 
     def place(

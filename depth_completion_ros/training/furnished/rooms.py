@@ -1,4 +1,4 @@
-"""Makes furnished rooms and streets of a library."""
+"""Build furnished rooms and streets with the models of a library."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ SHARES = {
     "living": 0.21, "bedroom": 0.12, "kitchen": 0.14, "office": 0.14, "bathroom": 0.06, "corridor": 0.07, "hall": 0.07,
     "store": 0.07, STREET: 0.12,
 }  # fmt: skip
-"""Kinds of rooms and how often each is made."""
+"""Kinds of rooms and their probabilities."""
 
 
 class RoomMaker:
-    """Makes rooms from a library."""
+    """Builds rooms with the models of a library."""
 
     def __init__(self, library: Library) -> None:
         self._library, self._stock = library, Stock(library)
 
     def make(self, rng: np.random.Generator, kind: str | None = None) -> Room:
-        """A random room, of a kind in ``SHARES`` or of any."""
+        """Build a random room. kind: one of ``SHARES``; None = random."""
         kind = kind or str(rng.choice(list(SHARES), p=list(SHARES.values())))
         work = Work(self._library, self._stock, rng, kind)
         if kind == STREET:

@@ -1,4 +1,4 @@
-"""A scene: triangles with materials, lights, and what is around it; the input of the renderer."""
+"""A scene, the input of the renderer: triangles with materials, lights and the panorama outside."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KIND = 5  # column of the table of materials
 
 @dataclass(frozen=True)
 class Part:
-    """Triangles that are drawn at once: vertices (n,) of ``VERTEX`` and triangles (m, 3) int32."""
+    """Triangles that are drawn together: vertices (n,) of ``VERTEX`` and triangles (m, 3) int32."""
 
     vertices: np.ndarray
     triangles: np.ndarray
@@ -25,7 +25,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Mirror:
-    """A flat mirror: its plane normal·x = offset [m], with normal (3,) to the front, and its corners (4, 3) [m]."""
+    """A flat mirror: its plane normal·x = offset [m] with the normal (3,) to the front, and its corners (4, 3) [m]."""
 
     normal: np.ndarray
     offset: float
@@ -43,13 +43,20 @@ class Light:
 
 @dataclass
 class Scene:
-    """Parts, the table of materials, lights and surroundings.
+    """A scene.
 
     Attributes:
-        ambient: (3,) light from all sides.
-        low, high: (3,) corners of the box whose walls reflections show [m].
+        parts: Triangles.
+        materials: Rows of the table of materials.
+        mirrors: Flat mirrors.
+        lights: Lamps.
+        ambient: Ambient light, (3,).
+        low: Lower corner of the box that reflections assume as walls [m], (3,).
+        high: Upper corner of this box [m], (3,).
         sun: Direction towards the sun (3,) and its colour (3,), or None.
-        panorama: Index of the panorama outside. turn: its rotation, 0..1. sky: (3,) its brightness.
+        panorama: Index of the panorama outside.
+        turn: Rotation of the panorama, 0..1.
+        sky: Brightness of the panorama, (3,).
     """
 
     parts: list[Part] = field(default_factory=list)
@@ -80,12 +87,20 @@ class Scene:
     ) -> int:
         """Add a material and return its row.
 
-        colour: (3,) linear, times that of the texture. texture: index in the library, -1 = none. period: size of a
-        texture that is laid over the world [m], 0 = by texture coordinates. turn: of that texture [rad]. kind,
-        reflectance: for a depth sensor, 0..1. gloss: 0..1. roughness: 0 = sharp reflections, 1 = none. emission: of
-        light.
+        Args:
+            colour: Linear colour that is multiplied by the texture, (3,).
+            texture: Index in the library, -1 = none.
+            period: Size of a texture whose coordinates are positions in the world [m]; 0 = texture coordinates of the
+                vertices.
+            turn: Rotation of such a texture [rad].
+            kind: Material for a depth sensor.
+            reflectance: Reflectance of infrared light, 0..1.
+            gloss: Strength of reflections, 0..1.
+            roughness: 0 = sharp reflections, 1 = no reflections.
+            emission: Emitted light, in units of the colour.
+            metal: Whether the material is bare metal.
         """
-        shine = min(max(gloss, 0.0), 1.0) + (1.001 if metal else 0.0)  # above 1 is metal to the shader
+        shine = min(max(gloss, 0.0), 1.0) + (1.001 if metal else 0.0)  # the shader treats values above 1 as metal
         red, green, blue = np.asarray(colour, float)
         row = [red, green, blue, texture, period, kind, reflectance, shine, roughness, emission]
         self.materials.append(np.array([*row, np.cos(turn), np.sin(turn)], np.float32))
@@ -99,7 +114,15 @@ class Scene:
         material: np.ndarray | int,
         triangles: np.ndarray,
     ) -> None:
-        """Add vertices (n, 3), (n, 3), (n, 2), rows of materials (n,) or one, and triangles (m, 3) of their indices."""
+        """Add triangles.
+
+        Args:
+            position: Positions of vertices [m], (n, 3).
+            normal: Unit normals, (n, 3).
+            uv: Texture coordinates, (n, 2).
+            material: Rows of materials, (n,) or one number.
+            triangles: Indices of vertices, (m, 3).
+        """
         vertices = np.empty(len(position), VERTEX)
         vertices["position"], vertices["normal"], vertices["uv"] = position, normal, uv
         vertices["material"] = material

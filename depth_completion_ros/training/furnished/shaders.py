@@ -1,6 +1,6 @@
 """The GLSL programs of the renderer. World coordinates are in metres with z up, view coordinates are optical."""
 
-MATERIAL_TEXELS = 3  # of a row of the table of materials
+MATERIAL_TEXELS = 3  # in a row of the table of materials
 
 _VERSION = "#version 330\n"
 
@@ -10,8 +10,8 @@ SURFACE_VERTEX = (
 uniform mat4 view;        // world -> optical frame
 uniform vec4 lens;        // fx, fy, cx, cy in units of the half width and half height
 uniform vec2 range;       // near, far
-uniform bool parallel;    // projection; else from a point
-uniform vec4 clip;        // plane in the world: what lies on its negative side is cut away
+uniform bool parallel;    // parallel or perspective projection
+uniform vec4 clip;        // plane in the world; surfaces on its negative side are clipped
 in vec3 position; in vec3 normal; in vec2 uv; in int material;
 out vec3 world; out vec3 world_normal; out vec2 coordinates; flat out int row; out float distance_;
 void main() {
@@ -29,7 +29,7 @@ void main() {
 """
 )
 
-# What a surface looks like, without and with the light of its surroundings.
+# The light of a surface: direct light and ambient light.
 SURFACE_FRAGMENT = (
     _VERSION
     + """
@@ -38,19 +38,19 @@ uniform sampler2DArray pictures; uniform sampler2D materials;
 uniform sampler2DShadow shadows; uniform sampler2DShadow sun_shadow; uniform samplerCube surroundings;
 uniform vec3 eye; uniform mat4 view;
 uniform int light_count; uniform vec4 light_position[LIGHTS]; uniform vec3 light_colour[LIGHTS];
-uniform vec3 ambient; uniform float indirect;   // share of the light that comes from the surroundings' picture
+uniform vec3 ambient; uniform float indirect;   // share of light from the environment map
 uniform vec3 room_low, room_high, room_centre;
 uniform vec3 sun_direction, sun_colour; uniform mat4 sun_view; uniform float sun_radius;
 uniform float shadow_near, shadow_far;
 uniform bool glass;
 in vec3 world; in vec3 world_normal; in vec2 coordinates; flat in int row; in float distance_;
 layout(location = 0) out vec4 direct;   // light, and transmission of glass
-layout(location = 1) out vec4 diffuse;  // ambient light, which occlusion darkens
-layout(location = 2) out vec4 data;     // depth, normal in the view (two numbers), kind + reflectance
+layout(location = 1) out vec4 diffuse;  // ambient light before occlusion
+layout(location = 2) out vec4 data;     // depth, normal in the optical frame (two numbers), kind + reflectance
 
 float noise(ivec2 p) { return fract(52.9829189 * fract(dot(vec2(p), vec2(0.06711056, 0.00583715)))); }
 
-// Which of the points on a lamp a sample looks at: the samples of a pixel look at different ones.
+// The point of a lamp that a sample tests for shadows. The samples of a pixel test different points.
 vec2 spot() {
     ivec2 cell = ivec2(gl_FragCoord.xy);
     float i = float((cell.x & 1) + 2 * (cell.y & 1)), turn = 2.39996 * i + 6.2831853 * noise(cell / 2);
@@ -58,7 +58,7 @@ vec2 spot() {
 }
 
 float lit(int k, vec3 p, vec2 at) {
-    // Shadow map: six faces beside each other for a light, one row for each light.
+    // Shadow map: the six faces of a light side by side, one row for each light.
     vec3 d = p - light_position[k].xyz;
     vec3 t = normalize(cross(d, vec3(0.0123, 0.0271, 1.0))), b = normalize(cross(d, t));
     d += light_position[k].w * (at.x * t + at.y * b);
@@ -73,7 +73,7 @@ float lit(int k, vec3 p, vec2 at) {
 }
 
 vec3 seen(vec3 p, vec3 way, float blur) {
-    // The picture of the surroundings, taken from the middle of a box-shaped room.
+    // Environment map with parallax correction for a box-shaped room.
     way += 1e-5;
     vec3 t = max((room_high - p) / way, (room_low - p) / way);
     float far = min(min(t.x, t.y), t.z);
@@ -86,7 +86,7 @@ void main() {
     vec3 toward = normalize(eye - world);
     vec3 flat_normal = cross(dFdx(world), dFdy(world));
     float area = length(flat_normal);
-    flat_normal = area > 0.0 ? flat_normal / area : toward;   // slivers have none
+    flat_normal = area > 0.0 ? flat_normal / area : toward;   // degenerate triangles have no normal
     if (dot(flat_normal, toward) < 0.0) flat_normal = -flat_normal;
     vec3 n = normalize(world_normal + 1e-6 * flat_normal);
     if (dot(n, flat_normal) < 0.0) n = -n;
@@ -95,7 +95,7 @@ void main() {
     vec3 albedo = a.rgb;
     if (a.a >= 0.0) {
         vec2 uv = coordinates;
-        if (b.x > 0.0) {   // a pattern laid over the world, in metres
+        if (b.x > 0.0) {   // texture coordinates are positions in the world
             vec3 m = abs(flat_normal); vec3 p = world / b.x;
             uv = m.z >= m.x && m.z >= m.y ? p.xy : (m.x >= m.y ? p.yz : p.xz);
             uv = c.b * vec2(uv.x, uv.y) + c.a * vec2(-uv.y, uv.x);
@@ -164,7 +164,7 @@ void main() { gl_Position = vec4(corner, 0.0, 1.0); }
 """
 )
 
-# How open a surface is to ambient light, at half of the resolution.
+# The share of ambient light that reaches a surface, at half of the resolution.
 OCCLUSION_FRAGMENT = (
     _VERSION
     + """
@@ -196,7 +196,7 @@ void main() {
 """
 )
 
-# From samples to pixels: the mean of colours, one sample of everything that must not be averaged.
+# Combines samples to pixels: the mean of colours, and the centre sample of values that must not be averaged.
 RESOLVE_FRAGMENT = (
     _VERSION
     + """
@@ -205,7 +205,7 @@ uniform sampler2D image_direct, image_diffuse, image_data; uniform sampler2D pan
 uniform int samples; uniform bool panes; uniform bool mirrored; uniform float mirror_depth;
 uniform vec4 focal; uniform mat3 to_world; uniform mat3 mirror_to_world; uniform float turn; uniform vec3 sky;
 layout(location = 0) out vec4 colour;    // linear light, reflectance
-layout(location = 1) out vec2 depths;    // first surface, what is seen through it
+layout(location = 1) out vec2 depths;    // depth of the first surface, and of the surface seen through it
 layout(location = 2) out vec4 normals;   // normal / 2 + 1 / 2, kind / 255
 
 vec3 outside(vec3 way) {
@@ -251,7 +251,7 @@ void main() {
                 c = p.rgb + p.a * texelFetch(pane_diffuse, q, 0).rgb * c;
             }
         }
-        sum += c / (1.0 + max(max(c.r, c.g), c.b) * 0.25);   // so that a glint does not flood a pixel
+        sum += c / (1.0 + max(max(c.r, c.g), c.b) * 0.25);   // reduces the weight of very bright samples
     }
     sum /= float(samples * samples);
     if (any(isnan(sum)) || any(isinf(sum))) sum = vec3(0);

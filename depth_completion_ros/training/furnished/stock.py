@@ -1,4 +1,4 @@
-"""The models of a library by what they are good for in a room or a street."""
+"""The models of a library by their use in a room or a street."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _NOT_ON_STREETS = ("box_target", "bridge", "interchange", "mud", "field", "pier"
 
 
 class Stock:
-    """Each list may be empty.
+    """Lists of models by use. A list may be empty.
 
     Attributes:
-        small: Things that stand on tables and shelves.
+        small: Objects that stand on tables and shelves.
         large: Furniture that stands on the floor.
-        hung: What hangs on walls.
-        doors: Doors that are set before walls.
-        buildings, vehicles, street, trees, people: What stands in streets; street is furniture such as signs.
+        hung: Objects that hang on walls.
+        doors: Doors that are placed in front of walls.
+        buildings, vehicles, street, trees, people: Objects in streets; street is street furniture such as signs.
     """
 
     def __init__(self, library: Library) -> None:
@@ -59,5 +59,5 @@ class Stock:
 
 
 def named(models: list[Model], *words: str) -> list[Model]:
-    """Those whose names hold one of the words."""
+    """Return the models whose names contain one of the words."""
     return [model for model in models if any(word in model.name.lower() for word in words)]

@@ -1,4 +1,4 @@
-"""A street: a road and pavements between buildings, with vehicles, people, trees, poles and fences."""
+"""Build streets: a road and pavements between buildings, with vehicles, people, trees, poles and fences."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import numpy as np
 from .library import Model
 from .room import TRIANGLES, Occupied, Work
 
-_BESIDE, _BEYOND = 45.0, 70.0  # how far the ground reaches at the sides and at the ends of a street [m]
+_SIDE_MARGIN, _END_MARGIN = 45.0, 70.0  # extent of the ground beyond the sides and the ends of a street [m]
 _KERB = 0.12  # height of the pavements [m]
-_HIGHEST = 14.0  # of buildings without a model [m]
-_TRIES = 6  # places that are tried for each thing
+_MAX_HEIGHT = 14.0  # of buildings that are made of boxes [m]
+_TRIES = 6  # number of random positions that are tried for each object
 
 
 def build_street(work: Work) -> None:
-    """Make the ground and the buildings, and place everything else. The street runs along y, from 0 to its length."""
+    """Build the ground and the buildings, and place the objects. The street runs along y, from 0 to its length."""
     width, length, height = work.room.size
     pavement = float(work.rng.uniform(1.5, 0.22 * width))
-    _ground(work, pavement)
+    _add_ground(work, pavement)
     for side in (-1, 1):
-        _buildings(work, side)
+        _add_buildings(work, side)
     if work.rng.random() < 0.5:
-        _building_across(work)
-    _vehicles(work, pavement)
-    _roadside(work, pavement)
+        _add_building_across(work)
+    _add_vehicles(work, pavement)
+    _add_roadside_objects(work, pavement)
     scene = work.build.scene
     scene.low, scene.high = np.array([-8.0, -8.0, 0.0]), np.array([width + 8.0, length + 8.0, height])
 
 
 def light_street(work: Work) -> None:
-    """Light of the sky, mostly with sun."""
+    """Add the light of the sky and, in most streets, of the sun."""
     r, scene = work.rng, work.build.scene
     cloudy = r.random() < 0.3
     tint = r.uniform(-0.1, 0.1)
@@ -45,14 +45,14 @@ def light_street(work: Work) -> None:
     scene.turn = float(r.random())
 
 
-def _ground(work: Work, pavement: float) -> None:
-    """The road, with markings, and a raised pavement on each side. pavement: its width [m]."""
+def _add_ground(work: Work, pavement: float) -> None:
+    """Add the road with its markings, and a raised pavement on each side. pavement: width of a pavement [m]."""
     r, build = work.rng, work.build
     width, length, _ = work.room.size
-    low, long = -_BEYOND, length + 2 * _BEYOND
+    low, long = -_END_MARGIN, length + 2 * _END_MARGIN
     build.quad((0, low, 0), (width, 0, 0), (0, long, 0), build.surface("floor", "wall", scale=2.5, gloss=0.0))
     paving, edge = build.surface("floor", "wall", scale=1.5), build.surface("wall", "plain")
-    for start, end in ((-_BESIDE, pavement), (width - pavement, width + _BESIDE)):
+    for start, end in ((-_SIDE_MARGIN, pavement), (width - pavement, width + _SIDE_MARGIN)):
         middle = (start + end) / 2, low + long / 2, _KERB / 2
         build.box(middle, ((end - start) / 2, long / 2, _KERB / 2), 0.0, [paving, edge, edge])
     if r.random() < 0.7:
@@ -62,8 +62,8 @@ def _ground(work: Work, pavement: float) -> None:
             build.box((width / 2, y, 0.002), (0.07, line / 2, 0.002), 0.0, white)
 
 
-def _buildings(work: Work, side: int) -> None:
-    """A row of buildings along one side: models, and boxes with windows. side: -1 at x = 0, 1 at x = width."""
+def _add_buildings(work: Work, side: int) -> None:
+    """Add a row of buildings along one side: models, and boxes with windows. side: -1 at x = 0, 1 at x = width."""
     r = work.rng
     width, length, _ = work.room.size
     front = 0.0 if side < 0 else width
@@ -79,24 +79,24 @@ def _buildings(work: Work, side: int) -> None:
             work.place(model, (x, y + wide * scale / 2, _KERB), turns * math.pi / 2, scale)
             y += wide * scale
         elif r.random() < 0.75:
-            wide, deep, high = r.uniform(5, 18), r.uniform(6, 12), r.uniform(2.5, _HIGHEST)
-            _house(work, front + side * setback, side, y, wide, deep, high)
+            wide, deep, high = r.uniform(5, 18), r.uniform(6, 12), r.uniform(2.5, _MAX_HEIGHT)
+            _add_house(work, front + side * setback, side, y, wide, deep, high)
             y += wide
         else:
             wide = r.uniform(4, 15)
-            _fence(work, front + side * 0.1, y, wide)
+            _add_fence(work, front + side * 0.1, y, wide)
             y += wide
         y += float(r.choice([0.0, r.uniform(0, 5), r.uniform(5, 15)], p=[0.4, 0.4, 0.2]))
 
 
-def _house(work: Work, front: float, side: int, y: float, wide: float, deep: float, high: float) -> None:
-    """A box with rows of windows, sometimes with balconies. front: x of its wall to the street [m]."""
+def _add_house(work: Work, front: float, side: int, y: float, wide: float, deep: float, high: float) -> None:
+    """Add a box with rows of windows, sometimes with balconies. front: x of the wall that faces the street [m]."""
     r, build = work.rng, work.build
     wall = build.surface("wall")
     centre = np.array([front + side * deep / 2, y + wide / 2, high / 2 + _KERB])
     build.box(centre, (deep / 2, wide / 2, high / 2), 0.0, wall)
     pane = build.glass() if r.random() < 0.3 else build.surface("photo", "picture", "plain", gloss=0.9)
-    recess = float(r.uniform(-0.04, 0.12))  # positive: the frame stands out
+    recess = float(r.uniform(-0.04, 0.12))  # positive: the frame protrudes from the wall
     column, row = r.uniform(1.4, 3.5), r.uniform(2.5, 3.5)
     half = np.array([r.uniform(0.02, 0.06), r.uniform(0.3, 0.45) * column, r.uniform(0.35, 0.6) * row / 1.5])
     balconies = r.random() < 0.3
@@ -111,8 +111,8 @@ def _house(work: Work, front: float, side: int, y: float, wide: float, deep: flo
                 build.box(base - (side * 0.47, 0, -0.5), (0.02, half[1] + 0.3, 0.45), 0.0, work.frame)
 
 
-def _building_across(work: Work) -> None:
-    """A building at the end of the street."""
+def _add_building_across(work: Work) -> None:
+    """Add a building across the end of the street."""
     r = work.rng
     width, length, _ = work.room.size
     y = length + float(r.uniform(2, 30))
@@ -120,12 +120,12 @@ def _building_across(work: Work) -> None:
         model = work.pick(work.stock.buildings)
         work.place(model, (width / 2, y + model.size[:2].max() / 2, _KERB), float(r.integers(4)) * math.pi / 2)
     else:
-        high = float(r.uniform(4, _HIGHEST))
+        high = float(r.uniform(4, _MAX_HEIGHT))
         work.build.box((width / 2, y + 4, high / 2), (width * 0.8, 4, high / 2), 0.0, work.build.surface("wall"))
 
 
-def _fence(work: Work, x: float, y: float, wide: float) -> None:
-    """A wall, or posts with rails."""
+def _add_fence(work: Work, x: float, y: float, wide: float) -> None:
+    """Add a garden wall, or posts with rails."""
     r, build = work.rng, work.build
     high = float(r.uniform(0.6, 2.2))
     material = build.surface("wall", "wood", "plain")
@@ -138,13 +138,13 @@ def _fence(work: Work, x: float, y: float, wide: float) -> None:
         build.box((x, y + wide / 2, z + _KERB), (0.02, wide / 2, 0.03), 0.0, material)
 
 
-def _vehicles(work: Work, pavement: float) -> None:
-    """Vehicles that are parked at the kerbs or drive on the road."""
+def _add_vehicles(work: Work, pavement: float) -> None:
+    """Add vehicles that are parked at the kerbs or drive on the road."""
     r = work.rng
     width, length, _ = work.room.size
     if not work.stock.vehicles:
         return
-    for model in _several(work, work.stock.vehicles, int(r.integers(2, 14))):
+    for model in _random_models(work, work.stock.vehicles, int(r.integers(2, 14))):
         wide, long = sorted(model.size[:2])
         turned = model.size[0] > model.size[1]
         yaw = (math.pi / 2 if turned else 0.0) + math.pi * float(r.integers(2)) + float(r.normal(0, 0.05))
@@ -153,35 +153,37 @@ def _vehicles(work: Work, pavement: float) -> None:
             near = pavement + wide / 2 + r.uniform(0.1, 0.5)
             x = float(r.choice([near, width - near])) if parked else float(r.uniform(near, width - near))
             y = float(r.uniform(0, length))
-            if _stand(work, model, x, y, wide, long, 0.0, yaw):
+            if _place_if_free(work, model, x, y, wide, long, 0.0, yaw):
                 break
 
 
-def _roadside(work: Work, pavement: float) -> None:
-    """Poles, signs, trees, people and things on the pavements, and some things on the road."""
+def _add_roadside_objects(work: Work, pavement: float) -> None:
+    """Add poles, signs, trees and people on the pavements, and a few of them on the road."""
     r, stock = work.rng, work.stock
     width, length, _ = work.room.size
     things = [
-        *_several(work, stock.street, int(r.integers(2, 12))),
-        *_several(work, stock.trees, int(r.integers(0, 4))),
-        *_several(work, stock.people, int(r.integers(0, 5))),
+        *_random_models(work, stock.street, int(r.integers(2, 12))),
+        *_random_models(work, stock.trees, int(r.integers(0, 4))),
+        *_random_models(work, stock.people, int(r.integers(0, 5))),
     ]
     for model in things:
         scale = float(r.uniform(0.6, 1.4)) if model.kind == "plant" else 1.0
         wide, long, _ = model.size * scale
-        slender = min(wide, 1.0), min(long, 1.0)  # arms and crowns may reach over the road
+        footprint = min(wide, 1.0), min(long, 1.0)  # arms of lamps and crowns of trees may extend over the road
         for _ in range(_TRIES):
             on_road = r.random() < 0.15
-            x = float(r.uniform(0, width)) if on_road else _on_pavement(work, pavement)
+            x = float(r.uniform(0, width)) if on_road else _x_on_pavement(work, pavement)
             yaw = float(r.integers(4)) * math.pi / 2 + float(r.normal(0, 0.2))
-            if _stand(work, model, x, float(r.uniform(0, length)), *slender, 0.0 if on_road else _KERB, yaw, scale):
+            if _place_if_free(
+                work, model, x, float(r.uniform(0, length)), *footprint, 0.0 if on_road else _KERB, yaw, scale
+            ):
                 break
     for _ in range(int(r.integers(2, 12))):
-        _pole(work, _on_pavement(work, pavement), float(r.uniform(0, length)))
+        _add_pole(work, _x_on_pavement(work, pavement), float(r.uniform(0, length)))
 
 
-def _pole(work: Work, x: float, y: float) -> None:
-    """A pole, a tree trunk with a crown, or a sign."""
+def _add_pole(work: Work, x: float, y: float) -> None:
+    """Add a pole, a tree trunk with a crown, or a sign."""
     r, build = work.rng, work.build
     if not work.room.fits(x, y, 0.5, 0.5):
         return
@@ -200,23 +202,23 @@ def _pole(work: Work, x: float, y: float) -> None:
     work.room.taken.append(Occupied(x, y, 0.4, 0.4, high))
 
 
-def _on_pavement(work: Work, pavement: float) -> float:
-    """Return an x [m] on one of the pavements."""
+def _x_on_pavement(work: Work, pavement: float) -> float:
+    """Return a random x on one of the pavements [m]."""
     x = float(work.rng.uniform(0.2, pavement - 0.2))
     return x if work.rng.random() < 0.5 else work.room.size[0] - x
 
 
-def _several(work: Work, models: list[Model], count: int) -> Iterator[Model]:
-    """Yield so many random models until the street has enough triangles."""
+def _random_models(work: Work, models: list[Model], count: int) -> Iterator[Model]:
+    """Yield ``count`` random models, or fewer if the street has enough triangles."""
     for _ in range(count if models else 0):
         if work.triangles < TRIANGLES:
             yield work.pick(models)
 
 
-def _stand(
+def _place_if_free(
     work: Work, model: Model, x: float, y: float, wide: float, long: float, z: float, yaw: float, scale: float = 1.0
 ) -> bool:
-    """Place a model on the ground where its rectangle of the plan is free, and return whether it was."""
+    """Place a model on the ground if its footprint is free. Return whether it was placed."""
     if not work.room.fits(x, y, wide, long):
         return False
     work.place(model, (x, y, z), yaw, scale)

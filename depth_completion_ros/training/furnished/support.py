@@ -1,42 +1,52 @@
-"""Where small things can stand on a piece of furniture: its upward surfaces, seen from above."""
+"""The upward surfaces of a piece of furniture, on which small objects can stand."""
 
 from __future__ import annotations
 
 import numpy as np
 
 GRID = 28  # cells of the floor plan in each direction
-LAYERS = 6  # surfaces above each other
-_UPWARD = 0.9  # least cosine of a surface's slope
-_LEAST_ROOM = 0.06  # above a surface [m]
-_UNLIMITED = 5.0  # room above the top [m]
-_AT_ONCE = 200_000  # pairs of triangles and cells
+LAYERS = 6  # largest number of surfaces above each other
+_MIN_COSINE = 0.9  # of a surface's slope
+_MIN_CLEARANCE = 0.06  # above a surface [m]
+_UNLIMITED = 5.0  # clearance above the top [m]
+_BLOCK_PAIRS = 200_000  # pairs of triangles and cells that are processed together
 
 
 def support_surfaces(position: np.ndarray, triangles: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Heights of upward surfaces and the free room above them, from the top.
+    """Return the heights of upward surfaces and the clearance above them, from the top.
 
-    position: (n, 3) float32 [m], of a model centred on x = y = 0. triangles: (m, 3). size: (3,) [m].
-    Returns two arrays (LAYERS, GRID, GRID) float32 [m]; rows follow y, columns x. Heights are NaN where there is none.
+    Args:
+        position: Vertices of a model that is centred on x = y = 0 [m], (n, 3) float32.
+        triangles: Indices of vertices, (m, 3).
+        size: Size of the model [m], (3,).
+
+    Returns:
+        Heights and clearances, each (LAYERS, GRID, GRID) float32 [m], with rows along y and columns along x. A height
+        is NaN if there is no surface.
     """
     cell, height, upward = _hits(position, triangles, size)
     order = np.lexsort((-height, cell))
     cell, height, upward = cell[order], height[order], upward[order]
     heights = np.full((LAYERS, GRID * GRID), np.nan, np.float32)
-    room = np.zeros((LAYERS, GRID * GRID), np.float32)
+    clearance = np.zeros((LAYERS, GRID * GRID), np.float32)
     used = np.zeros(GRID * GRID, int)
     previous, above = -1, 0.0
     for c, z, up in zip(cell.tolist(), height.tolist(), upward.tolist(), strict=True):
         if c != previous:
             previous, above = c, float(size[2]) + _UNLIMITED
-        if up and above - z > _LEAST_ROOM and used[c] < LAYERS:
-            heights[used[c], c], room[used[c], c] = z, above - z
+        if up and above - z > _MIN_CLEARANCE and used[c] < LAYERS:
+            heights[used[c], c], clearance[used[c], c] = z, above - z
             used[c] += 1
         above = z
-    return heights.reshape(LAYERS, GRID, GRID), room.reshape(LAYERS, GRID, GRID)
+    return heights.reshape(LAYERS, GRID, GRID), clearance.reshape(LAYERS, GRID, GRID)
 
 
 def _hits(position: np.ndarray, triangles: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where vertical lines through the cells' centres meet triangles: cell, height [m], whether it is level there."""
+    """Intersect vertical lines through the cells' centres with triangles.
+
+    Returns:
+        The cell, the height [m] and whether the triangle is level, for each intersection.
+    """
     corner = position[triangles].astype(np.float64)
     grid = corner[..., :2] / size[:2] * GRID + (GRID - 1) / 2  # the centre of cell k has coordinate k
     low = np.ceil(grid.min(1)).astype(int).clip(0, GRID)
@@ -44,10 +54,10 @@ def _hits(position: np.ndarray, triangles: np.ndarray, size: np.ndarray) -> tupl
     count = (high - low + 1).clip(0)
     pairs = count.prod(1)
     cross = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
-    level = np.abs(cross[:, 2]) > _UPWARD * np.linalg.norm(cross, axis=1)
+    level = np.abs(cross[:, 2]) > _MIN_COSINE * np.linalg.norm(cross, axis=1)
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     candidates = np.flatnonzero(pairs)
-    for part in np.array_split(candidates, max(1, int(pairs.sum()) // _AT_ONCE)):
+    for part in np.array_split(candidates, max(1, int(pairs.sum()) // _BLOCK_PAIRS)):
         triangle = np.repeat(part, pairs[part])
         number = np.arange(len(triangle)) - np.repeat(np.cumsum(pairs[part]) - pairs[part], pairs[part])
         x = low[triangle, 0] + number % count[triangle, 0]
@@ -66,5 +76,5 @@ def _hits(position: np.ndarray, triangles: np.ndarray, size: np.ndarray) -> tupl
 
 
 def _area(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """Twice the signed area of triangles (n, 2) each."""
+    """Return twice the signed areas of triangles with the corners a, b and c, (n, 2) each."""
     return (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])

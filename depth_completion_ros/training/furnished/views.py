@@ -1,4 +1,4 @@
-"""Cameras in a room, and which of their views are worth learning from."""
+"""Random cameras in a room, and the selection of informative views."""
 
 from __future__ import annotations
 
@@ -11,28 +11,37 @@ from .room import Room
 
 
 def random_intrinsics(rng: np.random.Generator, height: int, width: int) -> Intrinsics:
-    """fx, fy, cx, cy [px] of a horizontal field of view of 45 to 90 degrees."""
+    """Draw fx, fy, cx, cy [pixels] for a horizontal field of view of 45 to 90 degrees."""
     fx = width / 2 / math.tan(math.radians(rng.uniform(45, 90)) / 2)
     cx, cy = width / 2 - 0.5 + rng.normal(0, 0.01) * width, height / 2 - 0.5 + rng.normal(0, 0.01) * height
     return fx, fx * (1 + rng.normal(0, 0.003)), cx, cy
 
 
 def random_camera(room: Room, rng: np.random.Generator, height: int, width: int) -> Camera | None:
-    """A camera in a room: a third close to things on a table or shelf, the others at eye height, or low as on a robot.
+    """Draw a camera in a room.
 
-    height, width: of its image [px]. None where no free place was found.
+    A third of the cameras are close to objects on a table or shelf. The others are at eye height, or low as on a robot.
+
+    Args:
+        room: The room.
+        rng: Random generator.
+        height: Height of the image [pixels].
+        width: Width of the image [pixels].
+
+    Returns:
+        The camera, or None if no free position was found.
     """
     wide, long, high = room.size
-    luck = rng.random()
+    draw = rng.random()
     for _ in range(40):
-        if luck < 0.33 and room.tops:
-            thing = room.tops[rng.integers(len(room.tops))]
-            up, around = math.radians(rng.uniform(5, 70)), rng.uniform(0, 2 * math.pi)
-            flat = math.cos(up)
-            away = np.array([math.cos(around) * flat, math.sin(around) * flat, math.sin(up)])
-            eye, target = thing + rng.uniform(0.35, 1.5) * away, thing + rng.normal(0, 0.12, 3)
+        if draw < 0.33 and room.tops:
+            point = room.tops[rng.integers(len(room.tops))]
+            elevation, azimuth = math.radians(rng.uniform(5, 70)), rng.uniform(0, 2 * math.pi)
+            flat = math.cos(elevation)
+            away = np.array([math.cos(azimuth) * flat, math.sin(azimuth) * flat, math.sin(elevation)])
+            eye, target = point + rng.uniform(0.35, 1.5) * away, point + rng.normal(0, 0.12, 3)
         else:
-            z = rng.uniform(0.2, 0.6) if luck > 0.8 else rng.uniform(0.7, min(2.0, high - 0.2))
+            z = rng.uniform(0.2, 0.6) if draw > 0.8 else rng.uniform(0.7, min(2.0, high - 0.2))
             eye = np.array([rng.uniform(0.2, wide - 0.2), rng.uniform(0.2, long - 0.2), z])
             if rng.random() < 0.55 and room.taken:
                 piece = room.taken[rng.integers(len(room.taken))]
@@ -48,7 +57,7 @@ def random_camera(room: Room, rng: np.random.Generator, height: int, width: int)
 
 
 def is_informative(view: View, rng: np.random.Generator) -> bool:
-    """Whether a view shows enough: not too near, not mostly sky, not a single plane."""
+    """Return whether a view is not too close to surfaces, not mostly sky, and not a single plane."""
     depth = view.depth[6::12, 6::12]
     found = depth > 0
     if found.mean() < 0.6:
@@ -59,7 +68,7 @@ def is_informative(view: View, rng: np.random.Generator) -> bool:
     height, width = depth.shape
     rows, columns = np.mgrid[:height, :width]
     position = np.stack([columns[found] / width, rows[found] / height, np.ones(len(seen))], 1)
-    for _ in range(12):  # the plane of three pixels: inverse depth is linear on it
+    for _ in range(12):  # fit a plane, on which inverse depth is linear, to three random pixels
         chosen = rng.integers(len(seen), size=3)
         try:
             plane = np.linalg.solve(position[chosen], 1 / seen[chosen])

@@ -1,4 +1,4 @@
-"""The shell of a room: floor, ceiling, walls with windows, doorways and pictures."""
+"""The shell of a room: floor, ceiling, and walls with windows, doorways and pictures."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ Span = tuple[float, float]  # along a wall, from and to [m]
 
 
 class Wall:
-    """A wall while it is made. start: (3,) its lower corner; along, out: unit vectors (3,); length [m]."""
+    """A wall while it is built.
+
+    Attributes:
+        start: Lower corner [m], (3,).
+        along: Unit vector along the wall, (3,).
+        out: Unit vector out of the room, (3,).
+        length: Length [m].
+        used: Occupied parts of the wall.
+    """
 
     def __init__(self, number: int, size: tuple[float, float, float]) -> None:
         width, length, _ = size
@@ -26,12 +34,12 @@ class Wall:
         self.used: list[Span] = []
 
     def free(self, low: float, high: float, gap: float) -> bool:
-        """Whether nothing else is there."""
+        """Return whether a part of the wall is free."""
         return all(low - gap >= end or high + gap <= start for start, end in self.used)
 
 
 def build_shell(work: Work) -> None:
-    """Floor, ceiling and walls, sometimes a partition, a pillar or a rug."""
+    """Add floor, ceiling and walls, and sometimes a partition, a pillar or a rug."""
     r, build, room = work.rng, work.build, work.room
     width, length, height = room.size
     floors = ("floor", "floor", "floor", "rug") if room.kind in ("living", "bedroom") else ("floor",)
@@ -41,7 +49,7 @@ def build_shell(work: Work) -> None:
     skirting = build.surface("wood", "plain") if r.random() < 0.6 else None
     for number in range(4):
         side = common if r.random() < 0.75 else build.surface("wall")
-        _wall(work, Wall(number, room.size), side, skirting)
+        _add_wall(work, Wall(number, room.size), side, skirting)
     build.scene.low, build.scene.high = np.zeros(3), np.array(room.size)
     if r.random() < 0.35:
         wide = float(r.uniform(0.3, 0.55) * width) if r.random() < 0.6 else 0.4
@@ -56,8 +64,8 @@ def build_shell(work: Work) -> None:
         build.box((x, y, 0.005), (*half, 0.005), 0.0, [rug, work.frame, work.frame])
 
 
-def _wall(work: Work, wall: Wall, side: int, skirting: int | None) -> None:
-    """A wall with at most one window or doorway."""
+def _add_wall(work: Work, wall: Wall, side: int, skirting: int | None) -> None:
+    """Add a wall with at most one window or doorway."""
     r, build = work.rng, work.build
     height = work.room.size[2]
     hole: tuple[float, float, float, float] | None = None  # from, to, bottom, top
@@ -86,16 +94,16 @@ def _wall(work: Work, wall: Wall, side: int, skirting: int | None) -> None:
             build.quad(corner, wall.out * thick, high_edge, work.frame)
         for corner in (start, start + high_edge):
             build.quad(corner, wide_edge, wall.out * thick, work.frame)
-        (_window if window else _doorway)(work, wall, start, wide_edge, high_edge, thick)
+        (_add_window if window else _add_doorway)(work, wall, start, wide_edge, high_edge, thick)
     elif skirting is not None:
         middle = wall.start + wall.along * wall.length / 2 - wall.out * 0.008 + UP * 0.045
         build.box(middle, (wall.length / 2, 0.008, 0.045), wall.yaw, skirting)
-    _pictures(work, wall)
-    _hang(work, wall)
+    _add_pictures(work, wall)
+    _add_hung_models(work, wall)
 
 
-def _window(work: Work, wall: Wall, start: np.ndarray, wide: np.ndarray, high: np.ndarray, thick: float) -> None:
-    """A window: its frame, mostly a pane, sometimes curtains or a house across the street."""
+def _add_window(work: Work, wall: Wall, start: np.ndarray, wide: np.ndarray, high: np.ndarray, thick: float) -> None:
+    """Add a window with its frame, usually with a pane, sometimes with curtains or a house across the street."""
     r, build = work.rng, work.build
     width, height = float(np.linalg.norm(wide)), float(np.linalg.norm(high))
     along, out = wall.along, wall.out
@@ -119,7 +127,7 @@ def _window(work: Work, wall: Wall, start: np.ndarray, wide: np.ndarray, high: n
         top = min(work.room.size[2] - 0.04, start[2] + height + 0.12)
         for end, way in ((start - along * 0.15, along), (start + wide + along * 0.15, -along)):
             corner = np.array([end[0], end[1], low]) - out * 0.09
-            _curtain(work, corner, way * r.uniform(0.2, min(0.7, 0.5 * width)), top - low, out, cloth)
+            _add_curtain(work, corner, way * r.uniform(0.2, min(0.7, 0.5 * width)), top - low, out, cloth)
     power = float(r.uniform(0.5, 4) * min(2.5, width * height))
     work.openings.append(Opening(start + wide / 2 + high / 2 - out * 0.25, power))
     if build.scene.sun is None and r.random() < 0.5:
@@ -128,8 +136,8 @@ def _window(work: Work, wall: Wall, start: np.ndarray, wide: np.ndarray, high: n
         build.scene.sun = direction / np.linalg.norm(direction), colour
 
 
-def _curtain(work: Work, start: np.ndarray, wide: np.ndarray, high: float, out: np.ndarray, cloth: int) -> None:
-    """Cloth in waves."""
+def _add_curtain(work: Work, start: np.ndarray, wide: np.ndarray, high: float, out: np.ndarray, cloth: int) -> None:
+    """Add a curtain of wavy cloth."""
     width = float(np.linalg.norm(wide))
     steps = max(8, int(width / 0.02))
     t = np.linspace(0, 1, steps)
@@ -143,8 +151,8 @@ def _curtain(work: Work, start: np.ndarray, wide: np.ndarray, high: float, out: 
     work.build.scene.add(position, np.tile(normal, (2, 1)), uv, cloth, triangles)
 
 
-def _doorway(work: Work, wall: Wall, start: np.ndarray, wide: np.ndarray, high: np.ndarray, thick: float) -> None:
-    """An opening to a piece of another room, sometimes with an open door."""
+def _add_doorway(work: Work, wall: Wall, start: np.ndarray, wide: np.ndarray, high: np.ndarray, thick: float) -> None:
+    """Add an opening to a part of another room, sometimes with an open door."""
     r, build = work.rng, work.build
     deep, height = float(r.uniform(1, 5)), work.room.size[2]
     along, out = wall.along, wall.out
@@ -168,8 +176,8 @@ def _doorway(work: Work, wall: Wall, start: np.ndarray, wide: np.ndarray, high: 
         build.box(middle, (span / 2, 0.02, high[2] / 2 - 0.02), math.atan2(way[1], way[0]), work.frame)
 
 
-def _pictures(work: Work, wall: Wall) -> None:
-    """Pictures and mirrors."""
+def _add_pictures(work: Work, wall: Wall) -> None:
+    """Add pictures and mirrors."""
     r, build = work.rng, work.build
     height = work.room.size[2]
     for _ in range(r.integers(0, 5) if wall.length > 2 else r.integers(0, 3)):
@@ -186,19 +194,19 @@ def _pictures(work: Work, wall: Wall) -> None:
         wall.used.append((left, left + wide))
         thick = float(r.choice([0.003, r.uniform(0.012, 0.05)]))
         start = wall.start + wall.along * left - wall.out * thick + UP * bottom
-        across, up = wall.along * wide, UP * high
+        edge, up = wall.along * wide, UP * high
         if thick > 0.01:
-            middle = start + across / 2 + wall.out * (thick / 2 + 0.002) + up / 2
+            middle = start + edge / 2 + wall.out * (thick / 2 + 0.002) + up / 2
             half = wide / 2 + 0.025, thick / 2, high / 2 + 0.025
             build.box(middle, half, wall.yaw, build.surface("wood", "plain", scale=0.5))
         if mirror:
-            build.flat_mirror(start + across, -across, up)
+            build.flat_mirror(start + edge, -edge, up)
         else:
-            build.quad(start, across, up, build.flat("picture", "picture", "paper", "photo", "rug"))
+            build.quad(start, edge, up, build.flat("picture", "picture", "paper", "photo", "rug"))
 
 
-def _hang(work: Work, wall: Wall) -> None:
-    """Models that hang on walls, and doors."""
+def _add_hung_models(work: Work, wall: Wall) -> None:
+    """Add models that hang on walls, and doors."""
     r = work.rng
     for _ in range(r.integers(0, 3)):
         models = work.stock.doors if r.random() < 0.4 and work.stock.doors else work.stock.hung

@@ -1,4 +1,4 @@
-"""Furniture of boxes, rods and ellipsoids. Objects stand on z = 0 of their pose, their front towards y."""
+"""Furniture of boxes, rods and ellipsoids. Objects stand on z = 0 of their pose and face its y axis."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Part = tuple[Tensor, Tensor]
 
 
 def block(x: Number, y: Number, low: Number, width: Number, depth: Number, high: Number) -> Part:
-    """A box over x, y from height low to high, of full width and depth."""
+    """Return offset and half size of a box at x, y, of full width and depth, from height low to high [m]."""
     return vec(x, y, (low + high) / 2), vec(width / 2, depth / 2, (high - low) / 2)
 
 
@@ -31,7 +31,7 @@ def _legs(b: Builder, at: Pose, width: Tensor, depth: Tensor, height: Tensor, lo
 def table(
     b: Builder, at: Pose, width: Tensor, depth: Tensor, height: Tensor, where: Tensor, rows: int = 2, columns: int = 4
 ) -> None:
-    """A table or desk with things on it, in a grid of rows x columns."""
+    """Add a table or desk with small objects on it, in a grid of rows x columns."""
     k = width.shape[1]
     wood = torch.where(b.chance(0.5, k, 1), b.look("wood", k), b.look("board", k))
     glass = b.chance(0.04, k)
@@ -42,7 +42,7 @@ def table(
 
 
 def desk(b: Builder, at: Pose, width: Tensor, where: Tensor) -> None:
-    """A table with a screen, a keyboard and a chest of drawers below."""
+    """Add a desk with a screen, a keyboard and drawers below."""
     k = width.shape[1]
     depth, height = b.uniform(0.6, 0.85, k), b.uniform(0.68, 0.78, k)
     table(b, at, width, depth, height, where)
@@ -52,7 +52,7 @@ def desk(b: Builder, at: Pose, width: Tensor, where: Tensor) -> None:
 
 
 def workplace(b: Builder, at: Pose, where: Tensor) -> None:
-    """A screen and a keyboard on the plane of the poses."""
+    """Add a screen and a keyboard on the plane of the poses."""
     k = at.origin.shape[1]
     screen = at.at(vec(b.normal(0.15, k), -0.15, 0.0), b.normal(0.3, k))
     w, h = b.uniform(0.4, 0.7, k), b.uniform(0.25, 0.4, k)
@@ -71,7 +71,7 @@ def workplace(b: Builder, at: Pose, where: Tensor) -> None:
 
 
 def chair(b: Builder, at: Pose, where: Tensor) -> None:
-    """A chair on four legs, or on a column with five feet."""
+    """Add a chair with four legs, or with a column and five feet."""
     k = at.origin.shape[1]
     width, depth, seat, back = (
         b.uniform(0.38, 0.5, k),
@@ -103,7 +103,7 @@ def chair(b: Builder, at: Pose, where: Tensor) -> None:
 
 
 def shelf(b: Builder, at: Pose, width: Tensor, where: Tensor) -> None:
-    """A bookcase, open at the front, filled with rows of books and with things."""
+    """Add a bookcase that is open at the front, with rows of books and small objects."""
     k, boards = width.shape[1], 5
     depth, pitch = b.uniform(0.25, 0.4, k), b.uniform(0.3, 0.42, k)
     floors = b.integer(3, k) + 3
@@ -135,7 +135,7 @@ def shelf(b: Builder, at: Pose, width: Tensor, where: Tensor) -> None:
 
 
 def cabinet(b: Builder, at: Pose, width: Tensor, where: Tensor) -> None:
-    """A wardrobe, a sideboard or a fridge: doors with gaps and handles; things on the low ones."""
+    """Add a wardrobe, a sideboard or a fridge with doors and handles. Small objects stand on low cabinets."""
     k = width.shape[1]
     depth = b.uniform(0.4, 0.65, k)
     low = b.chance(0.6, k)
@@ -160,7 +160,7 @@ def cabinet(b: Builder, at: Pose, width: Tensor, where: Tensor) -> None:
 
 
 def sofa(b: Builder, at: Pose, width: Tensor, where: Tensor) -> None:
-    """A sofa or armchair with cushions."""
+    """Add a sofa or armchair with cushions."""
     k = width.shape[1]
     depth, seat, back = b.uniform(0.8, 0.95, k), b.uniform(0.36, 0.46, k), b.uniform(0.7, 0.95, k)
     look = b.look("fabric", k)
@@ -180,7 +180,7 @@ def sofa(b: Builder, at: Pose, width: Tensor, where: Tensor) -> None:
 
 
 def bed(b: Builder, at: Pose, width: Tensor, where: Tensor) -> None:
-    """A bed, its head at the wall, with pillows and a rumpled blanket."""
+    """Add a bed with its head at the wall, with pillows and a rumpled blanket."""
     k = width.shape[1]
     length, high = b.uniform(1.9, 2.1, k), b.uniform(0.4, 0.6, k)
     frame, sheet, blanket = b.look("wood", k), b.look("fabric", k), b.look("rug", k)
@@ -210,7 +210,7 @@ def bed(b: Builder, at: Pose, width: Tensor, where: Tensor) -> None:
 
 
 def floor_lamp(b: Builder, at: Pose, where: Tensor) -> None:
-    """A lamp on a thin pole."""
+    """Add a lamp on a thin pole."""
     k = at.origin.shape[1]
     high, r = b.uniform(1.3, 1.7, k), b.uniform(0.12, 0.22, k)
     metal = b.look("metal", k)
@@ -223,7 +223,7 @@ def floor_lamp(b: Builder, at: Pose, where: Tensor) -> None:
 
 
 def stool(b: Builder, at: Pose, where: Tensor) -> None:
-    """A stool, a bin or a carton on the floor."""
+    """Add a stool, a bin or a carton on the floor."""
     k = at.origin.shape[1]
     r, high, kind = b.uniform(0.12, 0.22, k), b.uniform(0.25, 0.6, k), b.integer(3, k)
     seat = b.look("plastic", k)

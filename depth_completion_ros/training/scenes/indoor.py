@@ -12,7 +12,7 @@ from .camera import View
 from .casting import Shape
 from .furniture import bed, block, cabinet, chair, desk, floor_lamp, shelf, sofa, stool, table, workplace
 from .objects import person, plant
-from .walls import build_walls, some_slots, wall_slots
+from .walls import build_walls, select_slots, wall_slots
 
 BOX, TUBE = Shape.BOX, Shape.CYLINDER
 
@@ -23,20 +23,20 @@ def _furnish(b: Builder, walls: Pose, size: Tensor) -> None:
         (0, 2, 0.22, shelf, 1.4), (2, 2, 0.45, desk, 1.7), (4, 2, 0.34, cabinet, 1.6), (6, 1, 0.55, sofa, 2.2),
         (7, 1, 1.1, bed, 1.6),
     ):  # fmt: skip
-        at, wide = some_slots(slots, width, first, count, out)
+        at, wide = select_slots(slots, width, first, count, out)
         make(b, at, wide.clamp(0.5, limit), b.chance(0.65, count))
-    at, _ = some_slots(slots, width, 2, 2, 1.1)  # in front of the desks
+    at, _ = select_slots(slots, width, 2, 2, 1.1)  # in front of the desks
     chair(b, at.at(CENTRE, b.uniform(2.0, 4.3, 2)), b.chance(0.7, 2))
-    at, _ = some_slots(slots, width, 8, 2, 0.35)
+    at, _ = select_slots(slots, width, 8, 2, 0.35)
     plant(b, at, b.uniform(0.6, 1.6, 2), 26, b.chance(0.5, 2))
-    at, _ = some_slots(slots, width, 10, 1, 0.35)
+    at, _ = select_slots(slots, width, 10, 1, 0.35)
     floor_lamp(b, at, b.chance(0.5, 1))
-    at, _ = some_slots(slots, width, 9, 3, 0.4)
+    at, _ = select_slots(slots, width, 9, 3, 0.4)
     stool(b, at, b.chance(0.5, 3))
 
 
-def _dining(b: Builder, size: Tensor, count: int) -> None:
-    """Tables with chairs around, and single things, in the middle of the room."""
+def _add_tables(b: Builder, size: Tensor, count: int) -> None:
+    """Add tables with chairs and single objects in the middle of the room."""
     x, y = size[:, :1], size[:, 1:2]
     spot = b.pose(b.uniform(-0.22, 0.22, count) * x, b.uniform(-0.22, 0.22, count) * y, 0.0, b.uniform(0, 6.3, count))
     width, depth = b.uniform(0.8, 1.7, count), b.uniform(0.6, 0.95, count)
@@ -60,7 +60,7 @@ def _dining(b: Builder, size: Tensor, count: int) -> None:
     stool(b, loose, b.chance(0.4, 4))
 
 
-def _lamps(b: Builder, size: Tensor, count: int) -> None:
+def _add_ceiling_lamps(b: Builder, size: Tensor, count: int) -> None:
     x, y, z = (c[:, None] for c in size.unbind(1))
     panel = b.pose(b.uniform(-0.4, 0.4, count) * x, b.uniform(-0.45, 0.45, count) * y, z)
     half = vec(b.uniform(0.1, 0.35, count), b.uniform(0.1, 0.6, count), 0.03)
@@ -68,12 +68,12 @@ def _lamps(b: Builder, size: Tensor, count: int) -> None:
 
 
 def room(b: Builder) -> View:
-    """A furnished room, seen from somewhere within."""
+    """Build a furnished room that is seen from a random position inside."""
     size = torch.stack([b.uniform(2.8, 7.5), b.uniform(2.8, 7.5), b.uniform(2.3, 3.1)], 1)
     walls = build_walls(b, size, 0.3, 0.3)
     _furnish(b, walls, size)
-    _dining(b, size, 2)
-    _lamps(b, size, 3)
+    _add_tables(b, size, 2)
+    _add_ceiling_lamps(b, size, 3)
     someone = b.pose(
         b.uniform(-0.3, 0.3, 1) * size[:, :1], b.uniform(-0.3, 0.3, 1) * size[:, 1:2], 0.0, b.uniform(0, 6.3, 1)
     )
@@ -90,11 +90,11 @@ def room(b: Builder) -> View:
 
 
 def tabletop(b: Builder) -> View:
-    """A table full of things, close by, in a room."""
+    """Build a room that is seen from near a table with many objects."""
     size = torch.stack([b.uniform(3.0, 6.0), b.uniform(3.0, 6.0), b.uniform(2.4, 3.0)], 1)
     walls = build_walls(b, size, 0.25, 0.25)
     _furnish(b, walls, size)
-    _lamps(b, size, 2)
+    _add_ceiling_lamps(b, size, 2)
     width, depth, height = b.uniform(0.7, 1.8, 1), b.uniform(0.6, 1.0, 1), b.uniform(0.65, 0.8, 1)
     spot = b.pose(
         b.uniform(-0.3, 0.3, 1) * size[:, :1], b.uniform(-0.3, 0.3, 1) * size[:, 1:2], 0.0, b.uniform(0, 6.3, 1)
@@ -105,8 +105,8 @@ def tabletop(b: Builder) -> View:
     focus = spot.at(
         vec(b.uniform(-0.35, 0.35, 1) * width, b.uniform(-0.3, 0.3, 1) * depth, height + b.uniform(0.0, 0.12, 1))
     ).origin[:, 0]
-    distance, pitch, around = b.log_uniform(0.3, 1.5), b.uniform(0.15, 1.3), b.uniform(0, 6.3)
-    offset = vec(distance * pitch.cos() * around.cos(), distance * pitch.cos() * around.sin(), distance * pitch.sin())
+    distance, pitch, azimuth = b.log_uniform(0.3, 1.5), b.uniform(0.15, 1.3), b.uniform(0, 6.3)
+    offset = vec(distance * pitch.cos() * azimuth.cos(), distance * pitch.cos() * azimuth.sin(), distance * pitch.sin())
     eye = focus + offset
     room_half = size[:, :2] * 0.46
     eye[:, :2] = eye[:, :2].maximum(-room_half).minimum(room_half)
@@ -118,7 +118,7 @@ def tabletop(b: Builder) -> View:
 
 
 def corridor(b: Builder) -> View:
-    """A long passage with doors, pipes and things along the walls."""
+    """Build a long corridor with doors, pipes and objects along the walls."""
     size = torch.stack([b.uniform(1.5, 3.5), b.uniform(7.0, 26.0), b.uniform(2.2, 3.2)], 1)
     build_walls(b, size, 0.15, 0.4)
     x, y, z = (c[:, None] for c in size.unbind(1))
@@ -162,7 +162,7 @@ def corridor(b: Builder) -> View:
 
 
 def hall(b: Builder) -> View:
-    """A large bare room: pillars, racks, tables in rows."""
+    """Build a large, sparsely furnished room with pillars, shelves and tables."""
     size = torch.stack([b.uniform(8, 22), b.uniform(8, 22), b.uniform(3.0, 6.0)], 1)
     walls = build_walls(b, size, 0.4, 0.2)
     x, y, z = (c[:, None] for c in size.unbind(1))
@@ -175,10 +175,10 @@ def hall(b: Builder) -> View:
     b.solids(BOX, pillar, stone, column, there & square)
     b.solids(TUBE, pillar, stone, column, there & ~square)
     slots, width = wall_slots(b, walls, size, 2, 0.0)
-    shelf(b, *some_slots(slots, width.clamp(max=2.5), 0, 3, 0.3), b.chance(0.7, 3))
-    cabinet(b, *some_slots(slots, width.clamp(max=2.5), 3, 3, 0.4), b.chance(0.7, 3))
-    _dining(b, size, 4)
-    _lamps(b, size, 5)
+    shelf(b, *select_slots(slots, width.clamp(max=2.5), 0, 3, 0.3), b.chance(0.7, 3))
+    cabinet(b, *select_slots(slots, width.clamp(max=2.5), 3, 3, 0.4), b.chance(0.7, 3))
+    _add_tables(b, size, 4)
+    _add_ceiling_lamps(b, size, 5)
     loose = b.pose(b.uniform(-0.45, 0.45, 8) * x, b.uniform(-0.45, 0.45, 8) * y, 0.0, b.uniform(0, 6.3, 8))
     stool(b, loose, b.chance(0.6, 8))
     people = b.pose(b.uniform(-0.4, 0.4, 3) * x, b.uniform(-0.4, 0.4, 3) * y, 0.0, b.uniform(0, 6.3, 3))

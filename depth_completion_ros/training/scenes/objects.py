@@ -1,4 +1,4 @@
-"""Things that stand on other things: packages, cans, bottles, books, cups, plants, cables, people."""
+"""Small objects such as packages, cans, bottles, books, cups and cables, and plants and people."""
 
 from __future__ import annotations
 
@@ -17,9 +17,17 @@ BOX, BALL, TUBE = Shape.BOX, Shape.ELLIPSOID, Shape.CYLINDER
 def clutter(
     b: Builder, pose: Pose, half_x: Tensor, half_y: Tensor, rows: int, columns: int, where: Tensor, ground: Tensor
 ) -> None:
-    """Things on rectangles of half sizes (N, K) around the poses, at most one in each cell of a grid.
+    """Add small objects on rectangles around the poses, at most one in each cell of a grid.
 
-    ground (N, K, WIDTH): the look of what they stand on.
+    Args:
+        b: The builder.
+        pose: Poses of the rectangles.
+        half_x: Half sizes along x [m], (N, K).
+        half_y: Half sizes along y [m], (N, K).
+        rows: Number of rows of the grid.
+        columns: Number of columns of the grid.
+        where: Which rectangles get objects, (N, K) bool.
+        ground: Appearance of the supporting surface, (N, K, WIDTH).
     """
     k, m = half_x.shape[1], rows * columns
     cell = torch.arange(m, device=b.device)
@@ -28,11 +36,11 @@ def clutter(
     spots = pose.many(vec(x, y, 0.0), b.uniform(0, 2 * math.pi, k, m))
     room = torch.minimum(half_x / columns, half_y / rows)[..., None].expand(-1, -1, m).flatten(1)  # half a cell
     density = b.uniform(0.2, 1.0, k, 1)
-    there = (where[..., None] & (b.uniform(0, 1, k, m) < density)).flatten(1)
+    exists = (where[..., None] & (b.uniform(0, 1, k, m) < density)).flatten(1)
     like = ground[:, :, None].expand(-1, -1, m, -1).flatten(1, 2)
-    kind = b.integer(len(_THINGS), k * m)
-    for i, thing in enumerate(_THINGS):
-        thing(b, spots, room, there & (kind == i), like)
+    kind = b.integer(len(_SMALL_OBJECTS), k * m)
+    for i, add in enumerate(_SMALL_OBJECTS):
+        add(b, spots, room, exists & (kind == i), like)
 
 
 def _package(b: Builder, at: Pose, room: Tensor, where: Tensor, like: Tensor) -> None:
@@ -119,7 +127,7 @@ def _tumbler(b: Builder, at: Pose, room: Tensor, where: Tensor, like: Tensor) ->
 
 
 def _leaning(b: Builder, at: Pose, room: Tensor, where: Tensor, like: Tensor) -> None:
-    """A board on edge, leaning back: a tablet, a frame, a calendar."""
+    """Add a board that leans backwards, such as a tablet, a frame or a calendar."""
     k = room.shape[1]
     w, h, lean = b.uniform(0.05, 0.16, k), b.uniform(0.06, 0.16, k), b.uniform(0.05, 0.5, k)
     slope = vec(0.0, -lean.sin(), lean.cos())
@@ -131,11 +139,11 @@ def _leaning(b: Builder, at: Pose, room: Tensor, where: Tensor, like: Tensor) ->
 
 def _pens(b: Builder, at: Pose, room: Tensor, where: Tensor, like: Tensor) -> None:
     k, m = room.shape[1], 3
-    reach = 0.07
+    half_length = 0.07
     middle = at.origin[:, :, None] + vec(b.normal(0.03, k, m), b.normal(0.03, k, m), 0.006)
     angle = b.uniform(0, 6.3, k, m)
-    along = vec(angle.cos() * reach, angle.sin() * reach, 0.0)
-    b.rods(middle - along, middle + along, b.uniform(0.003, 0.008, k, m), b.look("plastic", k), where)
+    half = vec(angle.cos() * half_length, angle.sin() * half_length, 0.0)
+    b.rods(middle - half, middle + half, b.uniform(0.003, 0.008, k, m), b.look("plastic", k), where)
 
 
 def _cable(b: Builder, at: Pose, room: Tensor, where: Tensor, like: Tensor) -> None:
@@ -166,14 +174,14 @@ def _pot_plant(b: Builder, at: Pose, room: Tensor, where: Tensor, like: Tensor) 
     plant(b, at, b.uniform(0.12, 0.3, room.shape[1]), 12, where)
 
 
-_THINGS = (
+_SMALL_OBJECTS = (
     _package, _package, _can, _bottle, _ball, _books, _books, _paper, _mug, _tumbler, _leaning, _pens, _cable,
     _bowl, _pot_plant,
 )  # fmt: skip
 
 
 def plant(b: Builder, at: Pose, height: Tensor, leaves: int, where: Tensor) -> None:
-    """A pot with leaves: flattened ellipsoids on stalks."""
+    """Add a potted plant whose leaves are flattened ellipsoids on stalks."""
     k = height.shape[1]
     pot = height * 0.22
     b.solids(TUBE, at, b.look("plastic", k), [(vec(0.0, 0.0, pot), vec(pot * 0.9, pot * 0.9, pot))], where)
@@ -194,7 +202,7 @@ def plant(b: Builder, at: Pose, height: Tensor, leaves: int, where: Tensor) -> N
 
 
 def person(b: Builder, at: Pose, where: Tensor) -> None:
-    """Somebody standing, facing y, with arms and legs of capsule-like rods."""
+    """Add a standing person who faces y, with arms and legs of rods."""
     k = at.origin.shape[1]
     h = b.uniform(1.5, 1.9, k)
     shirt, trousers, skin = b.look("fabric", k), b.look("fabric", k), b.look("skin", k)

@@ -1,4 +1,4 @@
-"""Streets and parks: ground to the horizon, houses, cars, poles, trees, fences, people, and sky."""
+"""Streets and parks with ground, houses, cars, poles, trees, fences, people and sky."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .furniture import block
 from .objects import person
 
 BOX, BALL, TUBE = Shape.BOX, Shape.ELLIPSOID, Shape.CYLINDER
-RADIUS = 76.0  # of the ground [m]; nothing lies beyond
+RADIUS = 76.0  # of the ground [m]; there are no objects at larger distances
 
 
 def outdoor(b: Builder) -> View:
-    """A street or a path: y is the way ahead, the camera near the origin."""
+    """Build a street or a path along y, seen from a camera near the origin."""
     lawn = torch.where(b.chance(0.5, 1, 1), b.look("grass", 1, casts=False), b.look("asphalt", 1, casts=False))
     b.solids(TUBE, b.pose(0.0, 0.0, 0.0), lawn, [(vec(0.0, 0.0, -0.5), vec(RADIUS, RADIUS, 0.5))])
     half = b.uniform(1.5, 6.0, 1)
@@ -62,7 +62,7 @@ def outdoor(b: Builder) -> View:
 
 
 def _beside(b: Builder, half: Tensor, count: int, gap: float) -> Tensor:
-    """x (N, count) on either side of the road, gap metres and a little more off it."""
+    """Draw x positions (N, count) on both sides of the road, more than ``gap`` metres away from it."""
     side = torch.where(b.chance(0.5, count), 1.0, -1.0)
     return side * (half + gap + b.log_uniform(0.2, 6.0, count))
 
@@ -129,7 +129,7 @@ def _cars(b: Builder, half: Tensor) -> None:
 
 
 def car(b: Builder, at: Pose, where: Tensor) -> None:
-    """A car or a van along y."""
+    """Add a car or a van along y."""
     k = at.origin.shape[1]
     length, width, waist = b.uniform(3.6, 4.8, k), b.uniform(1.6, 1.85, k), b.uniform(0.8, 1.0, k)
     roof = waist + b.uniform(0.5, 0.9, k)

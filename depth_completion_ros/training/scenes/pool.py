@@ -1,4 +1,4 @@
-"""Procedural scenes that are rendered once and kept in a pool, so that training on a CPU need not render them again."""
+"""Render procedural scenes once and store them in a pool for training on a CPU."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..pool import PoolFrame, PoolInfo, ScenePool, frame_path, prepare_pool, wri
 from ..scene_batch import SceneBatch
 from .render import KINDS, render_scenes
 
-_AT_ONCE = 96  # setting up a batch takes about as long for many scenes as for few
+_BATCH_SIZE = 96  # the time to set up a batch hardly depends on the number of scenes
 
 
 def render_pool(
@@ -25,20 +25,30 @@ def render_pool(
     kinds: Sequence[str] = KINDS,
     progress: Callable[[int], None] = lambda done: None,
 ) -> ScenePool:
-    """Render ``count`` scenes into a folder that is made for them, and open it.
+    """Render scenes into a new folder and open the pool.
 
-    progress: called with the number of scenes that are done. Raises ConfigurationError if the folder exists.
+    Args:
+        directory: The folder.
+        count: Number of scenes.
+        height: Height of the frames [pixels].
+        width: Width of the frames [pixels].
+        seed: Seed of the scenes.
+        kinds: Kinds of scenes.
+        progress: Called with the number of completed scenes.
+
+    Raises:
+        ConfigurationError: If the folder exists.
     """
     if directory.exists():
         raise ConfigurationError(f"{directory} exists: open it with ScenePool, or remove it")
     generator = torch.Generator().manual_seed(seed)
     with new_directory(directory) as unfinished:
         prepare_pool(unfinished, PoolInfo(height, width, "procedural scenes", "train", seed))
-        for first in range(0, count, _AT_ONCE):
-            batch = render_scenes(kinds, min(_AT_ONCE, count - first), height, width, generator=generator)
+        for first in range(0, count, _BATCH_SIZE):
+            batch = render_scenes(kinds, min(_BATCH_SIZE, count - first), height, width, generator=generator)
             for number, frame in enumerate(_frames(batch), first):
                 write_frame(frame_path(unfinished, number), frame)
-            progress(min(first + _AT_ONCE, count))
+            progress(min(first + _BATCH_SIZE, count))
     return ScenePool(directory)
 
 

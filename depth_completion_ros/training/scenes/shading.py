@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..scene_batch import Material
-from .casting import TILE, Rays, Shape, Solids, between, free
+from .casting import TILE, Rays, Shape, Solids, free, may_occlude
 from .surfaces import (
     CASTS,
     COLOURS,
@@ -32,18 +32,26 @@ from .textures import atlas, look_up
 
 @dataclass(frozen=True)
 class Lights:
-    """Light in N scenes, in the optical frame. A main light that casts shadows, a fill light that does not, and light
-    from all around.
+    """Light in N scenes: a main light with shadows, a fill light without shadows, and ambient light.
 
-    main, fill, up (N, 3): positions [m], and the direction upwards. radius (N,): of the main light [m]. reach (N,):
-    distance [m] at which lights have lost half. main_colour, fill_colour, ambient, sky (N, 3). haze (N,): metres.
+    Attributes:
+        main: Position of the main light in the optical frame [m], (N, 3).
+        fill: Position of the fill light in the optical frame [m], (N, 3).
+        up: Upward direction in the optical frame, (N, 3).
+        radius: Radius of the main light [m], (N,).
+        half_distance: Distance at which the light is halved [m], (N,).
+        main_colour: Colour of the main light, (N, 3).
+        fill_colour: Colour of the fill light, (N, 3).
+        ambient: Colour of the ambient light, (N, 3).
+        sky: Colour of the sky, (N, 3).
+        haze: Distance at which haze reduces contrast to 1/e [m], (N,).
     """
 
     main: Tensor
     fill: Tensor
     up: Tensor
     radius: Tensor
-    reach: Tensor
+    half_distance: Tensor
     main_colour: Tensor
     fill_colour: Tensor
     ambient: Tensor
@@ -51,11 +59,11 @@ class Lights:
     haze: Tensor
 
     def of(self, scenes: slice) -> Lights:
-        """The lights of some scenes."""
+        """Return the lights of some scenes."""
         return Lights(*(getattr(self, name)[scenes] for name in self.__dataclass_fields__))
 
     def reflected(self, normal: Tensor, distance: Tensor) -> Lights:
-        """Their mirror images, as ``Solids.reflected``."""
+        """Return the lights' mirror images, see ``Solids.reflected``."""
 
         def mirrored(p: Tensor, d: Tensor | float) -> Tensor:
             return p - 2 * ((p * normal).sum(-1) - d)[:, None] * normal
@@ -66,7 +74,14 @@ class Lights:
 
 
 def draw_lights(p: Painter, lamp: Tensor, rotation: Tensor, indoors: bool) -> Lights:
-    """Random lights; lamp (N, 3) is the main light in the optical frame, rotation (N, 3, 3) from the world into it."""
+    """Draw random lights.
+
+    Args:
+        p: Source of random numbers.
+        lamp: Position of the main light in the optical frame [m], (N, 3).
+        rotation: Rotations from the world into the optical frame, (N, 3, 3).
+        indoors: Whether the scenes are indoors.
+    """
 
     def tint(strength: float) -> Tensor:
         warm = p.normal(strength)[:, None]
@@ -85,7 +100,7 @@ def draw_lights(p: Painter, lamp: Tensor, rotation: Tensor, indoors: bool) -> Li
         fill=p.normal(1.5, 3),
         up=rotation[:, :, 2],
         radius=p.uniform(0.02, 0.25) if indoors else p.uniform(1.0, 6.0),
-        reach=p.log_uniform(1.5, 6.0) if indoors else p.uniform(1e4, 1e4),
+        half_distance=p.log_uniform(1.5, 6.0) if indoors else p.uniform(1e4, 1e4),
         main_colour=main,
         fill_colour=p.uniform(0.0, 0.4)[:, None] * tint(0.1),
         ambient=ambient,
@@ -95,9 +110,21 @@ def draw_lights(p: Painter, lamp: Tensor, rotation: Tensor, indoors: bool) -> Li
 
 
 class Hits:
-    """What rays of T tiles with S pixels meet: distance (T, S), index (T, S) of the solid, -1 for none.
+    """The surfaces that the rays of T tiles with S pixels hit.
 
-    normal: three (T, S) components, facing the camera. look: its columns, (WIDTH, T, S).
+    Args:
+        solids: The solids.
+        rays: The rays.
+        distance: Distances of the surfaces, (T, S).
+        index: Indices of the solids, -1 for none, (T, S).
+
+    Attributes:
+        found: Whether a ray hits a surface, (T, S).
+        look: Columns of the appearance, (WIDTH, T, S).
+        point: Three components of the points [m], (T, S) each.
+        normal: Three components of the unit normals towards the camera, (T, S) each.
+        view: Three components of the unit vectors to the camera, (T, S) each.
+        facing: Cosine of the angle between normal and ray, (T, S).
     """
 
     def __init__(self, solids: Solids, rays: Rays, distance: Tensor, index: Tensor) -> None:
@@ -137,12 +164,12 @@ class Hits:
         self.view = [-c / ray_length for c in d]
         self.facing = (facing / length).abs() / ray_length
         metres = [q[i] * a[12 + i] for i in range(3)]
-        around = torch.atan2(q[1], q[0]) * a[12]
-        self.u = torch.where(flat, torch.where(box & on_x, metres[1], metres[0]), around)
+        arc = torch.atan2(q[1], q[0]) * a[12]
+        self.u = torch.where(flat, torch.where(box & on_x, metres[1], metres[0]), arc)
         self.v = torch.where(flat & on_z, metres[1], metres[2])
 
     def albedo(self, focal: Tensor) -> list[Tensor]:
-        """Three (T, S) colours from the solids' patterns; focal (T, 1) [px]."""
+        """Return three colour components (T, S) from the solids' patterns. focal: focal length [pixels], (T, 1)."""
         look = self.look
         u = (self.u * look[COS] + self.v * look[SIN]) / look[PERIOD] + look[SHIFT_U]
         v = (self.v * look[COS] - self.u * look[SIN]) / look[PERIOD] + look[SHIFT_V]
@@ -153,7 +180,15 @@ class Hits:
 
 
 def shade(hits: Hits, solids: Solids, lights: Lights, focal: Tensor, open_to_ambient: Tensor | float) -> Tensor:
-    """Light (T, S, 3) that reaches the camera. open_to_ambient (T, S): 1 where nothing shuts out ambient light."""
+    """Return the light that reaches the camera, (T, S, 3).
+
+    Args:
+        hits: The visible surfaces.
+        solids: The solids, which cast shadows.
+        lights: The lights.
+        focal: Focal length [pixels], (T, 1).
+        open_to_ambient: Share of ambient light that is not occluded, (T, S).
+    """
     scene = hits.rays.scene
     colour = hits.albedo(focal)
     look, n = hits.look, hits.normal
@@ -163,13 +198,13 @@ def shade(hits: Hits, solids: Solids, lights: Lights, focal: Tensor, open_to_amb
 
     up = per_tile(lights.up)
     height = n[0] * up[0] + n[1] * up[1] + n[2] * up[2]
-    around = (0.75 + 0.25 * height) * open_to_ambient
-    diffuse = [around * c for c in per_tile(lights.ambient)]
+    ambient = (0.75 + 0.25 * height) * open_to_ambient
+    diffuse = [ambient * c for c in per_tile(lights.ambient)]
     mirrored = 2 * height * hits.facing - sum(v * u for v, u in zip(hits.view, up, strict=True))
     shine = look[GLOSS].square() * 0.4 * ((0.35 + 0.65 * mirrored).clamp(0, 1) * open_to_ambient)
-    glare = [shine * c for c in per_tile(lights.ambient)]
+    specular = [shine * c for c in per_tile(lights.ambient)]
     open_to_main = _soft_shadow(hits, solids, lights)
-    for position, tone, reached in (
+    for position, tone, unoccluded in (
         (lights.main, lights.main_colour, open_to_main), (lights.fill, lights.fill_colour, open_to_ambient),
     ):  # fmt: skip
         to = [p - c for p, c in zip(per_tile(position), hits.point, strict=True)]
@@ -180,17 +215,18 @@ def shade(hits: Hits, solids: Solids, lights: Lights, focal: Tensor, open_to_amb
         half = [a + b for a, b in zip(to, hits.view, strict=True)]
         slant = n[0] * half[0] + n[1] * half[1] + n[2] * half[2]
         slant = slant * (half[0].square() + half[1].square() + half[2].square()).clamp(min=1e-6).rsqrt()
-        fall = reached / (1 + squared / lights.reach[scene, None].square())
-        spot = look[GLOSS] * torch.exp(look[SHARPNESS] * torch.log(slant.clamp(min=1e-4))) * fall * (lambert > 0)
+        arriving = unoccluded / (1 + squared / lights.half_distance[scene, None].square())
+        highlight = torch.exp(look[SHARPNESS] * torch.log(slant.clamp(min=1e-4)))
+        highlight = look[GLOSS] * highlight * arriving * (lambert > 0)
         for i, t in enumerate(per_tile(tone)):
-            diffuse[i] = diffuse[i] + t * fall * lambert
-            glare[i] = glare[i] + t * spot
-    clear = torch.exp(-hits.distance / lights.haze[scene, None])
-    own = look[EMISSION]
+            diffuse[i] = diffuse[i] + t * arriving * lambert
+            specular[i] = specular[i] + t * highlight
+    transmission = torch.exp(-hits.distance / lights.haze[scene, None])
+    emission = look[EMISSION]
     light = []
     for i, hazy in enumerate(per_tile(lights.sky)):
-        c = colour[i] * (diffuse[i] + own) + glare[i]
-        light.append(torch.lerp(hazy * 0.7, c, clear))
+        c = colour[i] * (diffuse[i] + emission) + specular[i]
+        light.append(torch.lerp(hazy * 0.7, c, transmission))
     shaded = torch.stack(light, -1)
     tiles = (~hits.found).any(1).nonzero()[:, 0]
     if len(tiles):
@@ -200,7 +236,7 @@ def shade(hits: Hits, solids: Solids, lights: Lights, focal: Tensor, open_to_amb
 
 
 def _sky(scene: Tensor, d: list[Tensor], lights: Lights) -> Tensor:
-    """(T, S, 3) along directions d of length 1, (T, S) each: brighter and whiter to the horizon, with clouds."""
+    """Return the colour of the sky (T, S, 3) in unit directions d, with clouds and a brighter horizon."""
     up = [lights.up[scene, i, None] for i in range(3)]
     height = (d[0] * up[0] + d[1] * up[1] + d[2] * up[2]).clamp(min=0.02)
     scale = 0.1 / height
@@ -213,24 +249,26 @@ def _sky(scene: Tensor, d: list[Tensor], lights: Lights) -> Tensor:
 
 
 def _soft_shadow(hits: Hits, solids: Solids, lights: Lights) -> Tensor:
-    """(T, S): the share of the main light that arrives, anything where it is behind the surface. Sixteen points of it
-    take turns, and neighbours share.
+    """Return the share of the main light that is not occluded, (T, S).
+
+    The value has no meaning where the surface faces away from the light. Each pixel tests one of sixteen points of the
+    light, and neighbouring pixels are averaged.
     """
     scene, device = hits.rays.scene, hits.distance.device
     pixel = torch.arange(TILE * TILE, device=device)
-    turn = (pixel % TILE % 4) * 4 + pixel // TILE % 4
-    angle, out = turn * 2.4, ((turn + 0.5) / 16).sqrt()
-    disc = torch.stack([out * angle.cos(), out * angle.sin(), (turn * 0.618) % 1 - 0.5])
+    number = (pixel % TILE % 4) * 4 + pixel // TILE % 4
+    angle, out = number * 2.4, ((number + 0.5) / 16).sqrt()
+    disc = torch.stack([out * angle.cos(), out * angle.sin(), (number * 0.618) % 1 - 0.5])
     origin = [lights.main[scene, i, None] + lights.radius[scene, None] * disc[i] for i in range(3)]
     direction = [p - o for p, o in zip(hits.point, origin, strict=True)]
     rays = Rays(scene, tuple(origin), tuple(direction))  # type: ignore[arg-type]
     towards = sum(n * (lights.main[scene, i, None] - hits.point[i]) for i, n in enumerate(hits.normal))
-    lit = hits.found & (towards > 0)  # what faces away gets no light anyway
-    there = lit.any(1)
+    lit = hits.found & (towards > 0)  # surfaces that face away from the light get no light
+    any_lit = lit.any(1)
 
-    def bound(least: Callable[..., Tensor], none: float) -> Tensor:
-        ends = [least(torch.where(lit, c, none), 1) for c in hits.point]
-        return torch.where(there[:, None], torch.stack(ends, 1), 0)
+    def bound(extremum: Callable[..., Tensor], ignored: float) -> Tensor:
+        ends = [extremum(torch.where(lit, c, ignored), 1) for c in hits.point]
+        return torch.where(any_lit[:, None], torch.stack(ends, 1), 0)
 
     low, high = bound(torch.amin, torch.inf), bound(torch.amax, -torch.inf)
     casts = (
@@ -239,31 +277,36 @@ def _soft_shadow(hits: Hits, solids: Solids, lights: Lights) -> Tensor:
         & (solids.look[..., EMISSION] == 0)
         & (solids.look[..., MATERIAL] != Material.GLASS)
     )
-    candidates = between(solids, casts, scene, lights.main, lights.radius, low, high) & there[:, None]
+    candidates = may_occlude(solids, casts, scene, lights.main, lights.radius, low, high) & any_lit[:, None]
     length = (direction[0].square() + direction[1].square() + direction[2].square()).sqrt().clamp(min=1e-3)
     open_to_light = free(solids, rays, candidates, 1 - 0.004 / length - 1e-5)
-    return _share_with_neighbours(open_to_light.float(), torch.where(lit, hits.index, -1).int())
+    return _average_neighbours(open_to_light.float(), torch.where(lit, hits.index, -1).int())
 
 
-def _share_with_neighbours(value: Tensor, index: Tensor) -> Tensor:
-    """value (T, S) averaged over 4 x 4 pixels of the tile, as far as index (T, S) is the same."""
+def _average_neighbours(value: Tensor, index: Tensor) -> Tensor:
+    """Average values (T, S) over those of the 4 x 4 nearest pixels of the tile that have the same index (T, S)."""
     side = torch.arange(TILE, device=value.device)
     first = (side - 2).clamp(0, TILE - 4)
     value, index = value.view(-1, TILE, TILE), index.view(-1, TILE, TILE)
     for dim in (1, 2):
-        total, many = torch.zeros_like(value), torch.zeros_like(value)
+        total, count = torch.zeros_like(value), torch.zeros_like(value)
         for window in range(4):
             same = (index.index_select(dim, first + window) == index).float()
             total.addcmul_(same, value.index_select(dim, first + window))
-            many += same
-        value = total / many
+            count += same
+        value = total / count
     return value.flatten(1)
 
 
 def ambient_openness(depth: Tensor, normal: Tensor, intrinsics: Tensor) -> Tensor:
-    """(N, 1, H, W) 0..1: how little the surroundings seen in the image shut out ambient light; at half resolution.
+    """Return the share of ambient light that visible surfaces do not occlude, (N, 1, H, W) 0..1.
 
-    Ambient occlusion from the depth image, with depth (N, 1, H, W) [m] and normal (N, 3, H, W).
+    Screen-space ambient occlusion, computed at half of the resolution.
+
+    Args:
+        depth: Depth [m], (N, 1, H, W).
+        normal: Unit normals, (N, 3, H, W).
+        intrinsics: fx, fy, cx, cy [pixels], (N, 4).
     """
     d, n = depth[..., ::2, ::2], normal[..., ::2, ::2]
     height, width = d.shape[-2:]
@@ -271,14 +314,14 @@ def ambient_openness(depth: Tensor, normal: Tensor, intrinsics: Tensor) -> Tenso
     x = (torch.arange(width, device=d.device) * 2 - cx) / fx
     y = (torch.arange(height, device=d.device)[:, None] * 2 - cy) / fy
     points = torch.cat([x * d, y * d, d], 1)
-    shut = torch.zeros_like(d)
-    around = 16
-    for i in range(around):
+    occlusion = torch.zeros_like(d)
+    directions = 16
+    for i in range(directions):
         radius = 1.5 * 1.22**i
         step = round(radius * math.cos(2.4 * i)), round(radius * math.sin(2.4 * i))
         to = points.roll(step, (2, 3)) - points
         squared = to.square().sum(1, keepdim=True)
         rise = (to * n).sum(1, keepdim=True) * (squared + 1e-6).rsqrt()
         near = 1 / (1 + squared / (0.12 * d + 0.1).square())
-        shut += (rise - 0.1).clamp(min=0) * near
-    return F.interpolate(1 - (2.2 / around * shut).clamp(max=0.8), scale_factor=2, mode="bilinear")
+        occlusion += (rise - 0.1).clamp(min=0) * near
+    return F.interpolate(1 - (2.2 / directions * occlusion).clamp(max=0.8), scale_factor=2, mode="bilinear")

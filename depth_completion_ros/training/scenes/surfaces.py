@@ -1,4 +1,4 @@
-"""The appearance of surfaces: colours, pattern, gloss and infrared reflectance, as one row of numbers per surface."""
+"""The appearance ("look") of surfaces: colours, pattern, gloss and infrared reflectance as a row of numbers."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from .textures import atlas
 
 # Columns of a look (…, WIDTH).
 COLOURS = slice(0, 9)  # three linear RGB colours
-LAYER = 9  # of the atlas
-PERIOD = 10  # metres per repetition of the pattern
-COS, SIN = 11, 12  # its direction
-SHIFT_U, SHIFT_V = 13, 14  # in periods
+LAYER = 9  # layer of the atlas
+PERIOD = 10  # size of the pattern [m]
+COS, SIN = 11, 12  # direction of the pattern
+SHIFT_U, SHIFT_V = 13, 14  # offset of the pattern in periods
 GLOSS = 15  # strength of the highlight
-SHARPNESS = 16  # its exponent
-REFLECTANCE = 17  # of infrared light
+SHARPNESS = 16  # exponent of the highlight
+REFLECTANCE = 17  # for infrared light
 MATERIAL = 18
-EMISSION = 19  # own light, in units of the colour
-CASTS = 20  # whether it throws shadows
+EMISSION = 19  # emitted light, in units of the colour
+CASTS = 20  # whether the surface casts shadows
 WIDTH = 21
 
 FOREIGN_PATTERNS = (
@@ -47,9 +47,19 @@ Span = tuple[float, float]
 
 
 class Style(NamedTuple):
-    """Ranges of random values. value: linear colour. contrast: of the pattern. period: [m], log-uniform.
+    """Ranges of random values.
 
-    dark, shiny: shares of these materials. upright: whether the pattern has an upper side.
+    Attributes:
+        hue: Hue, 0..1.
+        saturation: Saturation, 0..1.
+        value: Brightness of the linear colour, 0..1.
+        patterns: Names of patterns.
+        period: Size of the pattern [m], log-uniform.
+        contrast: Contrast of the pattern, 0..1.
+        gloss: Strength of the highlight.
+        dark: Share of surfaces that are dark in infrared light.
+        shiny: Share of surfaces that are shiny.
+        upright: Whether the pattern must not be rotated.
     """
 
     hue: Span
@@ -105,30 +115,30 @@ STYLES = {
 
 
 class Painter:
-    """Draws random looks of surfaces for N scenes at a time."""
+    """Draws random numbers and random looks of surfaces for N scenes."""
 
     def __init__(self, count: int, generator: torch.Generator, device: torch.device) -> None:
         self.count, self.generator, self.device = count, generator, device
 
     def uniform(self, low: float, high: float, *size: int) -> Tensor:
-        """(N, *size) uniform in low..high."""
+        """Draw numbers (N, *size), uniform in low..high."""
         unit = torch.rand(self.count, *size, generator=self.generator, device=self.device)
         return low + (high - low) * unit
 
     def normal(self, deviation: float, *size: int) -> Tensor:
-        """(N, *size) normal around 0."""
+        """Draw normal numbers (N, *size) with mean 0."""
         return deviation * torch.randn(self.count, *size, generator=self.generator, device=self.device)
 
     def chance(self, probability: float, *size: int) -> Tensor:
-        """(N, *size) bool."""
+        """Draw booleans (N, *size)."""
         return self.uniform(0, 1, *size) < probability
 
     def integer(self, end: int, *size: int) -> Tensor:
-        """(N, *size) int64 in 0..end - 1."""
+        """Draw integers (N, *size) int64 in 0..end - 1."""
         return (self.uniform(0, end, *size)).long().clamp(max=end - 1)
 
     def log_uniform(self, low: float, high: float, *size: int) -> Tensor:
-        """(N, *size), uniform in the logarithm."""
+        """Draw numbers (N, *size), uniform in the logarithm."""
         return low * (high / low) ** self.uniform(0, 1, *size)
 
     def look(
@@ -144,11 +154,11 @@ class Painter:
 
         Args:
             style: Name of the style.
-            size: Number of looks per scene.
-            like: Looks of the same shape; a share of the result gets their colours. None = none.
-            material: Material of all looks; None = matte, some of them dark or shiny.
+            size: Number of looks for each scene.
+            like: Looks of the same shape, whose colours a share of the result gets; None = no such share.
+            material: Material of all looks; None = matte, with some dark and some shiny looks.
             emission: Emitted light, in units of the colour.
-            casts: Whether the surfaces throw shadows.
+            casts: Whether the surfaces cast shadows.
         """
         s, free = STYLES[style], material is None
         low, step = _ranges(style, self.device)
@@ -198,7 +208,7 @@ _LOGARITHMS = 5
 
 @cache
 def _ranges(style: str, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Lower ends and widths (K, 1) of what ``Painter.look`` draws, in its order; the last _LOGARITHMS as logarithms."""
+    """Return lower ends and widths (K, 1) of the ranges in ``Painter.look``, the last _LOGARITHMS as logarithms."""
     s, unit = STYLES[style], (0.0, 1.0)
     linear = [
         s.saturation, (0.0, 0.9), (0.0, 0.9), s.hue, unit, unit, s.value, (0.02, 0.8), (0.02, 0.8),
@@ -213,14 +223,14 @@ def _ranges(style: str, device: torch.device) -> tuple[Tensor, Tensor]:
 
 @cache
 def _layers(patterns: tuple[str, ...], device: torch.device) -> tuple[Tensor, Tensor]:
-    """First layer in the atlas and number of layers for the patterns, then for FOREIGN_PATTERNS, as floats."""
+    """Return first layer and number of layers in the atlas for the patterns, then for FOREIGN_PATTERNS, as floats."""
     spans = [atlas(device).names[name] for name in (*patterns, *FOREIGN_PATTERNS)]
     first, many = torch.tensor([(span.start, len(span)) for span in spans], device=device).float().unbind(1)
     return first, many
 
 
 def _rgb(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
-    """(…, 3) of hue, saturation and value, each 0..1."""
+    """Convert hue, saturation and value, each 0..1, to linear RGB (…, 3)."""
     offset = torch.tensor((0.0, 4.0, 2.0), device=hue.device)
     wheel = (((6 * hue[..., None] + offset) % 6 - 3).abs() - 1).clamp(0, 1)
     return value[..., None] * (1 - saturation[..., None] * (1 - wheel))

@@ -1,6 +1,6 @@
-"""Procedural patterns: an atlas of small periodic textures with its pyramid, and filtered look-up in it.
+"""Procedural patterns: an atlas of small periodic textures with a mipmap pyramid, and its filtered look-up.
 
-A texture holds two weights per texel that blend three colours of a surface, so one atlas serves all colours.
+A texel consists of two weights that blend three colours of a surface, so one atlas can be used for all colours.
 """
 
 from __future__ import annotations
@@ -19,21 +19,25 @@ _LEVELS = 7
 
 
 class Atlas(NamedTuple):
-    """texels (M,) int32: all levels of all layers, two weights in units of 1 / _FULL in the halves of each; names:
-    pattern name → its layers.
+    """All textures.
+
+    Attributes:
+        texels: All levels of all layers, (M,) int32. The halves of a number contain two weights in units of
+            1 / _MAX_WEIGHT.
+        names: Layers of each pattern by name.
     """
 
     texels: Tensor
     names: dict[str, range]
 
 
-_LAYER = sum((SIZE >> level) ** 2 for level in range(_LEVELS))
-_FULL = (1 << 15) - 1
+_LAYER_TEXELS = sum((SIZE >> level) ** 2 for level in range(_LEVELS))
+_MAX_WEIGHT = (1 << 15) - 1
 
 
 @lru_cache(maxsize=4)
 def atlas(device: torch.device) -> Atlas:
-    """The atlas, the same on every machine; it is made once per device."""
+    """Return the atlas. It is the same on every machine and is created once for each device."""
     g = torch.Generator().manual_seed(20)
     layers: list[Weights] = []
     names = {}
@@ -45,12 +49,23 @@ def atlas(device: torch.device) -> Atlas:
     for _ in range(_LEVELS):
         pyramid.append(level.flatten(2))
         level = F.avg_pool2d(level, 2)
-    first, second = (torch.cat(pyramid, 2) * _FULL).round().int().unbind(1)
+    first, second = (torch.cat(pyramid, 2) * _MAX_WEIGHT).round().int().unbind(1)
     return Atlas((first | second << 16).flatten().to(device), names)
 
 
 def look_up(device: torch.device, layer: Tensor, u: Tensor, v: Tensor, footprint: Tensor) -> tuple[Tensor, Tensor]:
-    """Two weights, each of u's shape, at u, v (period 1), filtered over a footprint in that unit."""
+    """Look up weights in the atlas.
+
+    Args:
+        device: Device of the atlas.
+        layer: Layers.
+        u: Horizontal positions with a period of 1, of the shape of ``layer``.
+        v: Vertical positions with a period of 1, of the shape of ``layer``.
+        footprint: Size of the area over which the texture is averaged, in periods, of the shape of ``layer``.
+
+    Returns:
+        Two weights, 0..1, each of the shape of ``layer``.
+    """
     texels = atlas(device).texels
     level = torch.log2(footprint * SIZE + 1e-6).ceil().clamp(0, _LEVELS - 1)
     size = torch.exp2(math.log2(SIZE) - level)
@@ -58,7 +73,7 @@ def look_up(device: torch.device, layer: Tensor, u: Tensor, v: Tensor, footprint
     x0, y0 = x.floor(), y.floor()
     wx, wy = x - x0, y - y0
     side = size.long()
-    start = layer * _LAYER + (SIZE * SIZE * 4 - side * side * 4) // 3
+    start = layer * _LAYER_TEXELS + (SIZE * SIZE * 4 - side * side * 4) // 3
     column, row = x0.long() & (side - 1), y0.long() & (side - 1)
     column1, row1 = (column + 1) & (side - 1), (row + 1) & (side - 1)
     row, row1 = start + row * side, start + row1 * side
@@ -69,21 +84,21 @@ def look_up(device: torch.device, layer: Tensor, u: Tensor, v: Tensor, footprint
 
     def blend(corners: list[Tensor]) -> Tensor:
         a, b, c, d = (corner.float() for corner in corners)
-        return torch.lerp(torch.lerp(a, b, wx), torch.lerp(c, d, wx), wy) / _FULL
+        return torch.lerp(torch.lerp(a, b, wx), torch.lerp(c, d, wx), wy) / _MAX_WEIGHT
 
-    return blend([c & _FULL for c in corners]), blend([c >> 16 for c in corners])
+    return blend([c & _MAX_WEIGHT for c in corners]), blend([c >> 16 for c in corners])
 
 
 Weights = Tensor | tuple[Tensor, Tensor]
 
 
 def _pair(weights: Weights) -> Tensor:
-    """(2, SIZE, SIZE); the second weight is 0 where there is only one."""
+    """Return two weights (2, SIZE, SIZE); the second is 0 for patterns with one weight."""
     return torch.stack((weights, torch.zeros_like(weights)) if isinstance(weights, Tensor) else weights)
 
 
 def _grid() -> tuple[Tensor, Tensor]:
-    """v and u (SIZE, SIZE), 0..1, at the texels' centres."""
+    """Return v and u at the texels' centres, (SIZE, SIZE) each, 0..1."""
     t = ((torch.arange(SIZE) + 0.5) / SIZE).expand(SIZE, SIZE)
     return t.T, t
 
@@ -92,26 +107,34 @@ def _rand(g: torch.Generator, low: float, high: float) -> float:
     return low + (high - low) * float(torch.rand((), generator=g))
 
 
-def _noise(g: torch.Generator, first: int, octaves: int, fall: float = 0.5, stretch: int = 1) -> Tensor:
-    """Periodic value noise, 0..1: octaves from first cells across; stretch makes its grain longer along v."""
+def _noise(g: torch.Generator, first: int, octaves: int, gain: float = 0.5, stretch: int = 1) -> Tensor:
+    """Return periodic value noise (SIZE, SIZE), 0..1.
+
+    Args:
+        g: Random generator.
+        first: Number of cells across in the first octave; it doubles with each octave.
+        octaves: Number of octaves.
+        gain: Ratio of the amplitudes of successive octaves.
+        stretch: Ratio of the length of cells along v to their width.
+    """
     total = torch.zeros(SIZE, SIZE)
     for octave in range(octaves):
         columns = min(first << octave, SIZE)
         rows = max(1, columns // stretch)
-        total += fall**octave * _smooth(_smooth(torch.rand(rows, columns, generator=g)).T).T
+        total += gain**octave * _interpolate(_interpolate(torch.rand(rows, columns, generator=g)).T).T
     total -= total.min()
     return total / total.max()
 
 
-def _smooth(values: Tensor) -> Tensor:
-    """(R, C) values as (R, SIZE): periodic, with smooth steps between them."""
+def _interpolate(values: Tensor) -> Tensor:
+    """Interpolate values (R, C) to (R, SIZE) smoothly and periodically."""
     x = torch.arange(SIZE) * (values.shape[1] / SIZE)
     cell, t = x.long(), x % 1
     return torch.lerp(values[:, cell], values[:, (cell + 1) % values.shape[1]], t * t * (3 - 2 * t))
 
 
 def _edge(x: Tensor, sharpness: float = SIZE / 3) -> Tensor:
-    """0 below zero, 1 above, with an edge about a texel wide."""
+    """Return 0 for negative and 1 for positive numbers, with an edge about a texel wide."""
     return (x * sharpness + 0.5).clamp(0, 1)
 
 
@@ -151,8 +174,8 @@ def _make_planks(g: torch.Generator) -> Weights:
     boards = int(_rand(g, 3, 8))
     board = (u * boards).floor().long()
     tone, shift = torch.rand(boards, generator=g)[board], torch.rand(boards, generator=g)[board]
-    across, along = (u * boards) % 1, (v + shift) % 1
-    gap = _edge(across - 0.03) * _edge(0.97 - across) * _edge(along - 0.012)
+    x, y = (u * boards) % 1, (v + shift) % 1
+    gap = _edge(x - 0.03) * _edge(0.97 - x) * _edge(y - 0.012)
     return 0.5 * tone + 0.5 * _noise(g, 48, 3, 0.7, stretch=16), 1 - gap
 
 
@@ -196,7 +219,7 @@ def _make_weave(g: torch.Generator) -> Weights:
 
 
 def _make_text(g: torch.Generator) -> Weights:
-    """Lines of word-like blocks on a page, with a picture or a heading."""
+    """Return lines of word-like blocks on a page, with a picture or a heading."""
     lines = int(_rand(g, 14, 34))
     page = torch.zeros(SIZE, SIZE)
     pitch = SIZE / lines
@@ -215,7 +238,7 @@ def _make_text(g: torch.Generator) -> Weights:
 
 
 def _make_spines(g: torch.Generator) -> Weights:
-    """Backs of books: strips of random widths and tones, with a label each."""
+    """Return spines of books: strips of random widths and tones, each with a label."""
     tone, label = torch.zeros(SIZE, SIZE), torch.zeros(SIZE, SIZE)
     x = 0
     while x < SIZE:
@@ -240,7 +263,7 @@ def _make_windows(g: torch.Generator) -> Weights:
 
 
 def _make_poster(g: torch.Generator) -> Weights:
-    """Discs, bars and lettering on a graded ground: packages, posters, pictures."""
+    """Return discs and bars on a background with a gradient, for packages, posters and pictures."""
     v, u = _grid()
     first, second = 0.4 * _noise(g, 2, 3), torch.zeros(SIZE, SIZE)
     for _ in range(int(_rand(g, 4, 12))):
@@ -259,7 +282,7 @@ def _make_poster(g: torch.Generator) -> Weights:
 
 
 def _make_photo(g: torch.Generator) -> Weights:
-    """Blotches of several sizes with firm outlines, like a photograph or camouflage cloth."""
+    """Return blotches of several sizes with sharp outlines, similar to a photograph or camouflage cloth."""
     field = _noise(g, 3, 6, 0.55)
     return _edge(field - 0.5, 8) * 0.7 + 0.3 * _noise(g, 24, 3), _edge(_noise(g, 5, 5) - 0.6, 12)
 

@@ -1,4 +1,4 @@
-"""The walls of a room with doors and windows, the view outside, objects on the walls, and places for furniture.
+"""The walls of a room with doors and windows, the view outside, objects on the walls, and positions for furniture.
 
 A room spans -X/2..X/2, -Y/2..Y/2 and 0..Z.
 """
@@ -18,12 +18,21 @@ from .furniture import block
 from .objects import clutter
 
 BOX, TUBE = Shape.BOX, Shape.CYLINDER
-_THICK = 0.15  # of the walls [m]
-_OUTSIDE = 3.0  # how far the ceiling goes on over the next room [m]
+_THICKNESS = 0.15  # of the walls [m]
+_OVERHANG = 3.0  # extension of the ceiling over the next room [m]
 
 
 class Opening(NamedTuple):
-    """One opening per wall, (N, 4) each: middle along the wall, width, sill and top [m]; window, doorway or none."""
+    """At most one opening in each wall, (N, 4) each.
+
+    Attributes:
+        middle: Position of the middle along the wall [m].
+        width: Width [m].
+        low: Height of the lower edge [m].
+        high: Height of the upper edge [m].
+        glazed: Whether the opening is a window.
+        opened: Whether the opening is a doorway.
+    """
 
     middle: Tensor
     width: Tensor
@@ -34,15 +43,22 @@ class Opening(NamedTuple):
 
 
 def build_walls(b: Builder, size: Tensor, window: float, door: float) -> Pose:
-    """Floor, ceiling and four walls with openings, and what lies outside; returns the poses of the walls (N, 4).
+    """Add floor, ceiling, four walls with openings, and objects outside.
 
-    size (N, 3). A wall's pose stands at the middle of its foot and faces the room.
+    Args:
+        b: The builder.
+        size: Sizes of the rooms [m], (N, 3).
+        window: Probability of a window in a wall.
+        door: Probability of a doorway in a wall.
+
+    Returns:
+        Poses of the walls (N, 4). Their origin is the middle of the wall's lower edge, and they face the room.
     """
     x, y, z = (c[:, None] for c in size.unbind(1))
     middle = b.pose(0.0, 0.0, 0.0)
     floor, ceiling = b.look("floor", 1, casts=False), b.look("ceiling", 1, casts=False)
     b.solids(BOX, middle, floor, [block(0.0, 0.0, -0.3, x + 60, y + 60, 0.0)])
-    b.solids(BOX, middle, ceiling, [block(0.0, 0.0, z, x + 2 * _OUTSIDE, y + 2 * _OUTSIDE, z + 0.2)])
+    b.solids(BOX, middle, ceiling, [block(0.0, 0.0, z, x + 2 * _OVERHANG, y + 2 * _OVERHANG, z + 0.2)])
     rug = (vec(0.0, 0.0, 0.004), vec(x * b.uniform(0.15, 0.35, 1), y * b.uniform(0.15, 0.35, 1), 0.006))
     b.solids(BOX, middle.at(vec(b.normal(0.3, 1), b.normal(0.3, 1), 0.0)), b.look("rug", 1), [rug], b.chance(0.4, 1))
 
@@ -64,24 +80,24 @@ def build_walls(b: Builder, size: Tensor, window: float, door: float) -> Pose:
     width, u = torch.where(hole, width, 0.0), torch.where(hole, u, 0.0)
     left, right = u - width / 2, u + width / 2
     b.solids(BOX, walls, look, [
-        block((left - length / 2) / 2, -_THICK / 2, 0.0, left + length / 2, _THICK, z),
-        block((right + length / 2) / 2, -_THICK / 2, 0.0, length / 2 - right, _THICK, z),
-        block(u, -_THICK / 2, 0.0, width, _THICK, low), block(u, -_THICK / 2, high, width, _THICK, z),
+        block((left - length / 2) / 2, -_THICKNESS / 2, 0.0, left + length / 2, _THICKNESS, z),
+        block((right + length / 2) / 2, -_THICKNESS / 2, 0.0, length / 2 - right, _THICKNESS, z),
+        block(u, -_THICKNESS / 2, 0.0, width, _THICKNESS, low), block(u, -_THICKNESS / 2, high, width, _THICKNESS, z),
     ])  # fmt: skip
     b.solids(BOX, walls, look, [block(0.0, 0.0, 0.0, length, 0.03, 0.08)], ~opened & b.chance(0.5, 4))
     opening = Opening(u, width, low, high, glazed, opened)
-    _fit(b, walls, opening)
-    _surround(b, walls, opening, length, z)
-    _hangings(b, walls, length, hole)
+    _fill_openings(b, walls, opening)
+    _add_surroundings(b, walls, opening, length, z)
+    _add_wall_objects(b, walls, length, hole)
     return walls
 
 
-def _fit(b: Builder, walls: Pose, opening: Opening) -> None:
-    """Frames, panes, doors and curtains."""
+def _fill_openings(b: Builder, walls: Pose, opening: Opening) -> None:
+    """Add frames, panes, doors and curtains."""
     u, width, low, high, glazed, opened = opening
     trim = b.look("board", 4, casts=False)
-    frame = [block(u + s * width / 2, 0.0, low, 0.07, _THICK + 0.05, high) for s in (-1, 1)]
-    frame += [block(u, 0.0, high, width + 0.07, _THICK + 0.05, high + 0.07)]
+    frame = [block(u + s * width / 2, 0.0, low, 0.07, _THICKNESS + 0.05, high) for s in (-1, 1)]
+    frame += [block(u, 0.0, high, width + 0.07, _THICKNESS + 0.05, high + 0.07)]
     b.solids(BOX, walls, trim, frame, glazed | opened)
     b.solids(
         BOX,
@@ -96,7 +112,7 @@ def _fit(b: Builder, walls: Pose, opening: Opening) -> None:
     door_look = torch.where(b.chance(0.5, 4, 1), b.look("wood", 4), b.look("board", 4))
     b.solids(BOX, walls, door_look, [block(u, -0.08, 0.0, width, 0.04, high)], closed)
     b.solids(BOX, walls, b.look("metal", 4), [block(u + width / 2 - 0.12, -0.03, 1.0, 0.1, 0.06, 1.03)], closed)
-    for s in (-1, 1):  # curtains: rows of slim cylinders
+    for s in (-1, 1):  # curtains are rows of thin cylinders
         fold = torch.arange(7, device=b.device)
         foot = walls.many(
             vec((u + s * (width / 2 + 0.1))[..., None] + (fold - 3) * 0.055, 0.13, 0.1), 0 * u[..., None] + fold * 0
@@ -105,8 +121,8 @@ def _fit(b: Builder, walls: Pose, opening: Opening) -> None:
         b.rods(foot.origin.unflatten(1, (4, 7)), top, 0.035, b.look("fabric", 4), glazed & b.chance(0.4, 4))
 
 
-def _surround(b: Builder, walls: Pose, opening: Opening, length: Tensor, height: Tensor) -> None:
-    """What is seen through the openings: a house across the street, or the next room."""
+def _add_surroundings(b: Builder, walls: Pose, opening: Opening, length: Tensor, height: Tensor) -> None:
+    """Add the surfaces that are visible through the openings: a house across the street, or the next room."""
     u, _, _, _, glazed, opened = opening
     # the other side of the street, or the wall of the next room
     far = torch.where(glazed, b.uniform(6, 25, 4), b.uniform(1.5, 3.0, 4))
@@ -116,7 +132,7 @@ def _surround(b: Builder, walls: Pose, opening: Opening, length: Tensor, height:
         BOX,
         walls,
         beyond,
-        [block(0.0, -far - 0.1, -0.1, length + 2 * _OUTSIDE + far, 0.1, tall)],
+        [block(0.0, -far - 0.1, -0.1, length + 2 * _OVERHANG + far, 0.1, tall)],
         opened | (glazed & b.chance(0.6, 4)),
     )
     b.solids(
@@ -128,8 +144,8 @@ def _surround(b: Builder, walls: Pose, opening: Opening, length: Tensor, height:
     )
 
 
-def _hangings(b: Builder, walls: Pose, length: Tensor, hole: Tensor) -> None:
-    """Pictures, shelves, sockets and pipes; one mirror per scene at most."""
+def _add_wall_objects(b: Builder, walls: Pose, length: Tensor, hole: Tensor) -> None:
+    """Add pictures, shelves, sockets and pipes, and at most one mirror to each scene."""
     for s in (-1, 1):
         where = b.chance(0.5, 4) & ~hole
         w, h, at = b.uniform(0.15, 0.7, 4), b.uniform(0.15, 0.5, 4), s * length * b.uniform(0.12, 0.35, 4)
@@ -154,19 +170,24 @@ def _hangings(b: Builder, walls: Pose, length: Tensor, hole: Tensor) -> None:
 
 
 def wall_slots(b: Builder, walls: Pose, size: Tensor, per_wall: int, depth: float) -> tuple[Pose, Tensor]:
-    """Shuffled places along the walls, (N, 4 * per_wall), facing the room, and the width of each."""
+    """Return shuffled positions along the walls.
+
+    Returns:
+        Poses (N, 4 * per_wall) that face the room, and the width of each position [m].
+    """
     x, y, _ = size.unbind(1)
     length = torch.stack([x, y, x, y], 1)[..., None] - 1.0
     step = (torch.arange(per_wall, device=b.device) + 0.5) / per_wall - 0.5
-    along = length * step + b.normal(0.08, 4, per_wall)
-    spots = walls.many(vec(along, depth, 0.0), 0 * along)
-    width = (length / per_wall * 0.92 + 0 * along).flatten(1)
+    x_along_wall = length * step + b.normal(0.08, 4, per_wall)
+    spots = walls.many(vec(x_along_wall, depth, 0.0), 0 * x_along_wall)
+    width = (length / per_wall * 0.92 + 0 * x_along_wall).flatten(1)
     order = b.uniform(0, 1, 4 * per_wall).argsort(1)
     rows = torch.arange(b.count, device=b.device)[:, None]
     return Pose(spots.origin[rows, order], spots.rotation[rows, order]), width[rows, order]
 
 
-def some_slots(pose: Pose, width: Tensor, first: int, count: int, out: float) -> tuple[Pose, Tensor]:
+def select_slots(pose: Pose, width: Tensor, first: int, count: int, out: float) -> tuple[Pose, Tensor]:
+    """Return some of the positions, moved away from the wall by ``out`` metres, and their widths."""
     chosen = slice(first, first + count)
     part = Pose(pose.origin[:, chosen], pose.rotation[:, chosen])
     return part.at(vec(0.0, out, 0.0)), width[:, chosen]

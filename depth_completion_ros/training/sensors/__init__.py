@@ -1,4 +1,4 @@
-"""Sensor models: compute from a scene the depth that a sensor would measure, with its noise, errors and holes."""
+"""Sensor models: simulate the depth that a sensor measures in a scene, with its noise, errors and holes."""
 
 from __future__ import annotations
 

@@ -18,10 +18,11 @@ from .views import pixels
 
 @dataclass(frozen=True)
 class HoleMasks:
-    """Masks of real frames: masks (M, H, W) bool, true where the frame has no depth, on the device of the scenes.
+    """Masks of real frames. A call returns a random crop of a random mask for each sample; half of them are flipped.
 
-    A call returns a random crop of a random mask for each sample of a batch. ``scale`` is the number of image pixels
-    per mask pixel, if the mask is large enough. Half of the crops are mirrored.
+    Attributes:
+        masks: True where the frame has no depth, (M, H, W) bool, on the device of the scenes.
+        scale: Number of image pixels for each mask pixel. The size of the mask can force a larger value.
     """
 
     masks: Tensor
@@ -29,9 +30,12 @@ class HoleMasks:
 
     @classmethod
     def from_folders(cls, folders: Iterable[str | Path], device: torch.device | str = "cpu") -> HoleMasks:
-        """The masks of all frames of these folders. Raises InputError if frames cannot be read or have other sizes.
+        """Read the masks of all frames of these folders.
 
         Do not use folders of the validation set, because their masks contain information about it.
+
+        Raises:
+            InputError: If frames cannot be read or have different sizes.
         """
         masks = [np.isnan(sample.frame.depth) for folder in folders for sample in read_folder(folder)]
         sizes = {mask.shape for mask in masks}
@@ -40,10 +44,10 @@ class HoleMasks:
         return cls(torch.from_numpy(np.stack(masks)).to(device))
 
     def __call__(self, like: Tensor, generator: torch.Generator) -> Tensor:
-        """(N, 1, H, W) bool of the size of like: true where depth is to be hidden."""
+        """Return masks that are true where depth is to be hidden, (N, 1, H, W) bool, of the size of ``like``."""
         number, height, width = self.masks.shape
         rows, columns = pixels(like)
-        # The crop lies within the mask, so a mask smaller than the image is enlarged whatever the scale.
+        # The crop lies within the mask, so a mask that is smaller than the image is enlarged more than ``scale``.
         largest = min((height - 1) / like.shape[-2], (width - 1) / like.shape[-1])
         step = (1 / log_uniform(like, generator, self.scale)).clamp(max=largest)
         top = uniform(like, generator, (0.0, 1.0)) * (height - 1 - step * (like.shape[-2] - 1))
@@ -56,11 +60,16 @@ class HoleMasks:
 
 
 def contiguous_blocks(like: Tensor, generator: torch.Generator, shapes: int = 5, blobs: Range = (0.0, 0.3)) -> Tensor:
-    """(N, 1, H, W) bool, true where depth is to be hidden: rotated rectangles, strokes and blobs.
+    """Return masks of rotated rectangles, strokes and blobs, true where depth is to be hidden, (N, 1, H, W) bool.
 
-    Each of ``shapes`` rectangles per sample is used with probability 1/2. Its sides are log-uniform from 3 % to 50 % of
-    the image size, so that some are strokes. In half of the samples, blobs cover a share from the range ``blobs``.
-    About two in a hundred samples are not changed.
+    About two in a hundred masks are empty.
+
+    Args:
+        like: Tensor with the shape of the result.
+        generator: Random generator.
+        shapes: Number of rectangles. Each is used with probability 1/2. Its sides are log-uniform from 3 % to 50 % of
+            the image size, so that some rectangles are strokes.
+        blobs: Share of pixels that blobs cover, in half of the samples.
     """
     rows, columns = pixels(like)
     height, width = like.shape[-2:]
@@ -72,20 +81,20 @@ def contiguous_blocks(like: Tensor, generator: torch.Generator, shapes: int = 5,
         x = columns - uniform(like, generator, (0.0, float(width)))
         angle = uniform(like, generator, (0.0, torch.pi))
         long, short = (log_uniform(like, generator, (0.015 * size, 0.25 * size)) for _ in range(2))
-        along, across = x * angle.cos() + y * angle.sin(), y * angle.cos() - x * angle.sin()
-        there = uniform(like, generator, (0.0, 1.0)) < 0.5
-        hidden |= there & (along.abs() < long) & (across.abs() < short)
+        x, y = x * angle.cos() + y * angle.sin(), y * angle.cos() - x * angle.sin()
+        used = uniform(like, generator, (0.0, 1.0)) < 0.5
+        hidden |= used & (x.abs() < long) & (y.abs() < short)
     return hidden
 
 
 def missing_border(like: Tensor, generator: torch.Generator, width: Range = (0.0, 0.1)) -> Tensor:
-    """(N, 1, H, W) bool: borders of the image that a depth camera with another field of view does not see.
+    """Return borders of the image that a depth camera with a smaller field of view does not see, (N, 1, H, W) bool.
 
-    Each side has a border with probability 1/2; its width is a share of the image size from the range ``width``.
+    Each side has a border with probability 1/2. ``width`` is the width of a border as a share of the image size.
     """
     hidden = torch.zeros(like.shape, dtype=torch.bool, device=like.device)
     for position, size in zip(pixels(like), like.shape[-2:], strict=True):
         for distance in (position + 0.5, size - 0.5 - position):
-            there = uniform(like, generator, (0.0, 1.0)) < 0.5
-            hidden |= there & (distance < size * uniform(like, generator, width))
+            used = uniform(like, generator, (0.0, 1.0)) < 0.5
+            hidden |= used & (distance < size * uniform(like, generator, width))
     return hidden

@@ -1,4 +1,4 @@
-"""A sensor with fewer pixels than the image, with its samples on the grid of the image."""
+"""A sensor with fewer pixels than the image, whose measurements lie on the grid of the image."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .views import pixels
 
 @dataclass(frozen=True)
 class LowResolution:
-    """``sensor`` at 1/factor of the resolution of the image: one sample per block, at the pixel nearest to its centre.
+    """A sensor at 1/factor of the image's resolution: one measurement for each block, at the pixel nearest its centre.
 
-    ``geometry.depth_on_rgb_grid`` assigns the samples of a depth image with the same field of view to the same pixels.
-    The factor is log-uniform in ``factor`` and may be a fraction: factors below 2 give the grid of gaps of depth that
-    was warped to a higher resolution. With probability ``area``, a sample is the mean of its block if half of the block
-    has depth, which mixes surfaces at edges like large pixels; otherwise it is the depth at the centre. Then noise with
-    a standard deviation of ``sigma`` z is added, because averaging removes the noise of the sensor.
+    ``geometry.depth_on_rgb_grid`` assigns the pixels of a depth image with the same field of view to the same pixels of
+    the image. The factor is log-uniform in ``factor`` and need not be an integer: factors below 2 give the regular gaps
+    of depth that was warped to a higher resolution. With probability ``area``, a measurement is the mean of its block
+    if half of the block has depth, which mixes surfaces at edges as large pixels do; otherwise it is the depth at the
+    centre. Noise with a standard deviation of ``sigma`` z is added, because averaging removes the noise of the sensor.
     """
 
     sensor: Sensor
@@ -30,7 +30,7 @@ class LowResolution:
     sigma: Range = (0.0, 0.02)
 
     def __call__(self, scene: SceneBatch, generator: torch.Generator) -> Tensor:
-        """(N, 1, H, W) float32 [m], 0 = missing."""
+        """Return the measured depth, (N, 1, H, W) float32 [m], 0 = missing."""
         depth = self.sensor(scene, generator)
         factor = log_uniform(depth, generator, self.factor)
         (row, at_row), (column, at_column) = (
@@ -43,15 +43,15 @@ class LowResolution:
 
 
 def _blocks(position: Tensor, size: int, factor: Tensor) -> tuple[Tensor, Tensor]:
-    """Along one axis: the block of each pixel, and whether the pixel contains the centre of the block."""
+    """Return, along one axis, the block of each pixel and whether the pixel contains the centre of the block."""
     blocks = (size / factor).round().clamp(min=1)
-    position = position.double()  # float32 would put some centres on the next pixel
+    position = position.double()  # in float32, rounding would move some centres to the next pixel
     block = ((position + 0.5) * blocks / size).floor()
     return block, ((block + 0.5) * size / blocks).floor() == position
 
 
 def _block_means(depth: Tensor, block: Tensor) -> Tensor:
-    """(N, 1, H, W): mean depth of each pixel's block, 0 where less than half of it has depth."""
+    """Return the mean depth of each pixel's block, (N, 1, H, W); 0 if less than half of the block has depth."""
     index = block.flatten(1)
     sums = [
         torch.zeros_like(depth.flatten(1)).scatter_add(1, index, values.flatten(1)).gather(1, index)

@@ -24,12 +24,12 @@ from .time_of_flight import TimeOfFlight
 T = TypeVar("T")
 Hiding = Callable[[Tensor, torch.Generator], Tensor]  # (like, generator) -> bool, true where depth is to be hidden
 
-# Shares of samples, of any sensor, in which more depth is hidden.
+# Shares of the samples in which a border, blocks or the holes of a real frame are hidden, with any sensor.
 _BORDER, _BLOCKS, _REAL_HOLES = 0.2, 0.15, 0.25
-_FEWEST = 0.0005  # smallest useful share of pixels with depth; samples with fewer get random points
-_STAND_IN = 0.01  # share of pixels with these random points
+_MIN_SHARE = 0.0005  # share of pixels with depth below which a sample gets random points instead
+_POINT_SHARE = 0.01  # share of pixels with these random points
 
-_POINTS = (30.0, 2000.0)  # 500 points on a whole VGA frame correspond to 60 on a crop of 192 x 192
+_POINTS = (30.0, 2000.0)  # 500 points of a VGA frame correspond to 60 points of a crop of 192 x 192
 
 _STRUCTURED_LIGHT: list[tuple[float, Sensor]] = [
     (2.0, KinectStructuredLight(window=3)),
@@ -49,7 +49,7 @@ _SPARSE: list[tuple[float, Sensor]] = [
     (0.4, SparsePoints(Pattern.GRADIENT, _POINTS)),
     (0.4, SparsePoints(Pattern.CORNER, _POINTS)),
 ]
-# (weight, sensor): the weight says how often the sensor is used.
+# (weight, sensor): a sensor is drawn in proportion to its weight.
 PROFILES: dict[str, list[tuple[float, Sensor]]] = {
     "kinect": _STRUCTURED_LIGHT + _STEREO[:1],
     "tof": _TIME_OF_FLIGHT,
@@ -61,8 +61,12 @@ PROFILES: dict[str, list[tuple[float, Sensor]]] = {
 class SensorMix:
     """A sensor that uses a random sensor of a profile (``PROFILES``) for each sample of a batch.
 
-    In some samples, depth is then hidden at the border, by blocks or, if ``hole_masks`` are given, by the holes of a
-    real frame. If almost no depth is left, as from a Kinect outdoors, exact random points are used instead.
+    In some samples, depth is then hidden at the border, by blocks, or by the holes of a real frame. If almost no depth
+    remains, as with a Kinect outdoors, exact random points are used instead.
+
+    Args:
+        profile: Name of the profile.
+        hole_masks: Holes of real frames; None = no such holes.
 
     Raises:
         ConfigurationError: If the profile is unknown.
@@ -75,26 +79,28 @@ class SensorMix:
         self.hidings: list[tuple[float, Hiding]] = [(_BORDER, missing_border), (_BLOCKS, contiguous_blocks)]
         if hole_masks is not None:
             self.hidings.append((_REAL_HOLES, hole_masks))
-        self.hidings.append((1 - sum(share for share, _ in self.hidings), _nothing))
+        self.hidings.append((1 - sum(share for share, _ in self.hidings), _no_hiding))
 
     def __call__(self, scene: SceneBatch, generator: torch.Generator) -> Tensor:
-        """(N, 1, H, W) float32 [m], 0 = missing. Synchronises with the device to get the drawn numbers."""
+        """Return the measured depth, (N, 1, H, W) float32 [m], 0 = missing. Waits for the device to draw sensors."""
         like = scene.depth
-        sensors = _drawn(self.sensors, like, generator)
-        hidings = _drawn(self.hidings, like, generator)
+        sensors = _assign_samples(self.sensors, like, generator)
+        hidings = _assign_samples(self.hidings, like, generator)
         depth = torch.zeros_like(like)
         for sensor, index in sensors:
             depth = depth.index_copy(0, index, sensor(_samples(scene, index), generator))
         for hiding, index in hidings:
             shown = depth[index]
             depth = depth.index_copy(0, index, shown * ~hiding(shown, generator))
-        enough = (depth > 0).float().mean(dim=(1, 2, 3), keepdim=True) >= _FEWEST
-        stand_in = torch.where(chance(depth, generator) < _STAND_IN, scene.depth, 0.0)
-        return torch.where(enough, depth, stand_in)
+        enough = (depth > 0).float().mean(dim=(1, 2, 3), keepdim=True) >= _MIN_SHARE
+        points = torch.where(chance(depth, generator) < _POINT_SHARE, scene.depth, 0.0)
+        return torch.where(enough, depth, points)
 
 
-def _drawn(weighted: Sequence[tuple[float, T]], like: Tensor, generator: torch.Generator) -> list[tuple[T, Tensor]]:
-    """The items that were drawn by weight, each with the indices of its samples in the batch."""
+def _assign_samples(
+    weighted: Sequence[tuple[float, T]], like: Tensor, generator: torch.Generator
+) -> list[tuple[T, Tensor]]:
+    """Draw an item by weight for each sample; return the drawn items with the indices of their samples."""
     weights = torch.tensor([weight for weight, _ in weighted], device=like.device)
     drawn = torch.multinomial(weights, len(like), replacement=True, generator=generator).tolist()
     return [
@@ -104,7 +110,7 @@ def _drawn(weighted: Sequence[tuple[float, T]], like: Tensor, generator: torch.G
     ]
 
 
-def _nothing(like: Tensor, generator: torch.Generator) -> Tensor:
+def _no_hiding(like: Tensor, generator: torch.Generator) -> Tensor:
     return torch.zeros(like.shape, dtype=torch.bool, device=like.device)
 
 

@@ -1,4 +1,4 @@
-"""A few exact points, as in sparse-to-dense benchmarks and from visual SLAM."""
+"""Depth at a small number of points, as in sparse-to-dense benchmarks and from visual SLAM."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Pattern(Enum):
 
 @dataclass(frozen=True)
 class SparsePoints:
-    """``count`` pixels of the true depth, or all if there are fewer; for GRID, the number that the spacing gives.
+    """``count`` pixels of the true depth, or all pixels if there are fewer. For GRID the number is approximate.
 
-    A share ``outliers`` is multiplied by a factor between 1/2 and 2; the others have noise with a standard deviation of
-    ``sigma`` z.
+    A share ``outliers`` of the points is multiplied by a factor between 1/2 and 2. The other points have noise with a
+    standard deviation of ``sigma`` z.
     """
 
     pattern: Pattern = Pattern.UNIFORM
@@ -37,19 +37,19 @@ class SparsePoints:
     sigma: Range = (0.0, 0.01)
 
     def __call__(self, scene: SceneBatch, generator: torch.Generator) -> Tensor:
-        """(N, 1, H, W) float32 [m], 0 = missing."""
+        """Return the measured depth, (N, 1, H, W) float32 [m], 0 = missing."""
         depth = scene.depth
         count = log_uniform(depth, generator, self.count).round()
         if self.pattern is Pattern.GRID:
             chosen = _lattice(depth, count, generator)
         else:
-            chosen = self._drawn(scene, count, generator)
+            chosen = self._draw(scene, count, generator)
         factor = 1 + uniform(depth, generator, self.sigma) * noise(depth, generator)
         is_outlier = chance(depth, generator) < uniform(depth, generator, self.outliers)
         factor = torch.where(is_outlier, torch.exp2(2 * chance(depth, generator) - 1), factor)
         return torch.where(chosen, depth * factor.clamp(min=0.01), 0.0)
 
-    def _drawn(self, scene: SceneBatch, count: Tensor, generator: torch.Generator) -> Tensor:
+    def _draw(self, scene: SceneBatch, count: Tensor, generator: torch.Generator) -> Tensor:
         # Weighted sampling without replacement: the largest of log weight + Gumbel noise (Efraimidis, Spirakis, 2006).
         gumbel = -(-chance(scene.depth, generator).clamp(1e-9, 1 - 1e-7).log()).log()
         score = torch.where(scene.depth > 0, _log_weight(scene, self.pattern) + gumbel, -torch.inf)
@@ -72,7 +72,7 @@ def _lattice(depth: Tensor, count: Tensor, generator: torch.Generator) -> Tensor
 
 
 def _log_weight(scene: SceneBatch, pattern: Pattern) -> Tensor:
-    """(N, 1, H, W): logarithm of the relative probability of each pixel."""
+    """Return the logarithm of the relative probability of each pixel, (N, 1, H, W)."""
     if pattern is Pattern.UNIFORM:
         return torch.zeros_like(scene.depth)
     grey = F.pad(scene.image.mean(dim=1, keepdim=True), (1, 1, 1, 1), mode="replicate")

@@ -1,4 +1,4 @@
-"""Two cameras: passive stereo, and active stereo whose projector adds texture (RealSense D400)."""
+"""Stereo cameras: passive stereo, and active stereo with a projector that adds texture (RealSense D400)."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class Stereo:
       so the noise of depth is z² subpixel / (focal baseline) (Keselman et al., CVPRW 2017, Intel RealSense). Then it is
       rounded to ``step`` pixels.
     - Texture is the RMS horizontal gradient of the image in a window. If it is below ``texture``, patches become holes
-      with a probability that grows with the difference, and a share ``mismatched`` around them has a disparity with a
-      relative error of up to ``wrong``. The projector of an active sensor adds texture of ``projected`` x reflectance
+      with a probability that increases with the difference, and a share ``mismatched`` around them has a disparity with
+      a relative error of up to ``wrong``. The projector of an active sensor adds texture of ``projected`` x reflectance
       to every surface, decreasing with (3 m/z)².
     - Edges are fattened: the foreground extends over up to ``fattening`` pixels of the background (Scharstein,
       Szeliski, IJCV 2002), patch by patch.
     - The band that the second camera does not see is a hole, except for a share ``filled`` of patches, where the
       matcher uses the value of the background.
-    - Glass and mirrors are holes or show the surface behind them or the reflection. Depth beyond ``far`` metres is
-      missing.
+    - Patches of glass and mirrors are holes, or have the depth of the surface behind them or of the reflection. Depth
+      beyond ``far`` metres is missing.
     """
 
     focal: float = 640.0
@@ -50,7 +50,7 @@ class Stereo:
     response: Response = _RESPONSE
 
     def __call__(self, scene: SceneBatch, generator: torch.Generator) -> Tensor:
-        """(N, 1, H, W) float32 [m], 0 = missing."""
+        """Return the measured depth, (N, 1, H, W) float32 [m], 0 = missing."""
         depth, holes = respond(scene, generator, self.response)
         baseline = log_uniform(depth, generator, self.baseline)
         hidden = hidden_from_right(depth, intrinsics(scene)[0] * baseline, narrowest=1.0)
@@ -86,7 +86,7 @@ class Stereo:
 
 
 def active_stereo() -> Stereo:
-    """A RealSense D435: a short baseline, and a projector that adds texture to walls up to a few metres away."""
+    """Return a model of a RealSense D435: a short baseline, and a projector that adds texture to nearby surfaces."""
     return Stereo(
         baseline=(0.05, 0.055),
         projected=(0.01, 0.05),

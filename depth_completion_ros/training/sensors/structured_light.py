@@ -1,4 +1,4 @@
-"""Structured light: a projected speckle pattern, matched to a reference (Kinect v1, PrimeSense)."""
+"""Structured light: a projected speckle pattern that is matched to a reference (Kinect v1, PrimeSense)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .views import at_pixels, hidden_from_right, intrinsics, pixels, viewing_cos
 # frames, about 0.6, 0.4, 0.25 and 0.15 at 1, 2, 3 and 4 pixels.
 _NOISE_LENGTH = 2.5
 _EDGE_LENGTH = 2.5  # correlation length of ragged edges [pixels], similar to real frames
-_GRAZING_WIDTH = math.radians(10)  # range of angles from the first lost surfaces to all surfaces lost
+_GRAZING_WIDTH = math.radians(10)  # range of angles in which the share of lost surfaces rises from 0 to 1
 _RESPONSE = Response(dark=(0.0, 0.7), shiny=(0.1, 0.8), glass=(0.2, 0.9), mirror=(0.1, 0.8), through=(0.5, 1.0))
 
 
@@ -33,9 +33,9 @@ class KinectStructuredLight:
     - Shadow: surfaces that the projector, ``baseline`` metres to the right, does not light are holes. They are fx
       baseline (1/z_fg - 1/z_bg) pixels wide, with fx of the image, at any crop or resolution. The matcher closes
       shadows narrower than ``narrowest_shadow`` pixels.
-    - Holes: at angles beyond ``grazing`` degrees (half of the surface is lost there, all of it 5° further); where
-      reflectance cos θ (4 m/z)² is below ``signal``, with a probability that grows with the difference; depending on
-      material; and nearer than ``near`` or farther than ``far`` metres.
+    - Holes: at grazing angles (half of the surface is lost at ``grazing`` degrees, the whole surface at 5° more); where
+      reflectance cos θ (4 m/z)² is below ``signal``, with a probability that increases with the difference; depending
+      on material; and nearer than ``near`` or farther than ``far`` metres.
     - Matching window (Bohg et al., ICRA 2014): 83 % of ``window`` x ``window`` image pixels must have depth.
 
     focal (native pixels) and baseline (metres) determine the steps of disparity, which do not depend on the image.
@@ -54,23 +54,23 @@ class KinectStructuredLight:
     response: Response = _RESPONSE
 
     def __call__(self, scene: SceneBatch, generator: torch.Generator) -> Tensor:
-        """(N, 1, H, W) float32 [m], 0 = missing."""
+        """Return the measured depth, (N, 1, H, W) float32 [m], 0 = missing."""
         depth, holes = respond(scene, generator, self.response)
         cosine = viewing_cosine(scene)
         angle = cosine.acos()
         narrowest = uniform(depth, generator, self.narrowest_shadow)
         holes |= hidden_from_right(depth, intrinsics(scene)[0] * self.baseline, narrowest)
-        holes |= self._too_weak(scene, depth, cosine, angle, generator)
+        holes |= self._lost_signal(scene, depth, cosine, angle, generator)
         depth = _with_ragged_edges(depth * ~holes, uniform(depth, generator, self.lateral), generator)
 
-        measured = self._quantised(self._with_axial_noise(depth, angle, generator))
+        measured = self._quantise(self._with_axial_noise(depth, angle, generator))
         kept = (depth > 0) & (measured > uniform(depth, generator, self.near))
         kept &= measured < uniform(depth, generator, self.far)
         kept &= scene.depth > 0
         kept &= window_mean(kept.float(), self.window) >= 0.83
         return torch.where(kept, measured, 0.0)
 
-    def _too_weak(
+    def _lost_signal(
         self, scene: SceneBatch, depth: Tensor, cosine: Tensor, angle: Tensor, generator: torch.Generator
     ) -> Tensor:
         signal = scene.reflectance * cosine * (4 / depth.clamp(min=0.1)) ** 2
@@ -83,12 +83,12 @@ class KinectStructuredLight:
         z = depth.clamp(min=0.1)
         slope = angle.clamp(max=math.radians(85))
         sigma = 0.0012 + 0.0019 * (z - 0.4) ** 2 + 0.0001 / z.sqrt() * (slope / (math.pi / 2 - slope)) ** 2
-        # Nguyen measured the output of the sensor, so sigma includes quantisation: only the rest is added.
+        # Nguyen et al. measured the output of the sensor, so sigma includes quantisation. Only the remainder is added.
         quantisation = z**2 * self.step / (self.focal * self.baseline) / math.sqrt(12)
-        rest = (sigma**2 - quantisation**2).clamp(min=0).sqrt()
-        return (z + rest * smooth_noise(z, generator, _NOISE_LENGTH)).clamp(min=0.1)
+        remainder = (sigma**2 - quantisation**2).clamp(min=0).sqrt()
+        return (z + remainder * smooth_noise(z, generator, _NOISE_LENGTH)).clamp(min=0.1)
 
-    def _quantised(self, depth: Tensor) -> Tensor:
+    def _quantise(self, depth: Tensor) -> Tensor:
         steps = (self.focal * self.baseline / self.step / depth).round().clamp(min=1)
         return self.focal * self.baseline / self.step / steps
 
