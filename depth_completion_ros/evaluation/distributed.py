@@ -6,7 +6,7 @@ import hashlib
 import logging
 import pickle
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ class FinishedRecordings:
 
 
 def evaluate_on_workers(
-    tasks: dict[str, Callable[[], Evaluation]],
+    tasks: Mapping[str, Callable[[], Evaluation]],
     workers: int = 0,
     scheduler: str = "",
     finished: Callable[[str, Evaluation], object] = lambda name, result: None,
