@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from array import array
 from typing import Any
 
@@ -13,15 +14,20 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
-from ..frame import CompletedDepth, Intrinsics
+from ..frame import CompletedDepth, Intrinsics, RgbdFrame
 from ..lens import rays
+from ..preview import Range, colour_range, panel, smooth_range
 
 _POINT_FIELDS = ("x", "y", "z", "rgb", "confidence")  # four bytes each
 _IMAGE_TOPICS = ("depth", "confidence", "sigma")
+_PREVIEW_PERIOD_S, _PREVIEW_WIDTH = 0.2, 960
 
 
 class Outputs:
-    """Publishers of ``~/depth``, ``~/confidence``, ``~/sigma``, ``~/camera_info``, ``~/points``. Used by the worker."""
+    """Publishers of ``~/depth``, ``~/confidence``, ``~/sigma``, ``~/camera_info``, ``~/points`` and ``~/preview``.
+
+    Used by the worker.
+    """
 
     def __init__(self, node: LifecycleNode):
         def publisher(message_type: type, topic: str) -> Any:
@@ -36,6 +42,9 @@ class Outputs:
         self._publishers = {topic: publisher(Image, topic) for topic in _IMAGE_TOPICS}
         self._publishers["camera_info"] = publisher(CameraInfo, "camera_info")
         self._publishers["points"] = publisher(PointCloud2, "points")
+        self._publishers["preview"] = publisher(Image, "preview")
+        self._colours: Range | None = None  # of depth in the last preview
+        self._next_preview = 0.0  # monotonic clock [s]
 
     def wanted(self) -> bool:
         """Whether any output has a subscriber."""
@@ -44,20 +53,18 @@ class Outputs:
     def publish(
         self,
         messages: ResultMessages,
-        rgb: np.ndarray,
+        frame: RgbdFrame,
         header: Header,
         info: CameraInfo | None,
-        intrinsics: Intrinsics | None,
         encoding: str,
     ) -> None:
         """Publish a result on each topic that has subscribers; depth is published first.
 
         Args:
             messages: The messages, after the result has been written to ``messages.completed``.
-            rgb: (H, W, 3) uint8, for the colours of the point cloud.
+            frame: The frame that was completed, for the point cloud and the preview.
             header: Header of the RGB message.
             info: Calibration to publish; None if there is none.
-            intrinsics: Intrinsics for the point cloud; None if unknown, then no cloud is published.
             encoding: Encoding of depth, "32FC1" or "16UC1".
         """
         if self._listened("depth"):
@@ -70,8 +77,21 @@ class Outputs:
             info = copy.copy(info)  # the input may be published once only, and belong to later images too
             info.header = header
             self._publishers["camera_info"].publish(info)
-        if intrinsics is not None and self._listened("points"):
-            self._send("points", messages.points(rgb, intrinsics), header)
+        if frame.intrinsics is not None and self._listened("points"):
+            self._send("points", messages.points(frame.rgb, frame.intrinsics), header)
+        if self._listened("preview") and time.monotonic() >= self._next_preview:
+            self._next_preview = time.monotonic() + _PREVIEW_PERIOD_S
+            self._send("preview", self._preview(messages.completed, frame), header)
+
+    def _preview(self, completed: CompletedDepth, frame: RgbdFrame) -> Image:
+        """A panel of colour, raw depth, completed depth and confidence as rgb8."""
+        self._colours = smooth_range(self._colours, colour_range(completed.depth))
+        pixels = panel(
+            frame.rgb, frame.depth, completed.depth, completed.confidence, self._colours, width=_PREVIEW_WIDTH
+        )
+        message = Image(height=pixels.shape[0], width=pixels.shape[1], encoding="rgb8", step=pixels.strides[0])
+        message.data = array("B", pixels.tobytes())
+        return message
 
     def destroy(self) -> None:
         for publisher in self._publishers.values():

@@ -219,7 +219,7 @@ class Worker:
     def _publish(self, job: _Job, messages: ResultMessages) -> None:
         header, info = job.pair.rgb.header, job.pair.rgb_info
         encoding = self._parameters["output.encoding"]
-        self._outputs.publish(messages, job.frame.rgb, header, info, job.frame.intrinsics, encoding)
+        self._outputs.publish(messages, job.frame, header, info, encoding)
 
     def _count(self, job: _Job, completed: CompletedDepth, done: float) -> None:
         """Count a published frame and its timings; done is the time when it was completed [s]."""
