@@ -83,6 +83,8 @@ def save_weights(weighted: WeightedNetwork, path: Path, provenance: Mapping[str,
     tensors: dict[str, Tensor] = {}
     for name, tensor in own_weights.items():
         tensors |= _compact(name, tensor.detach().cpu())
+    if network.sigma_scale != 1:
+        metadata["sigma_scale"] = repr(network.sigma_scale)
     with new_file(path) as part:
         _safetensors().save_file(tensors, part, metadata)
 
@@ -97,6 +99,7 @@ def load_weights(path: Path) -> WeightedNetwork:
     metadata = read_metadata(path)
     network = create(metadata["name"], metadata["size"], _load_base(path, metadata))
     try:
+        network.sigma_scale = float(metadata.get("sigma_scale", "1"))
         base_weights = {name: tensor for name, tensor in network.state_dict().items() if name.startswith(_BASE_PREFIX)}
         # load_state_dict converts each tensor to the type of the network's tensor.
         network.load_state_dict(_restore(_safetensors().load_file(path)) | base_weights)
@@ -129,11 +132,16 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def weights_hash(network: CompletionNetwork) -> str:
-    """Return the first 16 hex digits of the SHA-256 of all weights and statistics, in the order of their names."""
+    """Return the first 16 hex digits of the SHA-256 of all weights and statistics, in the order of their names.
+
+    The factor of sigma is one of them unless it is 1.
+    """
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    if network.sigma_scale != 1:
+        digest.update(f"sigma_scale {network.sigma_scale!r}".encode())
     return digest.hexdigest()[:16]
 
 
