@@ -31,6 +31,7 @@ COMMANDS = {
     "scenes sequences": "render what a moving camera sees in furnished rooms, with poses and true depth",
     "models": "list the networks with parameters, cost, inputs, paper and weights",
     "train": "train a network with a recipe",
+    "calibrate": "fit a network's sigma to recordings that it was not trained on",
     "ablate": "train variants of a method at equal budgets and compare them in a table",
     "export": "export a network to an ONNX file that engines run",
     "build-engine": "build the TensorRT engine of a network in advance",

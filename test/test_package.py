@@ -47,6 +47,7 @@ OPTIONAL_MODULES = {
     "transformers",
     "pycuda",
     "jinja2",
+    "distributed",
     "vl_convert",
 }
 REQUIREMENT_OF = {"vl_convert": "vl-convert-python"}  # where pip knows an optional module by another name

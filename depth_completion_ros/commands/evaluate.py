@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import functools
+import io
 import math
 import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +18,8 @@ from ..bag.frames import SLOP_NS
 from ..bag.reader import DEPTH_TOPIC, RGB_TOPIC
 from ..errors import ConfigurationError, InputError, in_options
 from ..evaluation.datasets import FORMATS, is_dataset
-from ..evaluation.evaluate import evaluate
+from ..evaluation.distributed import RECORDING, FinishedRecordings, evaluate_on_workers
+from ..evaluation.evaluate import Evaluation, evaluate, joined
 from ..evaluation.html.page import Results, check_report, command_line, write_report_and_files
 from ..evaluation.models import BASELINES, default_models
 from ..evaluation.protocols import PROTOCOLS
@@ -24,7 +27,10 @@ from ..evaluation.report import print_tables, write_files
 from ..evaluation.samples import SampleSet, open_bag, open_folder, open_published
 from ..evaluation.summary import summarise
 from ..frame_builder import FrameSettings
+from ..model_file import model_directories
 
+UNFINISHED = "unfinished"  # folder beside the results, while not all recordings are evaluated
+_NOT_IN_RESULTS = {"sources", "out", "report", "workers", "scheduler"}  # options
 SYNTHETIC = "synthetic:"  # prefix of procedural scenes
 _BAG_FILES = r"^metadata\.yaml$|\.mcap|\.db3"
 
@@ -85,6 +91,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--out", type=Path, help=out)
     report = "HTML file with tables, charts and pictures; the files of --out are written beside it (default: none)"
     add("--report", type=Path, metavar="FILE", help=report)
+    workers = "evaluate recordings in this number of processes with Dask (default: one after the other in this process)"
+    add("--workers", type=int, default=0, metavar="N", help=workers)
+    scheduler = "evaluate recordings on the workers of the Dask scheduler at this address, such as tcp://10.0.0.5:8786"
+    add("--scheduler", default="", metavar="ADDRESS", help=scheduler)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -110,8 +120,9 @@ def run(args: argparse.Namespace) -> int:
     if args.out:
         with _writing_to(f"--out {args.out}"):
             args.out.mkdir(parents=True, exist_ok=True)
-    sets = _open(args)
-    evaluation = evaluate(sets, protocols, models, args.frames, args.seed, with_details=args.report is not None)
+    opened = _open(args)
+    sets = list(opened.values())
+    evaluation = _evaluate(args, opened, protocols, models)
     if not evaluation.metrics:
         if not evaluation.complete:
             return 130
@@ -129,7 +140,70 @@ def run(args: argparse.Namespace) -> int:
             write_files(evaluation, scores, by_set, totals, args.out)
     if not evaluation.complete:
         return 130
-    return 0 if len(sets) == len(set(args.sources)) else 1
+    failed = any(key[1] == RECORDING for key in evaluation.failures)
+    return 0 if len(sets) == len(set(args.sources)) and not failed else 1
+
+
+def _evaluate(
+    args: argparse.Namespace, opened: dict[str, SampleSet], protocols: list[str], models: list[str]
+) -> Evaluation:
+    """Evaluate all sets, by source; with --out, go on where the same command was interrupted."""
+    out = args.out or (args.report.parent if args.report else None)
+    kept = FinishedRecordings(out / UNFINISHED, _settings(args, protocols, models)) if out else None
+    files = {samples.name: _files(source) for source, samples in opened.items()}
+
+    def save(name: str, result: Evaluation) -> None:
+        if kept is not None:
+            kept.save(name, files[name], result)
+
+    before = {}
+    for samples in opened.values():
+        if kept is not None and (result := kept.load(samples.name, files[samples.name])):
+            before[samples.name] = result
+    if before:
+        print(f"{len(before)} of {len(opened)} recordings were evaluated before", file=sys.stderr)
+    remaining = {source: samples for source, samples in opened.items() if samples.name not in before}
+    if args.workers or args.scheduler:
+        tasks = {
+            samples.name: functools.partial(_evaluate_one, args, source, samples.name, protocols, models)
+            for source, samples in remaining.items()
+        }
+        now = evaluate_on_workers(tasks, args.workers, args.scheduler, save) if tasks else Evaluation()
+    else:
+        details = args.report is not None
+        now = evaluate(
+            list(remaining.values()), protocols, models, args.frames, args.seed, with_details=details, finished=save
+        )
+    names = [samples.name for samples in opened.values()]
+    evaluation = joined(before[name] if name in before else now.of_set(name, protocols) for name in names)
+    evaluation.complete = now.complete
+    if kept is not None and now.complete and not any(key[1] == RECORDING for key in now.failures):
+        kept.remove()
+    return evaluation
+
+
+def _evaluate_one(
+    args: argparse.Namespace, source: str, name: str, protocols: list[str], models: list[str]
+) -> Evaluation:
+    """Evaluate one recording, in a process of its own, whose warnings the main process has already printed."""
+    with redirect_stderr(io.StringIO()):
+        samples = replace(_open_one(source, args), name=name)
+        return evaluate([samples], protocols, models, args.frames, args.seed, with_details=args.report is not None)
+
+
+def _settings(args: argparse.Namespace, protocols: list[str], models: list[str]) -> str:
+    """Everything but the recording that its results depend on."""
+    options = {name: value for name, value in vars(args).items() if name not in _NOT_IN_RESULTS}
+    files = [file for folder in model_directories() for file in folder.glob("*.*")]
+    files += Path(__file__).parents[1].rglob("*.py")
+    changed = max(file.stat().st_mtime_ns for file in files)
+    return f"{sorted(options.items())} {args.report is not None} {protocols} {models} {changed}"
+
+
+def _files(source: str) -> list[Path]:
+    """The files of a recording; none for what is not a folder or file."""
+    path = Path(source)
+    return [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
 
 
 @contextmanager
@@ -140,8 +214,8 @@ def _writing_to(target: str) -> Iterator[None]:
         raise ConfigurationError(f"{target} cannot be written to ({error}): choose another folder") from error
 
 
-def _open(args: argparse.Namespace) -> list[SampleSet]:
-    """Open all sources that can be used, with unique names; print a line for each of the others."""
+def _open(args: argparse.Namespace) -> dict[str, SampleSet]:
+    """Open all sources that can be used, by source, with unique names; print a line for each of the others."""
     opened = []
     for source in dict.fromkeys(args.sources):
         try:
@@ -155,12 +229,12 @@ def _open(args: argparse.Namespace) -> list[SampleSet]:
             "folder", "none of the sources can be used: give folders with a meta.json, bags, or data sets FORMAT:PATH"
         )
     names = Counter(samples.name for _, samples in opened)
-    return [
-        replace(samples, name=f"{Path(source).resolve().parent.name}/{samples.name}")
+    return {
+        source: replace(samples, name=f"{Path(source).resolve().parent.name}/{samples.name}")
         if names[samples.name] > 1
         else samples
         for source, samples in opened
-    ]
+    }
 
 
 def _open_one(source: str, args: argparse.Namespace) -> SampleSet:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from array import array
 from typing import Any
 
@@ -16,10 +17,12 @@ from std_msgs.msg import Header
 from ..frame import CompletedDepth, Intrinsics, RgbdFrame
 from ..geometry import depth_on_rgb_grid
 from ..lens import rays
+from ..preview import Range, colour_range, panel, smooth_range
 
 _POINT_FIELDS = ("x", "y", "z", "rgb", "confidence")  # four bytes each
 _RESULT_TOPICS = ("depth", "confidence", "sigma")
 _IMAGE_TOPICS = (*_RESULT_TOPICS, "measured", "holdout")
+_PREVIEW_PERIOD_S, _PREVIEW_WIDTH = 0.2, 960
 
 
 class Outputs:
@@ -38,6 +41,9 @@ class Outputs:
         self._publishers = {topic: publisher(Image, topic) for topic in _IMAGE_TOPICS}
         self._publishers["camera_info"] = publisher(CameraInfo, "camera_info")
         self._publishers["points"] = publisher(PointCloud2, "points")
+        self._publishers["preview"] = publisher(Image, "preview")
+        self._colours: Range | None = None  # of depth in the last preview
+        self._next_preview = 0.0  # monotonic clock [s]
 
     def wanted(self) -> bool:
         """Whether any output has a subscriber."""
@@ -80,6 +86,19 @@ class Outputs:
             self._publishers["camera_info"].publish(info)
         if frame.intrinsics is not None and self._listened("points"):
             self._send("points", messages.points(frame.rgb, frame.intrinsics), header)
+        if self._listened("preview") and time.monotonic() >= self._next_preview:
+            self._next_preview = time.monotonic() + _PREVIEW_PERIOD_S
+            self._send("preview", self._preview(messages.completed, frame), header)
+
+    def _preview(self, completed: CompletedDepth, frame: RgbdFrame) -> Image:
+        """A panel of colour, raw depth, completed depth and confidence as rgb8."""
+        self._colours = smooth_range(self._colours, colour_range(completed.depth))
+        pixels = panel(
+            frame.rgb, frame.depth, completed.depth, completed.confidence, self._colours, width=_PREVIEW_WIDTH
+        )
+        message = Image(height=pixels.shape[0], width=pixels.shape[1], encoding="rgb8", step=pixels.strides[0])
+        message.data = array("B", pixels.tobytes())
+        return message
 
     def destroy(self) -> None:
         for publisher in self._publishers.values():

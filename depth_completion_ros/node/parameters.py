@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..depth_hold import HOLDS
 from ..engines import ENGINES, check_model
 from ..errors import ConfigurationError
 from ..geometry import transform_from_pose
@@ -156,6 +157,14 @@ PARAMETERS = {
             "image, using both camera_infos and the extrinsic",
         ),
         Parameter(
+            "depth.hold",
+            "exact",
+            "Which depth an image is completed with. exact: depth with the same stamp, up to sync.slop; images without "
+            "such depth are dropped. latest: the closest depth so far, for sensors with a lower rate than the camera. "
+            "It is moved with the camera if the pose of the camera in temporal.fixed_frame is known",
+            choices=HOLDS,
+        ),
+        Parameter(
             "depth.min_range",
             0.3,
             "Smallest measured depth; pixels at this depth or nearer count as missing",
@@ -238,7 +247,7 @@ PARAMETERS = {
         Parameter(
             "temporal.max_age",
             1.0,
-            "Time after which a measurement is forgotten",
+            "Time after which a measurement is forgotten, also by depth.hold latest",
             "s",
             (0.0, 60.0),
             dynamic=True,
