@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -16,9 +17,11 @@ from ..profiles import Profile
 from .details import Details, TrialDetails
 from .metrics import Metric, frame_sums
 from .models import open_model
-from .protocols import PUBLISHED, make_trial
+from .protocols import PUBLISHED, Trial, make_trial
 from .samples import SampleSet
 from .strata import ScoredPixels
+
+MakeTrial = Callable[[str, SampleSet, int, int], "Trial | None"]  # of a protocol, set, index and seed
 
 
 class Key(NamedTuple):
@@ -59,6 +62,7 @@ def evaluate(
     seed: int = 0,
     *,
     with_details: bool = False,
+    make: MakeTrial = make_trial,
 ) -> Evaluation:
     """Score models on evenly spaced samples of each set. Shows a progress bar; Ctrl-C ends it early.
 
@@ -72,6 +76,7 @@ def evaluate(
         frames: Number of samples of each set.
         seed: Random seed of the protocols.
         with_details: Whether to collect ``Evaluation.details``, which takes more time.
+        make: Makes the trial of a protocol; with another function, ``protocols`` are names that it understands.
 
     Raises:
         ConfigurationError: If a protocol is unknown or a model cannot be opened.
@@ -93,7 +98,7 @@ def evaluate(
                     )
                 for protocol in protocols:
                     progress.update(task, description=f"{samples.name} {protocol}")
-                    _score(evaluation, completers, samples, index, protocol, seed, with_details)
+                    _score(evaluation, completers, samples, index, protocol, seed, with_details, make)
                     progress.advance(task)
     except KeyboardInterrupt:
         evaluation.complete = False
@@ -123,10 +128,11 @@ def _score(
     protocol: str,
     seed: int,
     with_details: bool,
+    make: MakeTrial,
 ) -> None:
     """Add the result of one trial to the metrics of all models that have not failed on the set."""
     try:
-        trial = make_trial(protocol, samples, index, seed)
+        trial = make(protocol, samples, index, seed)
     except InputError as error:
         evaluation.failures[samples.name, f"frame {index}"] = in_options(error, bags=True)
         return
