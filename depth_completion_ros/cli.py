@@ -22,6 +22,7 @@ COMMANDS = {
     "complete": "complete depth image files or folders",
     "evaluate": "score completion methods on recorded frames",
     "robustness": "show how error and confidence change as the input gets worse",
+    "costmap": "show which obstacles completed depth hides from a costmap, and which it invents",
     "bag make": "write a rosbag2 from a folder of frames",
     "bag info": "show the contents of a rosbag2",
     "bag play": "publish the messages of a rosbag2",
@@ -40,7 +41,7 @@ COMMANDS = {
     "demo": "play a sample recording through the node and show the results",
 }
 
-EVALUATIONS = ("evaluate", "robustness")  # commands with the options of evaluate for bags
+EVALUATIONS = ("evaluate", "robustness", "costmap")  # commands with the options of evaluate for bags
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -239,7 +239,9 @@ def open_bundled(wanted: int) -> list[SampleSet]:
             name: value for file in parameters if file.is_file() for name, value in read_parameters(file).items()
         }
         points = settings.get("depth.source") == "points"
-        form = FrameSettings(unit=0.0 if points else 0.001, extrinsic=tuple(settings.get("extrinsic", ())))
+        form = FrameSettings(
+            unit=0.0 if points else 0.001, extrinsic=tuple(settings.get("extrinsic", ())), fixed_frame="odom"
+        )
         topic = POINTS_TOPIC if points else DEPTH_TOPIC
         found.append(open_bag(bag, wanted, profile, settings=form, depth_topic=topic))
     return found
