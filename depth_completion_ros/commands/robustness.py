@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--frames", type=int, default=3, help="number of frames of each set, evenly spaced (default: 3)")
     add("--seed", type=int, default=0, help="random seed (default: 0)")
     add_source_options(parser)
-    add("--out", type=Path, help="folder for robustness.csv and robustness.json (default: write no files)")
+    add("--out", type=Path, help="folder for robustness.csv, .json and .md (default: write no files)")
     report = "HTML file with curves and tables; the files of --out are written beside it (default: none)"
     add("--report", type=Path, metavar="FILE", help=report)
 

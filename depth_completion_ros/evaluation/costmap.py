@@ -176,7 +176,7 @@ def floor_pose(points: np.ndarray, tolerance: float) -> np.ndarray | None:
         above = sample @ normal + height
         on = np.abs(above) < tolerance
         if np.count_nonzero(on) > most and np.mean(above < -2 * tolerance) < _MOST_BELOW:
-            best, most = on, np.count_nonzero(on)
+            best, most = on, float(np.count_nonzero(on))
     if best is None:
         return None
     centre = sample[best].mean(axis=0)

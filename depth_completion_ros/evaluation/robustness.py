@@ -19,7 +19,7 @@ from .degradations import DEGRADATIONS, Degradation
 from .evaluate import Evaluation, Key, evaluate
 from .protocols import Trial, make_trial
 from .rank_statistics import spearman
-from .report import failure_lines
+from .report import failure_lines, markdown_table
 from .samples import SampleSet
 
 CLEAN = "clean"
@@ -214,7 +214,7 @@ def correlation_text(curve: Curve) -> str:
 
 
 def write_curves(evaluation: Evaluation, curves: list[Curve], out: Path) -> list[Path]:
-    """Write robustness.csv (one row for each level and model) and robustness.json (also by recording).
+    """Write robustness.csv (one row for each level and model), robustness.json (also by recording) and robustness.md.
 
     Returns:
         The files.
@@ -256,7 +256,26 @@ def write_curves(evaluation: Evaluation, curves: list[Curve], out: Path) -> list
         ],
     }  # fmt: skip
     (out / "robustness.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
-    return [out / "robustness.csv", out / "robustness.json"]
+    (out / "robustness.md").write_text(markdown(curves), encoding="utf-8")
+    return [out / "robustness.csv", out / "robustness.json", out / "robustness.md"]
+
+
+def markdown(curves: list[Curve]) -> str:
+    """A table of the hardest level: RMSE and sigma relative to clean input, within and confidence, by model."""
+    models = list(dict.fromkeys(one.model for one in curves))
+    rows = []
+    for name, group in groupby(curves, key=lambda one: one.degradation):
+        by_model = {one.model: one for one in group}
+        level = next(iter(by_model.values())).points[-1].level
+        rows.append([f"{name} {level}", *(_markdown_cell(by_model.get(model)) for model in models)])
+    return "\n".join([*markdown_table(["degradation", *models], rows), ""])
+
+
+def _markdown_cell(curve: Curve | None) -> str:
+    if curve is None:
+        return "-"
+    last = curve.points[-1]
+    return f"{last.rmse:.2f} / {last.sigma:.2f}, {100 * last.within:.0f} / {100 * last.confidence:.0f}"
 
 
 def _number(value: Any) -> Any:
