@@ -189,15 +189,22 @@ def print_curves(evaluation: Evaluation, curves: list[Curve]) -> None:
     headings = ("RMSE", "MAE", "sigma", "within", "conf.", "m. within", "m. conf.", "correlation")
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
-    for name, group in groupby(curves, key=lambda one: one.degradation):
+    for name, group in groupby([*clean_of(curves), *curves], key=lambda one: one.degradation):
         rows = list(group)
-        table.add_row(f"{name} {rows[0].points[-1].level}", style="bold")
+        table.add_row(f"{name} {rows[0].points[-1].level}" if rows[0].points[1:] else CLEAN, style="bold")
         for one in rows:
             table.add_row(one.model, *cells_of(one))
         table.add_section()
     console.print(table)
     for line in failure_lines(evaluation):
         console.print(line, markup=False, soft_wrap=True)
+
+
+def clean_of(curves: list[Curve]) -> list[Curve]:
+    """Curves of the clean input alone, one for each model."""
+    first = {one.model: one for one in reversed(curves)}
+    models = dict.fromkeys(one.model for one in curves)
+    return [Curve(CLEAN, model, first[model].points[:1]) for model in models]
 
 
 def cells_of(curve: Curve) -> list[str]:
@@ -264,10 +271,11 @@ def markdown(curves: list[Curve]) -> str:
     """A table of the hardest level: RMSE and sigma relative to clean input, within and confidence, by model."""
     models = list(dict.fromkeys(one.model for one in curves))
     rows = []
-    for name, group in groupby(curves, key=lambda one: one.degradation):
+    for name, group in groupby([*clean_of(curves), *curves], key=lambda one: one.degradation):
         by_model = {one.model: one for one in group}
-        level = next(iter(by_model.values())).points[-1].level
-        rows.append([f"{name} {level}", *(_markdown_cell(by_model.get(model)) for model in models)])
+        points = next(iter(by_model.values())).points
+        heading = f"`{name}` {points[-1].level}" if points[1:] else CLEAN
+        rows.append([heading, *(_markdown_cell(by_model.get(model)) for model in models)])
     return "\n".join([*markdown_table(["degradation", *models], rows), ""])
 
 
