@@ -70,9 +70,10 @@ def costmap(points: np.ndarray, sensor: np.ndarray, rule: Rule) -> np.ndarray:
     offset, height = offset[height <= rule.max_obstacle_height], height[height <= rule.max_obstacle_height]
     distance = np.linalg.norm(offset, axis=1)
     within = np.minimum(1, rule.raytrace_max_range / np.maximum(distance, 1e-9))[:, None]
-    ends = np.unique(_cells(offset[:, :2] * within, rule) + reach, axis=0)
     grid = np.full((side, side), UNKNOWN, np.uint8)
-    x, y = _cells_on_lines(np.full(2, reach), ends)
+    x, y = (_cells(offset[:, :2] * within, rule) + reach).T
+    grid[y, x] = FREE
+    x, y = _cells_on_lines(np.full(2, reach), np.argwhere(grid)[:, ::-1])
     grid[y, x] = FREE
     marks = (height >= rule.min_obstacle_height) & (distance < rule.obstacle_max_range)
     x, y = (_cells(offset[marks, :2], rule) + reach).T
