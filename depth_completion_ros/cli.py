@@ -22,6 +22,8 @@ COMMANDS = {
     "complete": "complete depth image files or folders",
     "evaluate": "score completion methods on recorded frames",
     "evaluator": "score what a running completion node publishes (ROS arguments after --ros-args)",
+    "robustness": "show how error and confidence change as the input gets worse",
+    "costmap": "show which obstacles completed depth hides from a costmap, and which it invents",
     "bag make": "write a rosbag2 from a folder of frames",
     "bag info": "show the contents of a rosbag2",
     "bag play": "publish the messages of a rosbag2",
@@ -40,6 +42,8 @@ COMMANDS = {
     "bench endurance": "test the node for an hour with crashes, jumps in time and engine failures",
     "demo": "play a sample recording through the node and show the results",
 }
+
+EVALUATIONS = ("evaluate", "robustness", "costmap")  # commands with the options of evaluate for bags
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -64,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return module.run(parser.parse_args(arguments[len(name.split()) :]))
     except (ConfigurationError, InputError) as error:
-        message = in_options(error, bags=name == "evaluate") if name in ("complete", "evaluate") else error
+        message = in_options(error, bags=name in EVALUATIONS) if name in ("complete", *EVALUATIONS) else error
         print(f"depth-completion {name}: {message}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

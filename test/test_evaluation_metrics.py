@@ -97,6 +97,7 @@ def test_metrics_are_the_plain_formulas_over_the_pixels_of_all_frames(trials, me
             "delta125_2": np.mean(ratio < 1.5625),
             "delta125_3": np.mean(ratio < 1.953125),
             "psnr": 10 * np.log10(np.mean(peak**2) / np.mean(error**2)),
+            "sigma": np.mean(sigma**2) ** 0.5,
             "within": np.mean(within),
             "confidence": np.mean(confidence),
             "ece": sum(abs(np.sum(confidence[bins == d]) - np.sum(within[bins == d])) for d in range(10)) / depth.size,

@@ -24,7 +24,7 @@ from ..evaluation.html.page import Results, check_report, command_line, write_re
 from ..evaluation.models import BASELINES, default_models
 from ..evaluation.protocols import PROTOCOLS
 from ..evaluation.report import print_tables, write_files
-from ..evaluation.samples import SampleSet, open_bag, open_folder, open_published
+from ..evaluation.samples import SampleSet, open_bag, open_bundled, open_folder, open_published
 from ..evaluation.summary import summarise
 from ..frame_builder import FrameSettings
 from ..model_file import model_directories
@@ -32,19 +32,17 @@ from ..model_file import model_directories
 UNFINISHED = "unfinished"  # folder beside the results, while not all recordings are evaluated
 _NOT_IN_RESULTS = {"sources", "out", "report", "workers", "scheduler"}  # options
 SYNTHETIC = "synthetic:"  # prefix of procedural scenes
+SOURCES = (
+    f"folder of frames with a meta.json, bag, procedural scenes {SYNTHETIC}KIND[:PROFILE], or data set "
+    f"FORMAT:PATH, where FORMAT is one of {', '.join(FORMATS)}"
+)
 _BAG_FILES = r"^metadata\.yaml$|\.mcap|\.db3"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``depth-completion evaluate``."""
     add = parser.add_argument
-    add(
-        "sources",
-        nargs="+",
-        metavar="SOURCE",
-        help=f"folder of frames with a meta.json, bag, procedural scenes {SYNTHETIC}KIND[:PROFILE], or data set "
-        f"FORMAT:PATH, where FORMAT is one of {', '.join(FORMATS)}",
-    )
+    add("sources", nargs="+", metavar="SOURCE", help=SOURCES)
     add(
         "--protocol",
         default="raw,sparse5",
@@ -52,6 +50,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     models = "models, separated by commas (default: all classical models and all trained networks)"
     add("--models", default="", help=models)
+    add("--frames", type=int, default=10, help="number of frames of each set, evenly spaced (default: 10)")
+    add("--seed", type=int, default=0, help="random seed of the protocols (default: 0)")
+    add_source_options(parser)
+    out = "folder for evaluation.csv, totals.csv, evaluation.json and evaluation.md (default: write no files)"
+    add("--out", type=Path, help=out)
+    report = "HTML file with tables, charts and pictures; the files of --out are written beside it (default: none)"
+    add("--report", type=Path, metavar="FILE", help=report)
+    workers = "evaluate recordings in this number of processes with Dask (default: one after the other in this process)"
+    add("--workers", type=int, default=0, metavar="N", help=workers)
+    scheduler = "evaluate recordings on the workers of the Dask scheduler at this address, such as tcp://10.0.0.5:8786"
+    add("--scheduler", default="", metavar="ADDRESS", help=scheduler)
+
+
+def add_source_options(parser: argparse.ArgumentParser) -> None:
+    """The options of ``open_sources``: how sources are read."""
+    add = parser.add_argument
     add("--profile", help="sensor profile (default: determined from the name of each set)")
     unit = "for bags and images:PATH: length of one unit of the depth values [m] (default: by encoding)"
     add("--depth-unit", type=float, metavar="M", help=unit)
@@ -63,8 +77,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "largest depth of the sensor [m]; this depth and anything farther count as missing (default: from the profile)"
     )
     add("--max-range", type=float, metavar="M", help=maximum)
-    add("--frames", type=int, default=10, help="number of frames of each set, evenly spaced (default: 10)")
-    add("--seed", type=int, default=0, help="random seed of the protocols (default: 0)")
     add("--rgb-topic", default=RGB_TOPIC, help=f"for bags: topic of the colour images (default: {RGB_TOPIC})")
     add("--depth-topic", default=DEPTH_TOPIC, help=f"for bags: topic of depth (default: {DEPTH_TOPIC})")
     truth = "for bags: topic of reference depth to score against [m, or mm in 16 bits] (default: none)"
@@ -87,14 +99,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--fixed-frame", default="odom", help=f"{fixed} (default: odom)")
     rectify = "for bags: how to treat distorted images, as the node's parameter of this name (default: auto)"
     add("--rectify", choices=("auto", "on", "off"), default="auto", help=rectify)
-    out = "folder for evaluation.csv, totals.csv, evaluation.json and evaluation.md (default: write no files)"
-    add("--out", type=Path, help=out)
-    report = "HTML file with tables, charts and pictures; the files of --out are written beside it (default: none)"
-    add("--report", type=Path, metavar="FILE", help=report)
-    workers = "evaluate recordings in this number of processes with Dask (default: one after the other in this process)"
-    add("--workers", type=int, default=0, metavar="N", help=workers)
-    scheduler = "evaluate recordings on the workers of the Dask scheduler at this address, such as tcp://10.0.0.5:8786"
-    add("--scheduler", default="", metavar="ADDRESS", help=scheduler)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -103,14 +107,7 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         0, 1 if a source could not be used, or 130 if the evaluation was interrupted.
     """
-    if args.frames < 1:
-        raise ConfigurationError(f"--frames {args.frames} must be at least 1")
-    if args.depth_unit is not None and not 0 < args.depth_unit < math.inf:
-        raise ConfigurationError(f"--depth-unit {args.depth_unit} must be a number above zero: 0.001 for millimetres")
-    if not 0 <= args.slop < math.inf:
-        raise ConfigurationError(f"--slop {args.slop} must be 0 or more seconds")
-    if not math.isfinite(args.depth_offset):
-        raise ConfigurationError(f"--depth-offset {args.depth_offset} must be a number of seconds")
+    check_source_options(args)
     protocols = args.protocol.split(",")
     if unknown := set(protocols) - set(PROTOCOLS):
         raise ConfigurationError(f"no protocol {', '.join(unknown)}: choose from {', '.join(PROTOCOLS)}")
@@ -118,9 +115,9 @@ def run(args: argparse.Namespace) -> int:
         check_report(args.report)
     models = args.models.split(",") if args.models else default_models()
     if args.out:
-        with _writing_to(f"--out {args.out}"):
+        with writing_to(f"--out {args.out}"):
             args.out.mkdir(parents=True, exist_ok=True)
-    opened = _open(args)
+    opened = open_sources(args)
     sets = list(opened.values())
     evaluation = _evaluate(args, opened, protocols, models)
     if not evaluation.metrics:
@@ -131,7 +128,7 @@ def run(args: argparse.Namespace) -> int:
     scores = {key: metric.compute() for key, metric in evaluation.metrics.items()}
     by_set, totals = summarise(evaluation.metrics, BASELINES, args.seed)
     print_tables(evaluation, scores, by_set, totals)
-    with _writing_to(f"--out {args.out}" if args.out else f"--report {args.report}"):
+    with writing_to(f"--out {args.out}" if args.out else f"--report {args.report}"):
         if args.report:
             results = Results(evaluation, scores, by_set, totals, sets, args.seed, command_line())
             write_report_and_files(results, args.report, args.out or args.report.parent)
@@ -207,15 +204,33 @@ def _files(source: str) -> list[Path]:
 
 
 @contextmanager
-def _writing_to(target: str) -> Iterator[None]:
+def writing_to(target: str) -> Iterator[None]:
+    """Turn an error while files are written into one that names the option. Raises ConfigurationError."""
     try:
         yield
     except OSError as error:
         raise ConfigurationError(f"{target} cannot be written to ({error}): choose another folder") from error
 
 
-def _open(args: argparse.Namespace) -> dict[str, SampleSet]:
-    """Open all sources that can be used, by source, with unique names; print a line for each of the others."""
+def check_source_options(args: argparse.Namespace) -> None:
+    """Raises ConfigurationError if an option of ``open_sources`` or the number of frames is out of its range."""
+    if args.frames < 1:
+        raise ConfigurationError(f"--frames {args.frames} must be at least 1")
+    if args.depth_unit is not None and not 0 < args.depth_unit < math.inf:
+        raise ConfigurationError(f"--depth-unit {args.depth_unit} must be a number above zero: 0.001 for millimetres")
+    if not 0 <= args.slop < math.inf:
+        raise ConfigurationError(f"--slop {args.slop} must be 0 or more seconds")
+    if not math.isfinite(args.depth_offset):
+        raise ConfigurationError(f"--depth-offset {args.depth_offset} must be a number of seconds")
+
+
+def open_sources(args: argparse.Namespace) -> dict[str, SampleSet]:
+    """Open all sources that can be used, by source, with unique names; print a line for each of the others.
+
+    Without any source, open the bundled recordings.
+    """
+    if not args.sources:
+        return {samples.name: samples for samples in open_bundled(args.frames)}
     opened = []
     for source in dict.fromkeys(args.sources):
         try:

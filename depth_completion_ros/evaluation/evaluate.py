@@ -18,9 +18,11 @@ from ..profiles import Profile
 from .details import Details, TrialDetails
 from .metrics import Metric, frame_sums
 from .models import open_model
-from .protocols import PUBLISHED, make_trial
+from .protocols import PUBLISHED, Trial, make_trial
 from .samples import SampleSet
 from .strata import ScoredPixels
+
+MakeTrial = Callable[[str, SampleSet, int, int], "Trial | None"]  # of a protocol, set, index and seed
 
 
 class Key(NamedTuple):
@@ -87,6 +89,7 @@ def evaluate(
     *,
     with_details: bool = False,
     finished: Callable[[str, Evaluation], object] = lambda name, results: None,
+    make: MakeTrial = make_trial,
 ) -> Evaluation:
     """Score models on evenly spaced samples of each set. Shows a progress bar; Ctrl-C ends it early.
 
@@ -101,6 +104,7 @@ def evaluate(
         seed: Random seed of the protocols.
         with_details: Whether to collect ``Evaluation.details``, which takes more time.
         finished: Called with the name and the results of each set when it is finished.
+        make: Makes the trial of a protocol; with another function, ``protocols`` are names that it understands.
 
     Raises:
         ConfigurationError: If a protocol is unknown or a model cannot be opened.
@@ -122,7 +126,7 @@ def evaluate(
                     )
                 for index, protocol in itertools.product(indices, protocols):
                     progress.update(task, description=f"{samples.name} {protocol}")
-                    _score(evaluation, completers, samples, index, protocol, seed, with_details)
+                    _score(evaluation, completers, samples, index, protocol, seed, with_details, make)
                     progress.advance(task)
                 finished(samples.name, evaluation.of_set(samples.name, protocols))
     except KeyboardInterrupt:
@@ -146,10 +150,11 @@ def _score(
     protocol: str,
     seed: int,
     with_details: bool,
+    make: MakeTrial,
 ) -> None:
     """Add the result of one trial to the metrics of all models that have not failed on the set."""
     try:
-        trial = make_trial(protocol, samples, index, seed)
+        trial = make(protocol, samples, index, seed)
     except InputError as error:
         evaluation.failures[samples.name, f"frame {index}"] = in_options(error, bags=True)
         return

@@ -111,6 +111,21 @@ def write_report(results: Results, path: Path) -> None:
         ConfigurationError: If a library is missing.
         OSError: If the file cannot be written.
     """
+    render("report.html", _context(results), path)
+
+
+def render(template: str, context: dict[str, Any], path: Path) -> None:
+    """Write a page that needs no other file and no network.
+
+    Args:
+        template: Name of its template.
+        context: Values for the template; the version of the package and the date are added.
+        path: The HTML file.
+
+    Raises:
+        ConfigurationError: If a library is missing.
+        OSError: If the file cannot be written.
+    """
     check_requirements()
     import jinja2
 
@@ -123,7 +138,8 @@ def write_report(results: Results, path: Path) -> None:
     )
     environment.filters["tied"] = lambda text: text.replace(" %", "\u00a0%")  # no line break before the sign
     environment.filters["data_uri"] = lambda data: f"data:image/webp;base64,{base64.b64encode(data).decode()}"
-    text = environment.get_template("report.html").render(_context(results))
+    date = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
+    text = environment.get_template(template).render(context, date=date, version=_package_version())
     path.write_text(text, encoding="utf-8")
 
 
@@ -139,8 +155,6 @@ def _context(results: Results) -> dict[str, Any]:
     over = _over(results)
     return {
         "title": "Depth completion: evaluation",
-        "date": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-        "version": _package_version(),
         "command": results.command,
         "files": results.files,
         "first": first,
@@ -158,7 +172,7 @@ def _context(results: Results) -> dict[str, Any]:
         "left_out": [model for model in others if model not in {one.name for one in series}],
         "colours": error_colours(9),
         "data": _data(results),
-        "versions": _versions(results),
+        "versions": versions(results.evaluation.engines, results.seed),
         "figures": FIGURES,
     }
 
@@ -353,39 +367,42 @@ def _data(results: Results) -> Table:
         if not found:
             continue
         frame = _first_frame(details for key, details in results.evaluation.details.items() if key.set == samples.name)
-        profile = samples.profile
-        rows.append(
-            {
-                "Recording": samples.name,
-                "Sensor": samples.about.get("sensor", "not stated"),
-                "Profile": f"{profile.name}, {profile.min_range:g} to {profile.max_range:g} m",
-                "Size [px]": "{} x {}".format(*frame.size),
-                "Frames": max(one.frames for one in found),
-                "Licence": samples.about.get("licence", "not stated"),
-                "Source": ". ".join(samples.about[name] for name in ("cite", "source") if name in samples.about)
-                or "not stated",
-            }
-        )
+        rows.append(source_row(samples, frame.size, max(one.frames for one in found)))
     return tables.sources_table(rows)
+
+
+def source_row(samples: SampleSet, size: tuple[int, int], frames: int) -> dict[str, str | int]:
+    """What the page says of a set with images of a size (width, height) and so many scored frames."""
+    profile = samples.profile
+    return {
+        "Recording": samples.name,
+        "Sensor": samples.about.get("sensor", "not stated"),
+        "Profile": f"{profile.name}, {profile.min_range:g} to {profile.max_range:g} m",
+        "Size [px]": "{} x {}".format(*size),
+        "Frames": frames,
+        "Licence": samples.about.get("licence", "not stated"),
+        "Source": ". ".join(samples.about[name] for name in ("cite", "source") if name in samples.about)
+        or "not stated",
+    }
 
 
 def _first_frame(details: Iterable[Details]) -> FrameDetails:
     return next(frame for one in details for frame in one.frames)
 
 
-def _versions(results: Results) -> dict[str, str]:
+def versions(engines: dict[str, str], seed: int) -> dict[str, str]:
+    """What ran: versions of libraries, machine, seed and the engine of each model."""
     found = {PACKAGE: _package_version(), "Python": platform.python_version()}
     for library in _LIBRARIES:
         try:
             found[library] = version(library)
         except PackageNotFoundError:
             continue
-    engines = sorted(results.evaluation.engines.items())
     return {
         **found,
         "Machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
-        "Seed of the protocols": str(results.seed),
-        "Engines and models": ", ".join(f"{name} = {engine}" for name, engine in engines),
+        "Seed of the protocols": str(seed),
+        "Engines and models": ", ".join(f"{name} = {engine}" for name, engine in sorted(engines.items())),
     }
 
 
