@@ -12,7 +12,7 @@ def data_files() -> list[tuple[str, list[str]]]:
         ("share/ament_index/resource_index/packages", ["resource/depth_completion_ros"]),
         (SHARE, ["package.xml"]),
         # ros2 run and ros2 launch look there. The entry points in setup.cfg install the commands for the terminal.
-        ("lib/depth_completion_ros", ["scripts/completion_node", "scripts/depth-completion"]),
+        ("lib/depth_completion_ros", ["scripts/completion_node", "scripts/depth-completion", "scripts/evaluator"]),
     ]
     for folder in ("launch", "config", "models", "samples"):
         for path in sorted(Path(folder).rglob("*")):

@@ -21,6 +21,9 @@ COMMANDS = {
     "cameras": "print the table of known camera drivers",
     "complete": "complete depth image files or folders",
     "evaluate": "score completion methods on recorded frames",
+    "evaluator": "score what a running completion node publishes (ROS arguments after --ros-args)",
+    "robustness": "show how error and confidence change as the input gets worse",
+    "costmap": "show which obstacles completed depth hides from a costmap, and which it invents",
     "bag make": "write a rosbag2 from a folder of frames",
     "bag info": "show the contents of a rosbag2",
     "bag play": "publish the messages of a rosbag2",
@@ -31,6 +34,7 @@ COMMANDS = {
     "models": "list the networks with parameters, cost, inputs, paper and weights",
     "train": "train a network with a recipe",
     "adapt": "adapt the default network to your own rooms and camera with a recording",
+    "calibrate": "fit a network's sigma to recordings that it was not trained on",
     "ablate": "train variants of a method at equal budgets and compare them in a table",
     "export": "export a network to an ONNX file that engines run",
     "build-engine": "build the TensorRT engine of a network in advance",
@@ -39,6 +43,8 @@ COMMANDS = {
     "bench endurance": "test the node for an hour with crashes, jumps in time and engine failures",
     "demo": "play a sample recording through the node and show the results",
 }
+
+EVALUATIONS = ("evaluate", "robustness", "costmap")  # commands with the options of evaluate for bags
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -63,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return module.run(parser.parse_args(arguments[len(name.split()) :]))
     except (ConfigurationError, InputError) as error:
-        message = in_options(error, bags=name != "complete") if name in ("complete", "evaluate", "adapt") else error
+        message = in_options(error, bags=name != "complete") if name in ("complete", "adapt", *EVALUATIONS) else error
         print(f"depth-completion {name}: {message}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

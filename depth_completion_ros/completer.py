@@ -16,6 +16,8 @@ from .working_size import enlarged, reduced, reduction
 # confidence is P(|error| < max(TOLERANCE_M, TOLERANCE_RELATIVE · depth))
 TOLERANCE_M = 0.05
 TOLERANCE_RELATIVE = 0.02
+# Depth that was measured for another image: how fast the scene moves, as a standard deviation. A person walks at 1 m/s.
+_SCENE_SPEED_M_PER_S = 0.5
 
 
 class DepthCompleter:
@@ -87,6 +89,8 @@ class DepthCompleter:
             np.copyto(out.sigma, self.profile.measurement_sigma(depth), where=out.measured)
         if frame.recalled is not None and out.recalled is not None:
             out.sigma[out.recalled] = np.hypot(out.sigma[out.recalled], frame.recalled.sigma[out.recalled])
+        if frame.depth_age > 0:
+            np.hypot(out.sigma, np.float32(_SCENE_SPEED_M_PER_S * frame.depth_age), out=out.sigma)
         confidence_of(out.depth, out.sigma, out=out.confidence)
         if self.min_confidence > 0:
             out.depth[out.confidence < self.min_confidence] = np.nan

@@ -100,6 +100,7 @@ class RgbdFrame:
             depth comes from another camera. It needs the intrinsics of both cameras.
         camera_pose: (4, 4) rigid transform [m] from the RGB optical frame to a frame that does not move, if known.
         recalled: What ``TemporalMemory`` recalls for this frame; None = nothing.
+        depth_age: Time between the measurement of depth and the image [s], if depth was measured for another image.
 
     Raises:
         InputError: If types, shapes or sizes are not valid.
@@ -114,6 +115,7 @@ class RgbdFrame:
     depth_to_rgb: np.ndarray | None = None
     camera_pose: np.ndarray | None = None
     recalled: Recalled | None = None
+    depth_age: float = 0.0
 
     def __post_init__(self) -> None:
         if self.rgb.dtype != np.uint8 or self.rgb.ndim != 3 or self.rgb.shape[2] != 3 or 0 in self.rgb.shape:

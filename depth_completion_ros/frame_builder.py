@@ -22,10 +22,11 @@ from .deskew import deskewed
 from .errors import InputError
 from .frame import Intrinsics, RgbdFrame
 from .geometry import moved, projected, transform_from_pose, without_clipped
-from .lens import rectify_depth, rectify_rgb
+from .lens import rectify_depth, rectify_rgb, resized
 from .point_clouds import decode_timed_points
 
 _MILLIMETRE = 0.001
+_STILL = 1e-4  # largest element of a motion [m or rad] that changes no pixel
 _FAR_M = 100.0  # no camera measures farther; also out of reach of 16 bits, which are millimetres by REP 118
 
 
@@ -86,6 +87,8 @@ class FrameSettings:
             frames of the messages (extrinsic).
         fixed_frame: Frame that does not move, in which the pose of the camera is looked up; empty = it is not
             (temporal.fixed_frame).
+        slop: Difference of stamps [s] from which on depth counts as measured for another image (sync.slop).
+        static: Whether the camera does not move (temporal.motion).
     """
 
     points: bool = False
@@ -96,6 +99,8 @@ class FrameSettings:
     rectify: str = "auto"
     extrinsic: Sequence[float] = ()
     fixed_frame: str = ""
+    slop: float = np.inf
+    static: bool = False
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, Any]) -> FrameSettings:
@@ -109,6 +114,8 @@ class FrameSettings:
             rectify=parameters["rectify"],
             extrinsic=parameters["extrinsic"],
             fixed_frame=parameters["temporal.fixed_frame"] if parameters["temporal.motion"] in ("tf", "auto") else "",
+            slop=parameters["sync.slop"],
+            static=parameters["temporal.motion"] == "static",
         )
 
 
@@ -147,16 +154,20 @@ class FrameBuilder:
             InputError: If the messages cannot be used.
         """
         camera_pose = self._camera_pose(pair)
-        return replace(self._frame(pair, camera_pose), camera_pose=camera_pose)
+        depth_age = self._depth_age(pair)
+        frame = self._frame(pair, camera_pose, depth_age)
+        if depth_age > 0 and not self.settings.points:
+            frame = self._depth_moved(frame, pair, camera_pose)
+        return replace(frame, camera_pose=camera_pose, depth_age=depth_age)
 
-    def _frame(self, pair: MessagePair, camera_pose: np.ndarray | None) -> RgbdFrame:
+    def _frame(self, pair: MessagePair, camera_pose: np.ndarray | None, depth_age: float) -> RgbdFrame:
         _check_two_images(pair)
         rgb = decode_compressed_rgb(pair.rgb) if _is_compressed(pair.rgb) else decode_rgb(pair.rgb)
         if self.settings.points:
             intrinsics = self._needed_intrinsics("rgb", pair, rgb.shape)
             if rectified := self._rectified(pair, intrinsics):
                 rgb, intrinsics = rectify_rgb(rgb, intrinsics, rectified), rectified
-            depth = self._projected(pair, intrinsics, camera_pose)
+            depth = self._projected(pair, intrinsics, camera_pose, depth_age)
             return RgbdFrame(rgb, depth, intrinsics, pair.stamp_ns, pair.rgb.header.frame_id)
         depth = self._decoded_depth(pair.depth)
         depth, clipped = without_clipped(depth, self.settings.unit or _MILLIMETRE, self.settings.max_range)
@@ -182,7 +193,42 @@ class FrameBuilder:
             self._depth_to_rgb(pair),
         )
 
-    def _projected(self, pair: MessagePair, intrinsics: Intrinsics, camera_pose: np.ndarray | None) -> np.ndarray:
+    def _depth_age(self, pair: MessagePair) -> float:
+        """Time between depth and the image [s] if depth was measured for another image, else 0."""
+        stamps = [_stamp_of(message) for message in (pair.rgb, pair.depth)]
+        age = abs(stamps[0] - stamps[1]) * 1e-9
+        return age if all(stamps) and age > self.settings.slop else 0.0
+
+    def _depth_moved(self, frame: RgbdFrame, pair: MessagePair, camera_pose: np.ndarray | None) -> RgbdFrame:
+        """The frame with depth that was measured for another image, moved with the camera to the time of this one."""
+        then = None
+        if camera_pose is not None and frame.intrinsics is not None:
+            then = self._pose(pair.rgb.header.frame_id, _stamp_of(pair.depth))
+        if camera_pose is None or then is None:
+            self._report_unmoved(pair)
+            return frame
+        motion = np.linalg.inv(camera_pose) @ then
+        if np.abs(motion - np.eye(4)).max() < _STILL:
+            return frame
+        if frame.depth_to_rgb is not None:
+            return replace(frame, depth_to_rgb=motion @ frame.depth_to_rgb)
+        assert frame.intrinsics is not None  # else ``then`` is not known
+        height, width = frame.depth.shape
+        return replace(frame, depth_intrinsics=resized(frame.intrinsics, width, height), depth_to_rgb=motion)
+
+    def _report_unmoved(self, pair: MessagePair) -> None:
+        if not self.settings.static:
+            self._report(
+                "motion",
+                f"depth was measured at another time than the image, and the motion of {pair.rgb.header.frame_id!r} in "
+                "between is not known, so depth is used as if the camera had not moved: publish the pose of this frame "
+                "in temporal.fixed_frame on tf, and the camera_info of rgb; or set temporal.motion to static if the "
+                "camera does not move",
+            )
+
+    def _projected(
+        self, pair: MessagePair, intrinsics: Intrinsics, camera_pose: np.ndarray | None, depth_age: float
+    ) -> np.ndarray:
         """Sparse depth (H, W) float32 [m] of a point cloud at the time of the image."""
         points, seconds, why = decode_timed_points(pair.depth, self.settings.unit)
         if len(points) == 0:
@@ -197,6 +243,8 @@ class FrameBuilder:
             found = self._deskewed(pair, points, seconds, transform, np.linalg.inv(camera_pose))
         if found is None:
             found = moved(points, transform)
+            if depth_age > 0:
+                self._report_unmoved(pair)
         apart = bool(transform[:3, 3].any())  # else the camera sees what the sensor sees
         return projected(found, intrinsics, only_visible=apart)
 
@@ -209,8 +257,7 @@ class FrameBuilder:
         to_camera: np.ndarray,
     ) -> np.ndarray | None:
         """The points (N, 3) in the optical frame at the time of the image; None if the motion is not known."""
-        stamp, frame = pair.depth.header.stamp, pair.depth.header.frame_id
-        stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
+        stamp_ns, frame = _stamp_of(pair.depth), pair.depth.header.frame_id
 
         def to_image(time: float) -> np.ndarray | None:
             moment = stamp_ns + round(time * 1e9)
@@ -381,6 +428,11 @@ def _check_two_images(pair: MessagePair) -> None:
             f"the rgb and depth topics carry the same image, with encoding {pair.rgb.encoding!r}: check the "
             "remapping of both topics",
         )
+
+
+def _stamp_of(message: Any) -> int:
+    """The stamp of a message [ns]; 0 if it has none."""
+    return message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
 
 
 def _other_frames(one: str, other: str) -> bool:

@@ -11,9 +11,9 @@ from .lens import image_coordinates, rays
 from .registration import registered
 from .visibility import hidden_points
 
-# Depth is probably clipped if a share between these limits has the same value, larger than this factor times the median
-# of the rest. A larger share may be a wall in a simulation, unless the value is the largest count of a sensor.
-_CLIPPED_SHARE, _CLIPPED_BEYOND = (0.02, 0.4), 1.5
+# Depth is probably clipped if more than this share has the same value, larger than this factor times the median of the
+# rest. Only a wall in a simulation looks alike.
+_CLIPPED_SHARE, _CLIPPED_BEYOND = 0.02, 1.5
 
 
 def transform_from_pose(pose: np.ndarray) -> np.ndarray:
@@ -161,8 +161,7 @@ def clipped_at(depth: np.ndarray, unit: float = 0.001) -> tuple[float, bool] | N
     count = largest / unit
     full_scale = any(abs(count - (2**bits - 1)) < 0.01 for bits in range(11, 17))
     round_number = abs(largest * 10 - round(largest * 10)) <= 1e-4
-    fewest, most = _CLIPPED_SHARE
-    if share <= fewest or not (full_scale or (round_number and share < most)):
+    if share <= _CLIPPED_SHARE or not (full_scale or round_number):
         return None
     nearer = sample[valid & (sample < largest)]
     if nearer.size and largest <= _CLIPPED_BEYOND * np.median(nearer):
@@ -189,7 +188,10 @@ def without_clipped(depth: np.ndarray, unit: float, max_range: float) -> tuple[n
     if not_measured:
         measured = np.where(depth == np.float32(limit), np.float32(np.nan), depth)
         return measured, f"{area}, which is the largest count of the sensor: it is ignored"
-    return depth, f"{area}: if the driver uses this value where nothing was measured, set depth.max_range to {limit:g}"
+    return depth, (
+        f"{area}: if the driver uses this value where nothing was measured, set depth.max_range to {limit:g}; if it is "
+        "a wall in a simulation, ignore this warning"
+    )
 
 
 def depth_on_rgb_grid(frame: RgbdFrame) -> np.ndarray:

@@ -11,7 +11,16 @@ from typing import Any
 
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from launch import Action, LaunchContext, LaunchDescription
-from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable
+from launch.actions import (
+    DeclareLaunchArgument,
+    LogInfo,
+    OpaqueFunction,
+    RegisterEventHandler,
+    SetEnvironmentVariable,
+    Shutdown,
+    TimerAction,
+)
+from launch.event_handlers import OnProcessExit
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import Parameter
 from launch_ros.utilities import make_namespace_absolute, prefix_namespace
@@ -30,11 +39,14 @@ from .cameras import (
 from .displays import write_displays
 from .engines import ENGINES, check_model
 from .errors import ConfigurationError
+from .holdout import LARGEST_SHARE
 from .node.environment import DDS_PROFILE_VARIABLES, dds_profile_file, dds_profile_variable
 from .profiles import profile_file, profile_names, read_parameters
 from .resources import PACKAGE, share_directory
 
 NODE_NAME = "depth_completion"
+EVALUATOR = "evaluator"
+_LAST_FRAMES_S = 5.0  # after the end of a recording, for frames that are still being completed and scored
 _LEVELS = ("debug", "info", "warn", "error", "fatal")
 # ros2 launch does not stop its children when it is terminated. Ours end with it by themselves; for programs of other
 # packages the kernel sends the signal.
@@ -84,10 +96,17 @@ _ARGUMENTS = (
 )
 
 
+_EVALUATION = (
+    ("evaluate", "false", "Whether to score depth where measurements are hidden from the node: true or false"),
+    ("holdout", "0.1", f"Share of the measurements that evaluate:=true hides, above 0 and up to {LARGEST_SHARE:g}"),
+    ("report", "", "HTML file that evaluate:=true writes at the end; empty = none"),
+)
+
+
 def sensor_launch(profile: str) -> LaunchDescription:
     """The node for one kind of sensor, live or with a recording. The argument camera:= may change the profile."""
     bag = ("bag", "", "Recording (rosbag2) to play once; empty = live sensor")
-    return _launch([*_ARGUMENTS, bag], lambda context, values: _start(context, values, profile))
+    return _launch([*_ARGUMENTS, bag, *_EVALUATION], lambda context, values: _start(context, values, profile))
 
 
 def replay_launch() -> LaunchDescription:
@@ -95,8 +114,8 @@ def replay_launch() -> LaunchDescription:
 
     def start(context: LaunchContext, values: dict[str, str]) -> list[Action]:
         values["bag"] = values["bag"] or str(share_directory() / "samples" / _profile(values, "kinect"))
-        options = ["--rate", values["rate"], *(["--loop"] if _boolean("loop", values["loop"]) else [])]
-        return _start(context, values, "kinect", options)
+        loop = _boolean("loop", values["loop"])
+        return _start(context, values, "kinect", ["--rate", values["rate"], *(["--loop"] if loop else [])])
 
     own = [
         (
@@ -109,7 +128,7 @@ def replay_launch() -> LaunchDescription:
         ("rate", "1.0", "Playback speed; 2.0 = twice as fast"),
         ("loop", "true", "Whether to repeat the recording: true or false"),
     ]
-    return _launch([*_ARGUMENTS, *own], start)
+    return _launch([*_ARGUMENTS, *own, *_EVALUATION], start)
 
 
 def cameras_launch() -> LaunchDescription:
@@ -168,11 +187,16 @@ def _start(
     topics = resolved_topics(values, chosen)
     use_sim_time = values["use_sim_time"] and {"use_sim_time": _boolean("use_sim_time", values["use_sim_time"])}
     model, lines = _model(values)
+    holdout, report = _evaluation(values)
 
     actions: list[Action] = [LogInfo(msg=line) for line in lines]
     actions += _dds_profile()
     if bag:
-        actions.append(_player(bag, namespace, topics, play_options or []))
+        options = play_options or []
+        player = _player(bag, namespace, topics, options)
+        actions.append(player)
+        if holdout and "--loop" not in options:
+            actions.append(_end_after(player))
     logger = f"{namespace}/{NODE_NAME}".strip("/").replace("/", ".")
     actions.append(
         Node(
@@ -188,12 +212,14 @@ def _start(
                 # Not in the last dictionary, so that a parameter file can override it.
                 *_for_all_nodes({"use_sim_time": True} if bag and not _sim_time_is_set(context) else {}),
                 *_parameter_files(bag, values["params_file"]),
-                *([own] if (own := {**model, **_threads(values), **(use_sim_time or {})}) else []),
+                *([own] if (own := {**model, **_threads(values), **(use_sim_time or {}), **holdout}) else []),
             ],
             remappings=remappings(topics),
             ros_arguments=["--log-level", f"{logger}:={_level(values['log_level'])}"],
         )
     )
+    if holdout:
+        actions.append(_evaluator(namespace, topics, report))
     if rviz:
         frames = _frames_of(bag, topics) if bag else {}
         frame = values["camera_frame"] or frames.get("rgb", "") or (chosen.frame if chosen is not None else "")
@@ -266,6 +292,49 @@ def _model(values: dict[str, str]) -> tuple[dict[str, str], list[str]]:
     if model:
         return {"engine": engine or "auto", "model": model}, lines
     return ({"engine": engine} if engine else {}), lines
+
+
+def _evaluation(values: dict[str, str]) -> tuple[dict[str, float], str]:
+    """The parameter holdout, if evaluate is true, and the full path of the report, "" = none."""
+    if not _boolean("evaluate", values.get("evaluate", "false")):
+        return {}, ""
+    try:
+        holdout = float(values["holdout"])
+    except ValueError:
+        holdout = 0.0
+    if not 0 < holdout <= LARGEST_SHARE:
+        raise ConfigurationError(
+            f"holdout:={values['holdout']}: choose a share above 0 and up to {LARGEST_SHARE:g}, such as 0.1"
+        )
+    if not values["report"]:
+        return {"holdout": holdout}, ""
+    from .evaluation.html.page import check_report
+
+    report = Path(values["report"]).absolute()
+    check_report(report, "report:=")
+    return {"holdout": holdout}, str(report)
+
+
+def _evaluator(namespace: str, topics: dict[str, str], report: str) -> Node:
+    """The node that scores. It has a minute to write the report after the signal to end."""
+    return Node(
+        package=PACKAGE,
+        executable=EVALUATOR,
+        name=EVALUATOR,
+        namespace=namespace,
+        output="screen",
+        arguments=_WITH_LAUNCH,
+        parameters=[{"report": report}],
+        remappings=[rule for rule in remappings(topics) if rule[0].startswith("rgb/image")],
+        sigterm_timeout="60",
+    )
+
+
+def _end_after(player: Node) -> RegisterEventHandler:
+    """End the launch after a recording, so that the evaluator writes its report. The last frames are scored before."""
+    end = [LogInfo(msg="the recording has been evaluated"), Shutdown()]
+    later = TimerAction(period=_LAST_FRAMES_S, actions=end)
+    return RegisterEventHandler(OnProcessExit(target_action=player, on_exit=[later]))
 
 
 def _namespace(context: LaunchContext, given: str) -> str:

@@ -158,7 +158,7 @@ def rectify_depth(depth: np.ndarray, raw: Intrinsics, rectified: Intrinsics) -> 
     Each pixel takes the nearest measurement, so that depth is not averaged across edges. NaN outside the raw image.
     """
     height, width = depth.shape
-    maps = _rectification(_resized(raw, width, height), _resized(rectified, width, height))
+    maps = _rectification(resized(raw, width, height), resized(rectified, width, height))
     found = np.take(depth, maps.nearest)  # three times as fast as cv2.remap
     found.reshape(-1)[maps.outside] = np.nan
     return found
@@ -193,7 +193,7 @@ def _rectification(raw: Intrinsics, rectified: Intrinsics) -> _Maps:
     return _Maps(*maps, nearest, np.flatnonzero(~inside))
 
 
-def _resized(intrinsics: Intrinsics, width: int, height: int) -> Intrinsics:
+def resized(intrinsics: Intrinsics, width: int, height: int) -> Intrinsics:
     """Intrinsics of the same view at another resolution; an image starts half a pixel before the first pixel centre."""
     if (intrinsics.width, intrinsics.height) == (width, height):
         return intrinsics  # rounding would make it another one, for which the maps would be computed again

@@ -43,7 +43,7 @@ class ModelFile:
         trained: False if the weights are random.
         weights: Hash of the weights.
         bfloat16: Whether bfloat16 is accurate enough for layers that are float16 in the file.
-        base_file: A file beside it that holds the weights of its base network; None if it contains all weights.
+        weights_files: Files beside it that hold weights of it and its base network; empty if it contains all weights.
     """
 
     path: Path
@@ -56,7 +56,7 @@ class ModelFile:
     trained: bool
     weights: str
     bfloat16: bool
-    base_file: Path | None
+    weights_files: tuple[Path, ...]
 
     inputs = INPUTS
     outputs = OUTPUTS
@@ -64,7 +64,7 @@ class ModelFile:
     @property
     def paths(self) -> list[Path]:
         """All files of the network."""
-        return [self.path, *([self.base_file] if self.base_file else [])]
+        return [self.path, *self.weights_files]
 
     @property
     def label(self) -> str:
@@ -180,12 +180,14 @@ def read_model_file(path: Path) -> ModelFile:
             f"{CONTRACT_VERSION}: export it again with depth-completion export {metadata.get('name', 'NAME')} "
             f"--precision {metadata.get('precision', 'PRECISION')}"
         )
-    base_file = path.with_name(metadata["base_file"]) if metadata.get("base_file") else None
-    if base_file and not base_file.is_file():
-        raise ConfigurationError(
-            f"{path} needs {base_file.name}, which holds a part of its weights, in the same folder: copy it there "
-            "too, or export the network again with depth-completion export"
-        )
+    named = (metadata.get("weights_file"), metadata.get("base_file"))
+    weights_files = tuple(path.with_name(name) for name in named if name)
+    for file in weights_files:
+        if not file.is_file():
+            raise ConfigurationError(
+                f"{path} needs {file.name}, which holds a part of its weights, in the same folder: copy it there "
+                "too, or export the network again with depth-completion export"
+            )
     try:
         height, width = int(metadata["height"]), int(metadata["width"])
         return ModelFile(
@@ -199,7 +201,7 @@ def read_model_file(path: Path) -> ModelFile:
             trained=metadata["trained"] == "true",
             weights=metadata["weights"],
             bfloat16=metadata.get("bfloat16") != "false",
-            base_file=base_file,
+            weights_files=weights_files,
         )
     except (KeyError, ValueError) as error:
         raise ConfigurationError(

@@ -110,7 +110,7 @@ class TemporalMemory:
                 images = [grid.enlarged(found.cells, values, missing) for values in (found.depth, sigma, found.ages)]
                 recalled = Recalled(images[0], images[1], images[2], motion, elapsed)
                 known = found.averaged
-        self._points.add(grid, known)
+        self._points.add(grid, known, frame.depth_age)
         self._last = measured
         return replace(frame, recalled=recalled)
 
@@ -234,11 +234,11 @@ class _Points:
         self._ages = np.empty(0, np.float32)  # [s]
         self._colours = np.empty(0, np.uint32)
 
-    def add(self, grid: Grid, depth: np.ndarray) -> None:
-        """Add a point for each cell of a frame with depth (n,) [m]."""
+    def add(self, grid: Grid, depth: np.ndarray, age: float) -> None:
+        """Add a point for each cell of a frame with depth (n,) [m], which was measured ``age`` seconds ago."""
         cells = np.flatnonzero(depth)
         self._positions = np.concatenate([self._positions, grid.points(depth).take(cells, axis=0)])
-        self._ages = np.concatenate([self._ages, np.zeros(cells.size, np.float32)])
+        self._ages = np.concatenate([self._ages, np.full(cells.size, age, np.float32)])
         self._colours = np.concatenate([self._colours, grid.colours.take(cells)])
 
     def move(self, motion: np.ndarray, elapsed: float) -> None:

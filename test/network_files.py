@@ -92,10 +92,10 @@ def plain_file(*, any_size: bool = False) -> Path:
 
 
 def relabelled(path: Path, new: Path, **labels: str) -> Path:
-    """The same network in a new file, which says of itself what ``labels`` say."""
-    model = onnx.load(path)
+    """Copy a network to a new file that contains all weights, with other metadata."""
+    model = onnx.load(path)  # also loads the weights from other files
     metadata = {entry.key: entry.value for entry in model.metadata_props}
-    onnx.helper.set_model_props(model, metadata | labels)
+    onnx.helper.set_model_props(model, metadata | {"weights_file": "", "base_file": ""} | labels)
     onnx.save(model, new)
     return new
 
@@ -152,7 +152,10 @@ def weights_of_convolutions(graph: onnx.GraphProto) -> list[str]:
 
 
 def shapes_not_in_int8(graph: onnx.GraphProto) -> list[tuple[int, ...]]:
-    """Of the convolutions that are not in int8, the shapes of the weights."""
-    quantised = {name for node in graph.node if node.op_type == "DequantizeLinear" for name in node.output}
+    """Return the shapes of the weights of the convolutions whose inputs are not in int8."""
+    restored = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "DequantizeLinear"}
     shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    return [shapes[name] for name in weights_of_convolutions(graph) if name not in quantised]
+    convolutions = [
+        node for node in graph.node if node.op_type in ("Conv", "ConvTranspose") and node.input[0] not in restored
+    ]
+    return [shapes[restored.get(node.input[1], node.input[1])] for node in convolutions]

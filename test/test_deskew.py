@@ -106,6 +106,12 @@ def test_times_before_the_stamp_are_negative():
         ([0, 5e4, 1e5], "time", "f4", "lie between 0 and 1e[+]05 s after the stamp"),  # microseconds
         ([0, 2e9, 4e9], "t", "u4", "lie between 0 and 4 s"),
         ([100.0, 100.05, 100.1], "timestamp", "f8", "lie between 100 and 100.1 s"),  # since the sensor was switched on
+        (
+            [1.76e9, 1.76e9 + 0.05, 1.76e9 - 100],
+            "timestamp",
+            "f8",
+            "lie between",
+        ),  # the clock was set back in the sweep
         ([1.76e9, 1.76e9, 1.76e9], "timestamp", "f4", "float32 cannot hold times since 1970"),
         ([1.7e9, 1.7e9 + 0.05, 1.7e9 + 0.1], "timestamp", "f8", "check the unit of the field and the clock"),
     ],

@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("rosbags.rosbag2", reason="bags need rosbags: pip install rosbags")
 
 
+from depth_completion_ros.evaluation import metrics
 from depth_completion_ros.evaluation.evaluate import Key
 from depth_completion_ros.evaluation.metrics import FIGURES, Metric
 from depth_completion_ros.evaluation.rank_statistics import aurg, ause, spearman
@@ -96,6 +97,7 @@ def test_metrics_are_the_plain_formulas_over_the_pixels_of_all_frames(trials, me
             "delta125_2": np.mean(ratio < 1.5625),
             "delta125_3": np.mean(ratio < 1.953125),
             "psnr": 10 * np.log10(np.mean(peak**2) / np.mean(error**2)),
+            "sigma": np.mean(sigma**2) ** 0.5,
             "within": np.mean(within),
             "confidence": np.mean(confidence),
             "ece": sum(abs(np.sum(confidence[bins == d]) - np.sum(within[bins == d])) for d in range(10)) / depth.size,
@@ -306,3 +308,25 @@ def test_totals_of_several_protocols_hold_each_and_all_and_one_frame_has_no_inte
     by_set, totals = summarise(metrics, ("guided",))
     assert [one.protocol for one in totals] == ["raw", "rows", ALL]
     assert all(np.isnan(one.errors["rmse"].low) and not one.changes for one in by_set)
+
+
+def test_the_number_of_groups_for_intervals_is_bounded_and_nothing_is_lost(trials, monkeypatch):
+    """Of 21 frames with at most 8 groups: each group but the last sums four frames."""
+    monkeypatch.setattr(metrics, "MOST_GROUPS", 8)
+    sums = [
+        metrics.frame_sums(completed, ScoredPixels(shown, truth, completed.measured))
+        for completed, shown, truth in trials
+    ]
+    metric = Metric()
+    for number in range(21):
+        metric.add(sums[number % 3])
+    assert (metric.frames, metric.groups) == (21, 6)
+    rmse, mae = metric.resampled(np.ones((1, 6)))[:, 0]
+    figures = metric.compute()["all"]
+    assert (rmse, mae) == (pytest.approx(figures["rmse"]), pytest.approx(figures["mae"]))
+    first = metric.resampled(np.eye(6)[:1])[1, 0]
+    pixels = [sums[number % 3]["pixels"][0] for number in range(4)]
+    absolute = [sums[number % 3]["absolute"][0] for number in range(4)]
+    assert first == pytest.approx(sum(absolute) / sum(pixels))
+    (by_set,), _ = summarise({Key("set", "protocol", "model"): metric}, ())
+    assert by_set.frames == 21 and by_set.errors["rmse"].low < by_set.errors["rmse"].high

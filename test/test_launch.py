@@ -43,7 +43,8 @@ record = {{
     "environment": {{name: os.environ.get(name) for name in {variables}}},
 }}
 Path({folder!r}, f"{{Path(sys.argv[0]).name}}-{{os.getpid()}}.json").write_text(json.dumps(record))
-time.sleep(float(os.environ.get("STAND_IN_SECONDS", 0)))
+player = arguments[:2] == ["bag", "play"]
+time.sleep(float(os.environ.get("PLAYER_SECONDS" if player else "STAND_IN_SECONDS", 0)))
 """
 
 # Its first argument is the launch file, its second is what a parent file does before it includes that one.
@@ -62,7 +63,7 @@ sys.exit(service.run())
 """
 
 PROGRAMS = {
-    "depth_completion_ros": ("completion_node", "depth-completion"),
+    "depth_completion_ros": ("completion_node", "depth-completion", "evaluator"),
     "rviz2": ("rviz2",),
     "tf2_ros": ("static_transform_publisher",),
 }
@@ -445,7 +446,7 @@ def test_all_processes_get_the_dds_profile(launch):
 def test_programs_of_other_packages_end_when_launch_is_terminated(start, tmp_path):
     """Although launch itself does not stop its children then."""
     running: dict[int, str] = {}
-    with start("replay", "rviz:=true", STAND_IN_SECONDS="60") as process:
+    with start("replay", "rviz:=true", STAND_IN_SECONDS="60", PLAYER_SECONDS="60") as process:
         end = time.monotonic() + 60
         while len(running) < 4 and time.monotonic() < end:
             names = (path.stem.rpartition("-") for path in (tmp_path / "records").glob("*.json"))
@@ -474,12 +475,62 @@ def test_a_dds_profile_of_the_user_is_kept(launch):
 @pytest.mark.ros
 @pytest.mark.parametrize(
     "argument",
-    ["bag:=/no/such/bag", "params_file:=/no/such/file.yaml", "camera:=webcam", "log_level:=loud", "rviz:=perhaps"],
+    [
+        *("bag:=/no/such/bag", "params_file:=/no/such/file.yaml", "camera:=webcam", "log_level:=loud"),
+        *("rviz:=perhaps", "evaluate:=perhaps"),
+    ],
 )
 def test_impossible_arguments_are_reported_before_anything_starts(launch, tmp_path, argument):
     with pytest.raises(AssertionError, match=argument.rpartition(":=")[2]):
         launch("kinect", argument)
     assert not list((tmp_path / "records").iterdir())
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize("argument", ["holdout:=0", "holdout:=0.7", "holdout:=a tenth", "report:=/proc/no/report.html"])
+def test_impossible_arguments_of_an_evaluation_are_reported_before_anything_starts(launch, tmp_path, argument):
+    pytest.importorskip("jinja2", reason="needs the extra report: pip install -e '.[report]'")
+    with pytest.raises(AssertionError, match=argument.rpartition(":=")[2]):
+        launch("kinect", "evaluate:=true", argument)
+    assert not list((tmp_path / "records").iterdir())
+
+
+@pytest.mark.ros
+def test_evaluate_starts_the_evaluator_and_hides_measurements_from_the_node(launch, bag, tmp_path):
+    pytest.importorskip("jinja2", reason="needs the extra report: pip install -e '.[report]'")
+    arguments = ["evaluate:=true", "report:=out/report.html", "rgb_topic:=/camera/color", "namespace:=front"]
+    started = launch("replay", f"bag:={bag}", *arguments)
+    assert set(started) == {"completion_node", "depth-completion", "evaluator"}
+    assert started["completion_node"].own_parameters == {"holdout": 0.1}
+    evaluator = started["evaluator"]
+    assert evaluator.full_name == "/front/evaluator"
+    assert evaluator.own_parameters == {"report": str(tmp_path / "out" / "report.html")}
+    assert evaluator.remappings["rgb/image_rect_color"] == "/camera/color" and "--exit-with" in evaluator.arguments
+
+
+@pytest.mark.ros
+def test_a_camera_is_evaluated_without_a_recording_and_other_arguments_matter_only_then(launch):
+    started = launch("kinect", "evaluate:=true", "holdout:=0.3")
+    assert set(started) == {"completion_node", "evaluator"}
+    assert started["completion_node"].own_parameters == {"holdout": 0.3}
+
+
+@pytest.mark.ros
+def test_without_evaluate_nothing_is_hidden(launch):
+    """A parent file may have arguments with these names."""
+    started = launch("kinect", "holdout:=all", "report:=/proc/no/report.html")
+    assert set(started) == {"completion_node"} and started["completion_node"].own_parameters == {}
+
+
+@pytest.mark.ros
+def test_the_launch_ends_after_a_recording_that_is_evaluated_once(start, bag):
+    options = {"STAND_IN_SECONDS": "300", "PLAYER_SECONDS": "0"}
+    with start("replay", f"bag:={bag}", "evaluate:=true", "loop:=false", **options) as process:
+        try:
+            said, _ = process.communicate(timeout=120)
+        finally:
+            process.kill()
+    assert "the recording has been evaluated" in said
 
 
 @pytest.mark.ros

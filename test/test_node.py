@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from array import array
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -32,6 +33,7 @@ from depth_completion_ros import DepthCompleter, Intrinsics, RgbdFrame
 from depth_completion_ros.conversion import encode_compressed_depth
 from depth_completion_ros.engines import Engine, open_engine
 from depth_completion_ros.geometry import back_project
+from depth_completion_ros.preview import colour_range, panel
 
 pytestmark = pytest.mark.ros
 OUTPUTS = tuple((Image, f"/depth_completion/{topic}") for topic in ("depth", "confidence", "sigma"))
@@ -172,6 +174,30 @@ def test_camera_info_and_points_go_with_the_depth(graph):
     packed = np.frombuffer(cloud.data, np.uint32).reshape(cloud.height, cloud.width, 5)[..., 3]
     rgb = scene()[0].astype(np.uint32)
     np.testing.assert_array_equal(packed & 0xFFFFFF, rgb[..., 0] << 16 | rgb[..., 1] << 8 | rgb[..., 2])
+
+
+def test_the_preview_shows_the_frame_and_comes_at_most_five_times_per_second(graph):
+    preview = "/depth_completion/preview"
+    ros = graph(listen=((Image, "/depth_completion/depth"), (Image, preview)))
+    stamp = ros.send_pair()
+    depth = pixels_of(ros.output(stamp))
+    message = ros.output(stamp, preview)
+    assert message.encoding == "rgb8" and message.header.frame_id == FRAME_ID
+    picture = np.frombuffer(message.data, np.uint8).reshape(message.height, message.width, 3)
+    colours, millimetres = scene()
+    limits = colour_range(depth)
+    raw = millimetres.astype(np.float32) / 1000
+    expected = panel(colours, raw, depth, np.ones_like(depth), limits, width=message.width)
+    left = slice(0, message.width // 2)
+    np.testing.assert_array_equal(picture[: message.height // 2], expected[: message.height // 2])  # colour and raw
+    lower = slice(message.height // 2, message.height * 3 // 4)
+    np.testing.assert_array_equal(picture[lower, left], expected[lower, left])  # completed depth
+    started = time.monotonic()
+    for _ in range(5):
+        ros.output(ros.send_pair())
+    elapsed = time.monotonic() - started
+    assert len(ros.received[preview]) - 1 <= 1 + elapsed / 0.2
+    assert ros.spin(lambda: len(ros.received[preview]) > 1 or ros.output(ros.send_pair()) is None)
 
 
 def test_lidar_points_are_projected_by_the_extrinsic(graph):

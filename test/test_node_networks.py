@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 
@@ -28,7 +27,7 @@ DEPTH = "/depth_completion/depth"
 def ros(tmp_path, monkeypatch) -> Iterator[RosGraph]:
     """A node beside a trained and an untrained network for images of any size."""
     monkeypatch.setenv("DEPTH_COMPLETION_MODELS", str(tmp_path))
-    shutil.copy(file_for_any_size(), tmp_path / "lite-trained.onnx")
+    relabelled(file_for_any_size(), tmp_path / "lite-trained.onnx")
     relabelled(file_for_any_size(), tmp_path / "lite-random.onnx", trained="false")
     # Results differ by rounding if two frames are completed at once, which a slow machine would choose.
     graph = RosGraph({"concurrent_frames": 1})

@@ -47,6 +47,7 @@ OPTIONAL_MODULES = {
     "transformers",
     "pycuda",
     "jinja2",
+    "distributed",
     "vl_convert",
 }
 REQUIREMENT_OF = {"vl_convert": "vl-convert-python"}  # where pip knows an optional module by another name
@@ -267,5 +268,6 @@ def test_pip_installs_all_shared_files_and_they_are_found(tmp_path):
     assert marker.is_file(), "ros2 finds a package by this file"
     assert {path.name for path in code.parents[2].glob("bin/*")} == {"completion_node", "depth-completion"}
     programs = list((code.parents[2] / "lib" / PACKAGE).iterdir())
-    assert {path.name for path in programs} == {"completion_node", "depth-completion"}, "ros2 run looks there"
+    names = {"completion_node", "depth-completion", "evaluator"}
+    assert {path.name for path in programs} == names, "ros2 run looks there"
     assert all(os.access(path, os.X_OK) for path in programs)

@@ -31,6 +31,7 @@ EXCEPTIONS = {
     ("evaluation.prefill", "networks"): "the filling of holes, which every network begins with, as a model",
     ("evaluation.benchmarks", "node"): "the node is what they measure",
     ("evaluation.demo", "node"): "the node is what it shows",
+    ("evaluation.live", "node"): "the evaluator is a node too, and uses what nodes share",
 }
 
 

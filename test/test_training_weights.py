@@ -1,4 +1,4 @@
-"""Weights files have half the size and give nearly the same result, and other files are rejected with a message."""
+"""Weights files are small and give nearly the same result, and other files are rejected with a message."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the networks need PyTorch")
 pytest.importorskip("safetensors", reason="weights files need it")
 
-from safetensors.torch import save_file  # noqa: E402
+from safetensors.torch import load_file, save_file  # noqa: E402
 from test_networks import frame, stirred  # noqa: E402
 
 from depth_completion_ros import model_file  # noqa: E402
@@ -30,7 +30,7 @@ ORIGIN = {"contract": str(CONTRACT_VERSION), "name": "lite", "size": "small", "p
 
 @pytest.mark.parametrize("name", (*names(), *BASES))
 def test_loaded_network_gives_the_result_of_the_saved_one(name, tmp_path):
-    """The results differ by less than a thousandth, and the file has little more than two bytes for each weight."""
+    """The file has little more than one byte for each weight of a large kernel and two for each other weight."""
     network, path = stirred(name), tmp_path / "weights.safetensors"
     with torch.no_grad():
         for key, value in network.named_buffers():
@@ -44,18 +44,50 @@ def test_loaded_network_gives_the_result_of_the_saved_one(name, tmp_path):
     assert read_metadata(path)["minutes"] == "12.5"
     with torch.inference_mode():
         expected, answer = network(*frame())[0], loaded.network.eval()(*frame())[0]
-    assert ((answer - expected).square().mean() / expected.square().mean()).sqrt() < 1e-3
-    values = sum(tensor.numel() for tensor in network.state_dict().values())
-    assert path.stat().st_size < 2.3 * values + 50_000
+    assert ((answer - expected).square().mean() / expected.square().mean()).sqrt() < 5e-3
+    sizes = [(tensor.ndim == 4 and tensor.numel() >= 4096, tensor.numel()) for tensor in network.state_dict().values()]
+    assert path.stat().st_size < sum((1.05 if large else 2.3) * numbers for large, numbers in sizes) + 50_000
+
+
+def test_each_weight_of_a_large_kernel_is_off_by_half_a_step_at_most(tmp_path):
+    """A step is 1/127 of the largest weight of the output channel. A channel of zeros stays zero."""
+    network = stirred("lite")
+    before = network.core.encoder[3][1][0].weight
+    with torch.no_grad():
+        before[0] = 0
+        before[1] *= 1e-3
+    save_weights(WeightedNetwork(network, "kinect"), tmp_path / "w.safetensors")
+    loaded = load_weights(tmp_path / "w.safetensors")
+    after = loaded.network.core.encoder[3][1][0].weight
+    step = before.abs().amax((1, 2, 3), keepdim=True) / 127
+    assert ((after - before).abs() <= 0.5001 * step).all()
+    assert after.dtype == torch.float32 and 100 < len(after[2].unique()) <= 255
+
+    save_weights(loaded, tmp_path / "again.safetensors")
+    held, again = (load_file(tmp_path / f"{name}.safetensors") for name in ("w", "again"))
+    assert held.keys() == again.keys()
+    for name, tensor in held.items():
+        torch.testing.assert_close(again[name], tensor, rtol=1e-6, atol=0)
+
+
+def test_files_with_all_kernels_in_float16_load(tmp_path):
+    """Earlier versions wrote such files."""
+    network = stirred("lite")
+    tensors = {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in network.state_dict().items()}
+    save_file(tensors, tmp_path / "w.safetensors", ORIGIN)
+    loaded = load_weights(tmp_path / "w.safetensors").network.state_dict()
+    assert all(loaded[name].equal(tensor.to(loaded[name].dtype)) for name, tensor in tensors.items())
 
 
 def test_weight_beyond_the_range_of_float16_is_saved_exactly(tmp_path):
     network = stirred("lite")
     with torch.no_grad():
         next(network.parameters())[0] = 1e6
+        network.core.refinement.of_depth.weight[0] = 1e6
     save_weights(WeightedNetwork(network, "kinect"), tmp_path / "w.safetensors")
     loaded = load_weights(tmp_path / "w.safetensors").network
-    assert next(loaded.parameters())[0].eq(1e6).all()
+    for weight in (next(loaded.parameters()), loaded.core.refinement.of_depth.weight):
+        torch.testing.assert_close(weight[0], torch.full_like(weight[0], 1e6))
 
 
 @pytest.mark.parametrize("how", ["absent", "empty", "text", "cut short", "foreign", "other network", "no metadata"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -15,8 +15,8 @@ from rich.progress import track
 
 from ..conversion import encode_compressed_depth
 from ..errors import ConfigurationError, InputError
-from ..frame import Intrinsics
 from ..geometry import pose_of
+from ..lens import resized
 from .folders import FIXED_FRAME_ID, FolderFrame, FrameSet
 from .frames import camera_info_topic
 from .messages import camera_info, compressed_image, header, image, point_cloud, transform
@@ -137,7 +137,7 @@ def _entries(frame: FolderFrame, shift_ns: int, options: BagOptions) -> list[_En
     rgb = _scaled(frame.frame.rgb, options.width)
     entries = []
     if frame.frame.intrinsics is not None:
-        intrinsics = _resized(frame.frame.intrinsics, rgb.shape)
+        intrinsics = resized(frame.frame.intrinsics, rgb.shape[1], rgb.shape[0])
         entries.append(_Entry(rgb_ns, camera_info_topic(RGB_TOPIC), camera_info(head, intrinsics)))
     if options.rgb == "raw":
         entries.append(_Entry(rgb_ns, RGB_TOPIC, image(head, "rgb8", rgb)))
@@ -150,7 +150,7 @@ def _entries(frame: FolderFrame, shift_ns: int, options: BagOptions) -> list[_En
     head = header(depth_ns, frame.frame.frame_id)
     depth = frame.frame.depth
     if frame.frame.intrinsics is not None:
-        intrinsics = _resized(frame.frame.intrinsics, depth.shape)
+        intrinsics = resized(frame.frame.intrinsics, depth.shape[1], depth.shape[0])
         entries.append(_Entry(depth_ns, camera_info_topic(DEPTH_TOPIC), camera_info(head, intrinsics)))
     if options.depth == "compressed":
         message_format, data = encode_compressed_depth(_millimetres(depth))
@@ -183,21 +183,6 @@ def _scaled(rgb: np.ndarray, width: int | None) -> np.ndarray:
         return rgb
     height = max(1, round(rgb.shape[0] * width / rgb.shape[1]))
     return cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
-
-
-def _resized(intrinsics: Intrinsics, shape: tuple[int, ...]) -> Intrinsics:
-    """Intrinsics of the same view at another size. Pixel centres have integer coordinates; the corner is at -0.5."""
-    height, width = shape[:2]
-    x, y = width / intrinsics.width, height / intrinsics.height
-    return replace(
-        intrinsics,
-        fx=intrinsics.fx * x,
-        fy=intrinsics.fy * y,
-        cx=(intrinsics.cx + 0.5) * x - 0.5,
-        cy=(intrinsics.cy + 0.5) * y - 0.5,
-        width=width,
-        height=height,
-    )
 
 
 def _jpeg(frame: FolderFrame, rgb: np.ndarray) -> bytes:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import functools
+import io
 import math
-import os
 import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,29 +18,31 @@ from ..bag.frames import SLOP_NS
 from ..bag.reader import DEPTH_TOPIC, RGB_TOPIC
 from ..errors import ConfigurationError, InputError, in_options
 from ..evaluation.datasets import FORMATS, is_dataset
-from ..evaluation.evaluate import evaluate
-from ..evaluation.html.page import Results, check_requirements, command_line, write_report
+from ..evaluation.distributed import RECORDING, FinishedRecordings, evaluate_on_workers
+from ..evaluation.evaluate import Evaluation, evaluate, joined
+from ..evaluation.html.page import Results, check_report, command_line, write_report_and_files
 from ..evaluation.models import BASELINES, default_models
 from ..evaluation.protocols import PROTOCOLS
 from ..evaluation.report import print_tables, write_files
-from ..evaluation.samples import SampleSet, open_bag, open_folder, open_published
+from ..evaluation.samples import SampleSet, open_bag, open_bundled, open_folder, open_published
 from ..evaluation.summary import summarise
 from ..frame_builder import FrameSettings
+from ..model_file import model_directories
 
+UNFINISHED = "unfinished"  # folder beside the results, while not all recordings are evaluated
+_NOT_IN_RESULTS = {"sources", "out", "report", "workers", "scheduler"}  # options
 SYNTHETIC = "synthetic:"  # prefix of procedural scenes
+SOURCES = (
+    f"folder of frames with a meta.json, bag, procedural scenes {SYNTHETIC}KIND[:PROFILE], or data set "
+    f"FORMAT:PATH, where FORMAT is one of {', '.join(FORMATS)}"
+)
 _BAG_FILES = r"^metadata\.yaml$|\.mcap|\.db3"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Arguments of ``depth-completion evaluate``."""
     add = parser.add_argument
-    add(
-        "sources",
-        nargs="+",
-        metavar="SOURCE",
-        help=f"folder of frames with a meta.json, bag, procedural scenes {SYNTHETIC}KIND[:PROFILE], or data set "
-        f"FORMAT:PATH, where FORMAT is one of {', '.join(FORMATS)}",
-    )
+    add("sources", nargs="+", metavar="SOURCE", help=SOURCES)
     add(
         "--protocol",
         default="raw,sparse5",
@@ -49,12 +52,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--models", default="", help=models)
     add("--frames", type=int, default=10, help="number of frames of each set, evenly spaced (default: 10)")
     add("--seed", type=int, default=0, help="random seed of the protocols (default: 0)")
-    truth = "for bags: topic of reference depth to score against [m, or mm in 16 bits] (default: none)"
-    add("--truth-topic", help=truth)
+    add_source_options(parser)
     out = "folder for evaluation.csv, totals.csv, evaluation.json and evaluation.md (default: write no files)"
     add("--out", type=Path, help=out)
     report = "HTML file with tables, charts and pictures; the files of --out are written beside it (default: none)"
     add("--report", type=Path, metavar="FILE", help=report)
+    workers = "evaluate recordings in this number of processes with Dask (default: one after the other in this process)"
+    add("--workers", type=int, default=0, metavar="N", help=workers)
+    scheduler = "evaluate recordings on the workers of the Dask scheduler at this address, such as tcp://10.0.0.5:8786"
+    add("--scheduler", default="", metavar="ADDRESS", help=scheduler)
+
+
+def add_source_options(parser: argparse.ArgumentParser) -> None:
+    """The options of ``open_sources``: how sources are read, and the topic of reference depth."""
+    truth = "for bags: topic of reference depth to score against [m, or mm in 16 bits] (default: none)"
+    parser.add_argument("--truth-topic", help=truth)
     configure_reading(parser)
 
 
@@ -100,20 +112,19 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         0, 1 if a source could not be used, or 130 if the evaluation was interrupted.
     """
-    if args.frames < 1:
-        raise ConfigurationError(f"--frames {args.frames} must be at least 1")
-    check_reading(args)
+    check_source_options(args)
     protocols = args.protocol.split(",")
     if unknown := set(protocols) - set(PROTOCOLS):
         raise ConfigurationError(f"no protocol {', '.join(unknown)}: choose from {', '.join(PROTOCOLS)}")
     if args.report:
-        _check_report(args.report)
+        check_report(args.report)
     models = args.models.split(",") if args.models else default_models()
     if args.out:
-        with _writing_to(f"--out {args.out}"):
+        with writing_to(f"--out {args.out}"):
             args.out.mkdir(parents=True, exist_ok=True)
-    sets = _open(args)
-    evaluation = evaluate(sets, protocols, models, args.frames, args.seed, with_details=args.report is not None)
+    opened = open_sources(args)
+    sets = list(opened.values())
+    evaluation = _evaluate(args, opened, protocols, models)
     if not evaluation.metrics:
         if not evaluation.complete:
             return 130
@@ -122,17 +133,79 @@ def run(args: argparse.Namespace) -> int:
     scores = {key: metric.compute() for key, metric in evaluation.metrics.items()}
     by_set, totals = summarise(evaluation.metrics, BASELINES, args.seed)
     print_tables(evaluation, scores, by_set, totals)
-    out = args.out or (args.report.parent if args.report else None)
-    with _writing_to(f"--out {args.out}" if args.out else f"--report {args.report}"):
-        files = write_files(evaluation, scores, by_set, totals, out) if out else []
+    with writing_to(f"--out {args.out}" if args.out else f"--report {args.report}"):
         if args.report:
-            names = [Path(os.path.relpath(file, args.report.parent)).as_posix() for file in files]
-            results = Results(evaluation, scores, by_set, totals, sets, args.seed, command_line(), names)
-            write_report(results, args.report)
+            results = Results(evaluation, scores, by_set, totals, sets, args.seed, command_line())
+            write_report_and_files(results, args.report, args.out or args.report.parent)
             print(f"report: {args.report}")
+        elif args.out:
+            write_files(evaluation, scores, by_set, totals, args.out)
     if not evaluation.complete:
         return 130
-    return 0 if len(sets) == len(set(args.sources)) else 1
+    failed = any(key[1] == RECORDING for key in evaluation.failures)
+    return 0 if len(sets) == len(set(args.sources)) and not failed else 1
+
+
+def _evaluate(
+    args: argparse.Namespace, opened: dict[str, SampleSet], protocols: list[str], models: list[str]
+) -> Evaluation:
+    """Evaluate all sets, by source; with --out, go on where the same command was interrupted."""
+    out = args.out or (args.report.parent if args.report else None)
+    kept = FinishedRecordings(out / UNFINISHED, _settings(args, protocols, models)) if out else None
+    files = {samples.name: _files(source) for source, samples in opened.items()}
+
+    def save(name: str, result: Evaluation) -> None:
+        if kept is not None:
+            kept.save(name, files[name], result)
+
+    before = {}
+    for samples in opened.values():
+        if kept is not None and (result := kept.load(samples.name, files[samples.name])):
+            before[samples.name] = result
+    if before:
+        print(f"{len(before)} of {len(opened)} recordings were evaluated before", file=sys.stderr)
+    remaining = {source: samples for source, samples in opened.items() if samples.name not in before}
+    if args.workers or args.scheduler:
+        tasks = {
+            samples.name: functools.partial(_evaluate_one, args, source, samples.name, protocols, models)
+            for source, samples in remaining.items()
+        }
+        now = evaluate_on_workers(tasks, args.workers, args.scheduler, save) if tasks else Evaluation()
+    else:
+        details = args.report is not None
+        now = evaluate(
+            list(remaining.values()), protocols, models, args.frames, args.seed, with_details=details, finished=save
+        )
+    names = [samples.name for samples in opened.values()]
+    evaluation = joined(before[name] if name in before else now.of_set(name, protocols) for name in names)
+    evaluation.complete = now.complete
+    if kept is not None and now.complete and not any(key[1] == RECORDING for key in now.failures):
+        kept.remove()
+    return evaluation
+
+
+def _evaluate_one(
+    args: argparse.Namespace, source: str, name: str, protocols: list[str], models: list[str]
+) -> Evaluation:
+    """Evaluate one recording, in a process of its own, whose warnings the main process has already printed."""
+    with redirect_stderr(io.StringIO()):
+        samples = replace(_open_one(source, args), name=name)
+        return evaluate([samples], protocols, models, args.frames, args.seed, with_details=args.report is not None)
+
+
+def _settings(args: argparse.Namespace, protocols: list[str], models: list[str]) -> str:
+    """Everything but the recording that its results depend on."""
+    options = {name: value for name, value in vars(args).items() if name not in _NOT_IN_RESULTS}
+    files = [file for folder in model_directories() for file in folder.glob("*.*")]
+    files += Path(__file__).parents[1].rglob("*.py")
+    changed = max(file.stat().st_mtime_ns for file in files)
+    return f"{sorted(options.items())} {args.report is not None} {protocols} {models} {changed}"
+
+
+def _files(source: str) -> list[Path]:
+    """The files of a recording; none for what is not a folder or file."""
+    path = Path(source)
+    return [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
 
 
 def check_reading(args: argparse.Namespace) -> None:
@@ -157,32 +230,28 @@ def frame_settings(args: argparse.Namespace) -> FrameSettings:
 
 
 @contextmanager
-def _writing_to(target: str) -> Iterator[None]:
+def writing_to(target: str) -> Iterator[None]:
+    """Turn an error while files are written into one that names the option. Raises ConfigurationError."""
     try:
         yield
     except OSError as error:
         raise ConfigurationError(f"{target} cannot be written to ({error}): choose another folder") from error
 
 
-def _check_report(path: Path) -> None:
-    """Find out before the evaluation whether the report can be written, and make its folder.
+def check_source_options(args: argparse.Namespace) -> None:
+    """Raises ConfigurationError if an option of ``open_sources`` or the number of frames is out of its range."""
+    if args.frames < 1:
+        raise ConfigurationError(f"--frames {args.frames} must be at least 1")
+    check_reading(args)
 
-    Raises:
-        ConfigurationError: If it cannot.
+
+def open_sources(args: argparse.Namespace) -> dict[str, SampleSet]:
+    """Open all sources that can be used, by source, with unique names; print a line for each of the others.
+
+    Without any source, open the bundled recordings.
     """
-    check_requirements()
-    if path.is_dir():
-        raise ConfigurationError(f"--report {path} is a folder: give the name of an HTML file, {path / 'report.html'}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigurationError(f"--report {path}: {error.strerror}: choose another folder") from error
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise ConfigurationError(f"--report {path} may not be written: choose another folder")
-
-
-def _open(args: argparse.Namespace) -> list[SampleSet]:
-    """Open all sources that can be used, with unique names; print a line for each of the others."""
+    if not args.sources:
+        return {samples.name: samples for samples in open_bundled(args.frames)}
     opened = []
     for source in dict.fromkeys(args.sources):
         try:
@@ -196,12 +265,12 @@ def _open(args: argparse.Namespace) -> list[SampleSet]:
             "folder", "none of the sources can be used: give folders with a meta.json, bags, or data sets FORMAT:PATH"
         )
     names = Counter(samples.name for _, samples in opened)
-    return [
-        replace(samples, name=f"{Path(source).resolve().parent.name}/{samples.name}")
+    return {
+        source: replace(samples, name=f"{Path(source).resolve().parent.name}/{samples.name}")
         if names[samples.name] > 1
         else samples
         for source, samples in opened
-    ]
+    }
 
 
 def _open_one(source: str, args: argparse.Namespace) -> SampleSet:

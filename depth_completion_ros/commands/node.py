@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
-import signal
 import sys
 
 from ..cameras import camera, camera_names, remappings, resolved_topics
 from ..errors import ConfigurationError
 from ..memory import keep_freed_memory
-from ..node.environment import add_process_arguments, prepare_ros_environment
+from ..node.environment import add_process_arguments, exit_on_signals, prepare_ros_environment
 from ..profiles import profile_file, profile_names
 
 
@@ -55,9 +53,7 @@ def main() -> int:
 
 
 def _spin(arguments: list[str], exit_with: int | None) -> int:
-    # Until ``spin`` installs its own handlers, packages are imported, and some turn an exception into an ImportError.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: os._exit(0))
+    exit_on_signals()
     prepare_ros_environment()
     from ..node.completion_node import CompletionNode
     from ..node.parameter_files import unused_files

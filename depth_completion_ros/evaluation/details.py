@@ -6,6 +6,8 @@ Only collected if a report is wanted, in the same pass as the metrics.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
+from math import isnan, nan
 from typing import Any
 
 import cv2
@@ -35,7 +37,7 @@ class FrameDetails:
         pixels: Number of scored pixels.
         rmse: Root mean square error [m].
         mae: Mean absolute error [m].
-        milliseconds: Duration of the completion [ms].
+        milliseconds: Duration of the completion [ms], NaN = not known.
         size: Width and height of the image [pixels].
         depth_range: Depth [m] at the near and far end of the colours of depth.
         pictures: WebP files by name: rgb and input, which all models share, and depth, error and sigma.
@@ -78,8 +80,8 @@ class Details:
 
     def curves(self) -> dict[str, Any]:
         """The curves as lists of numbers, for charts and JSON; None where a class has no pixels."""
-        total = sum(frame.pixels for frame in self.frames)
         pixels, confidence, within = self.reliability
+        total = pixels.sum()
         hole_pixels, absolute = self.holes
         return {
             "reliability": {
@@ -98,7 +100,13 @@ class Details:
                 "mae": _means(absolute, hole_pixels),
             },
             "frames": [
-                {"index": one.index, "pixels": one.pixels, "rmse": one.rmse, "mae": one.mae, "ms": one.milliseconds}
+                {
+                    "index": one.index,
+                    "pixels": one.pixels,
+                    "rmse": one.rmse,
+                    "mae": one.mae,
+                    "ms": None if isnan(one.milliseconds) else one.milliseconds,
+                }
                 for one in self.frames
             ],
         }
@@ -117,48 +125,62 @@ class TrialDetails:
 
     def __init__(self, index: int, trial: Trial, pixels: ScoredPixels, measured: np.ndarray, profile: Profile):
         self._index = index
+        self._trial = trial
         self._pixels = pixels
-        self._rgb = trial.frame.rgb
         self._limits = error_limits(profile)
         self._hole = np.digitize(hole_sides(measured)[pixels.where], HOLE_SIDES_PX, right=True)
-        known = trial.truth if np.isfinite(trial.truth).mean() > 0.5 else trial.frame.depth
-        self._depth_limits, shown = picture_of_depth(trial.frame.depth, known)
-        self._shared = {"rgb": picture_of_rgb(trial.frame.rgb), "input": shown}
 
-    def of(self, completed: CompletedDepth) -> Details:
-        """The details of one model on this trial."""
+    def sums(self, completed: CompletedDepth) -> Details:
+        """The details of one model on this trial, without the frame itself."""
         depth, sigma, confidence = self._pixels.of(completed)
         error = np.abs(depth - self._pixels.truth)
         within = error < np.maximum(TOLERANCE_M, TOLERANCE_RELATIVE * depth)
         position = np.minimum((confidence * CONFIDENCE_BINS).astype(np.intp), CONFIDENCE_BINS - 1)
         filled = self._pixels.distance > 0
         hole, classes = self._hole[filled], len(HOLE_SIDES_PX) + 1
-        errors = np.full(self._pixels.where.shape, np.nan, np.float32)
-        errors[self._pixels.where] = error
-        pictures = {
-            "error": picture_of_error(errors, self._rgb, self._limits),
-            "sigma": picture_of_sigma(completed.sigma, self._limits),
-            "depth": picture_of_depth(completed.depth, completed.depth, self._depth_limits)[1],
-        }
         return Details(
-            frames=[
-                FrameDetails(
-                    self._index,
-                    error.size,
-                    float(np.sqrt(np.mean(error**2))),
-                    float(np.mean(error)),
-                    sum(completed.timings_ms.values()),
-                    (completed.depth.shape[1], completed.depth.shape[0]),
-                    self._depth_limits,
-                    self._shared | pictures,
-                )
-            ],
             reliability=np.stack(
                 [np.bincount(position, weights, CONFIDENCE_BINS) for weights in (None, confidence, within)]
             ),
             holes=np.stack([np.bincount(hole, weights, classes) for weights in (None, error[filled])]),
             remaining=error.size * self._remaining(error, sigma),
         )
+
+    def of(self, completed: CompletedDepth) -> Details:
+        """The details of one model on this trial."""
+        details = self.sums(completed)
+        details.frames.append(self.frame(completed))
+        return details
+
+    def frame(self, completed: CompletedDepth) -> FrameDetails:
+        """The frame as completed by one model, with pictures."""
+        error = np.abs(self._pixels.of(completed)[0] - self._pixels.truth)
+        errors = np.full(self._pixels.where.shape, np.nan, np.float32)
+        errors[self._pixels.where] = error
+        depth_limits, shared = self._shared
+        pictures = {
+            "error": picture_of_error(errors, self._trial.frame.rgb, self._limits),
+            "sigma": picture_of_sigma(completed.sigma, self._limits),
+            "depth": picture_of_depth(completed.depth, completed.depth, depth_limits)[1],
+        }
+        return FrameDetails(
+            self._index,
+            error.size,
+            float(np.sqrt(np.mean(error**2))),
+            float(np.mean(error)),
+            sum(completed.timings_ms.values()) if completed.timings_ms else nan,
+            (completed.depth.shape[1], completed.depth.shape[0]),
+            depth_limits,
+            shared | pictures,
+        )
+
+    @cached_property
+    def _shared(self) -> tuple[Range, dict[str, bytes]]:
+        """The range of the colours of depth [m], and the pictures that all models share."""
+        trial = self._trial
+        known = trial.truth if np.isfinite(trial.truth).mean() > 0.5 else trial.frame.depth
+        limits, shown = picture_of_depth(trial.frame.depth, known)
+        return limits, {"rgb": picture_of_rgb(trial.frame.rgb), "input": shown}
 
     def _remaining(self, error: np.ndarray, sigma: np.ndarray) -> np.ndarray:
         drawn = self._pixels.drawn

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import itertools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,9 +18,11 @@ from ..profiles import Profile
 from .details import Details, TrialDetails
 from .metrics import Metric, frame_sums
 from .models import open_model
-from .protocols import PUBLISHED, make_trial
+from .protocols import PUBLISHED, Trial, make_trial
 from .samples import SampleSet
 from .strata import ScoredPixels
+
+MakeTrial = Callable[[str, SampleSet, int, int], "Trial | None"]  # of a protocol, set, index and seed
 
 
 class Key(NamedTuple):
@@ -50,6 +54,31 @@ class Evaluation:
     details: dict[Key, Details] = field(default_factory=dict)
     complete: bool = True
 
+    def of_set(self, name: str, protocols: list[str]) -> Evaluation:
+        """The results of one set, ordered by protocol and model, without models that failed on it."""
+        keys = [Key(name, protocol, model) for protocol in protocols for model in self.engines]
+        keys = [key for key in keys if key in self.metrics and (name, key.model) not in self.failures]
+        return Evaluation(
+            metrics={key: self.metrics[key] for key in keys},
+            notes={key: note for key, note in self.notes.items() if key == name},
+            engines=self.engines,
+            failures={key: error for key, error in self.failures.items() if key[0] == name},
+            details={key: self.details[key] for key in keys if key in self.details},
+        )
+
+
+def joined(evaluations: Iterable[Evaluation]) -> Evaluation:
+    """The results of evaluations of different sets, in their order."""
+    result = Evaluation()
+    for one in evaluations:
+        result.metrics |= one.metrics
+        result.notes |= one.notes
+        result.engines |= one.engines
+        result.failures |= one.failures
+        result.details |= one.details
+        result.complete &= one.complete
+    return result
+
 
 def evaluate(
     sets: list[SampleSet],
@@ -59,6 +88,8 @@ def evaluate(
     seed: int = 0,
     *,
     with_details: bool = False,
+    finished: Callable[[str, Evaluation], object] = lambda name, results: None,
+    make: MakeTrial = make_trial,
 ) -> Evaluation:
     """Score models on evenly spaced samples of each set. Shows a progress bar; Ctrl-C ends it early.
 
@@ -72,41 +103,37 @@ def evaluate(
         frames: Number of samples of each set.
         seed: Random seed of the protocols.
         with_details: Whether to collect ``Evaluation.details``, which takes more time.
+        finished: Called with the name and the results of each set when it is finished.
+        make: Makes the trial of a protocol; with another function, ``protocols`` are names that it understands.
 
     Raises:
         ConfigurationError: If a protocol is unknown or a model cannot be opened.
     """
     evaluation = Evaluation(notes={samples.name: samples.note for samples in sets})
-    picks = [(samples, index) for samples in sets for index in _spread(len(samples), frames)]
+    picks = [(samples, _spread(len(samples), frames)) for samples in sets]
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     completers: dict[str, DepthCompleter] = {}
     profile = None
     try:
         with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
-            task = progress.add_task("", total=len(picks) * len(protocols))
-            for samples, index in picks:
+            task = progress.add_task("", total=sum(len(indices) for _, indices in picks) * len(protocols))
+            for samples, indices in picks:
                 if samples.profile != profile:
                     _close(completers)
                     profile, completers = samples.profile, _open(models, samples.profile)
                     evaluation.engines.update(
                         {name: f"{model.engine.engine} {model.engine.model}" for name, model in completers.items()}
                     )
-                for protocol in protocols:
+                for index, protocol in itertools.product(indices, protocols):
                     progress.update(task, description=f"{samples.name} {protocol}")
-                    _score(evaluation, completers, samples, index, protocol, seed, with_details)
+                    _score(evaluation, completers, samples, index, protocol, seed, with_details, make)
                     progress.advance(task)
+                finished(samples.name, evaluation.of_set(samples.name, protocols))
     except KeyboardInterrupt:
         evaluation.complete = False
     finally:
         _close(completers)
-    names = list(evaluation.engines)
-    keys = [Key(samples.name, protocol, name) for samples in sets for protocol in protocols for name in names]
-    evaluation.metrics = {
-        key: evaluation.metrics[key]
-        for key in keys
-        if key in evaluation.metrics and (key.set, key.model) not in evaluation.failures
-    }
-    return evaluation
+    return replace(joined(evaluation.of_set(samples.name, protocols) for samples in sets), complete=evaluation.complete)
 
 
 def _spread(count: int, wanted: int) -> list[int]:
@@ -123,10 +150,11 @@ def _score(
     protocol: str,
     seed: int,
     with_details: bool,
+    make: MakeTrial,
 ) -> None:
     """Add the result of one trial to the metrics of all models that have not failed on the set."""
     try:
-        trial = make_trial(protocol, samples, index, seed)
+        trial = make(protocol, samples, index, seed)
     except InputError as error:
         evaluation.failures[samples.name, f"frame {index}"] = in_options(error, bags=True)
         return

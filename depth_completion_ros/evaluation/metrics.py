@@ -12,6 +12,7 @@ from .rank_statistics import sparsification_area, spearman
 from .strata import DISTANCES_PX, STRATA, ScoredPixels
 
 CONFIDENCE_BINS = 10
+MOST_GROUPS = 1000  # an even number
 COVERAGES = {"coverage50": 0.5, "coverage80": 0.8, "coverage": 0.9, "coverage95": 0.95}
 _RANKED = ("ause", "ause_distance", "aurg", "aurg_distance", "spearman", "spearman_distance")
 _BY_DISTANCE = ("at_distance", "absolute_at_distance")  # sums for ``Metric.by_distance``
@@ -28,6 +29,7 @@ FIGURES = {
     **{name: f"share with max(depth/truth, truth/depth) < {limit:.6g}" for name, limit in DELTAS.items()},
     "ssim": "structural similarity, mean over windows in which at least half of the weight has a true depth",
     "psnr": "peak signal-to-noise ratio [dB]; the peak is the largest true depth of each frame",
+    "sigma": "root mean square of sigma [m], which predicts rmse",
     "within": "share with error < max(5 cm, 2 % of depth), which confidence predicts",
     "confidence": "mean confidence",
     "ece": "expected calibration error: |confidence - within| over ten bins of confidence, weighted by pixels",
@@ -52,7 +54,8 @@ class Metric:
 
     The pixels of all frames are pooled, so a frame with more scored pixels has more weight. The rank statistics (AUSE,
     Spearman) are computed for each frame separately, on at most ``RANK_PIXELS`` of its pixels, and averaged with the
-    number of pixels as weight. Only sums are kept, and three numbers per frame for the bootstrap intervals.
+    number of pixels as weight. Only sums are kept: over all frames, and for the bootstrap intervals three numbers for
+    each of at most ``MOST_GROUPS`` groups of frames. A group is one frame, until there are more frames than that.
 
     Args:
         per_frame: Compute every metric for each frame, and average over the frames, as published protocols do.
@@ -65,12 +68,19 @@ class Metric:
     def reset(self) -> None:
         """Discard all frames."""
         self._sums: dict[str, np.ndarray] = {}
-        self._frames: list[np.ndarray] = []
+        self._groups: list[np.ndarray] = []
+        self._group_size = 1  # frames
+        self._frames = 0
 
     @property
     def frames(self) -> int:
         """Number of frames."""
-        return len(self._frames)
+        return self._frames
+
+    @property
+    def groups(self) -> int:
+        """Number of groups of neighbouring frames; each frame is one, up to ``MOST_GROUPS`` frames."""
+        return len(self._groups)
 
     def update(self, completed: CompletedDepth, pixels: ScoredPixels) -> None:
         """Add a frame."""
@@ -82,7 +92,7 @@ class Metric:
             sums = _frame_figures(sums) | {name: sums[name] for name in _BY_DISTANCE}
         for name, values in sums.items():
             self._sums[name] = self._sums.get(name, 0) + values
-        self._frames.append(np.array([sums[name][STRATA.index("all")] for name in self._resampled_sums]))
+        self._group(np.array([sums[name][STRATA.index("all")] for name in self._resampled_sums]))
 
     def compute(self) -> dict[str, dict[str, float]]:
         """All metrics of ``FIGURES`` for each stratum of ``STRATA``; NaN where a stratum has no pixels."""
@@ -104,9 +114,20 @@ class Metric:
             return pixels, absolute / pixels
 
     def resampled(self, weights: np.ndarray) -> np.ndarray:
-        """RMSE and MAE over all pixels, (2, D) [m], with frame i counted ``weights[d, i]`` times; (D, frames)."""
-        count, first, absolute = (weights @ np.array(self._frames)).T
+        """RMSE and MAE over all pixels, (2, D) [m], with group i counted ``weights[d, i]`` times; (D, groups)."""
+        count, first, absolute = (weights @ np.array(self._groups)).T
         return np.stack([first / count if self._per_frame else np.sqrt(first / count), absolute / count])
+
+    def _group(self, sums: np.ndarray) -> None:
+        """Add the sums of a frame to the last group; when there are too many groups, join neighbours."""
+        if self._frames % self._group_size:
+            self._groups[-1] += sums
+        else:
+            if len(self._groups) == MOST_GROUPS:
+                self._groups = [one + other for one, other in zip(self._groups[::2], self._groups[1::2], strict=True)]
+                self._group_size *= 2
+            self._groups.append(sums)
+        self._frames += 1
 
     @property
     def _resampled_sums(self) -> tuple[str, str, str]:
@@ -135,6 +156,7 @@ def frame_sums(completed: CompletedDepth, pixels: ScoredPixels) -> dict[str, np.
         "similar": pixels.sums(similar),
         "ssim": pixels.sums(pixels.similarity.map(completed.depth)[pixels.where] * similar),
         "peak_square": count * truth.max() ** 2,
+        "sigma_square": pixels.sums(sigma**2),
         "within": pixels.sums(within),
         "confidence": pixels.sums(confidence),
         **{name: pixels.sums(error < -log(1 - nominal) * b) for name, nominal in COVERAGES.items()},
@@ -197,6 +219,7 @@ def _figures(sums: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         **{name: sums[name] / pixels for name in DELTAS},
         "ssim": sums["ssim"] / sums["similar"],
         "psnr": 10 * np.log10(sums["peak_square"] / sums["square"]),
+        "sigma": np.sqrt(sums["sigma_square"] / pixels),
         "within": sums["within"] / pixels,
         "confidence": sums["confidence"] / pixels,
         "ece": np.abs(sums["gaps"]).sum(axis=1) / pixels,

@@ -270,8 +270,7 @@ def _trial(sample: Sample, shown: np.ndarray, truth: np.ndarray) -> Trial | None
     truth = np.where(shown == truth, _MISSING, truth)
     if not (np.isfinite(shown).any() and np.isfinite(truth).any()):
         return None
-    frame = sample.frame
-    return Trial(RgbdFrame(frame.rgb, shown, frame.intrinsics, frame.stamp_ns, frame.frame_id), truth)
+    return Trial(replace(sample.frame, depth=shown), truth)
 
 
 PUBLISHED: dict[str, Protocol] = {"nyu500": _nyu500, "nyu-raw": _nyu_raw, "kitti": _kitti}

@@ -24,7 +24,7 @@ Row = dict[str, Any]
 _STRATA = ("measured", "near", "far", "edges")  # strata in the printed tables, in addition to "all"
 _SHARES = {"conf.": "confidence", "within": "within", "ECE": "ece", "AUSE": "ause"}
 _UNITS = ": RMSE / MAE in mm, and in % relative to the best classical model"
-_WIDTH = 150  # of tables that are not printed to a terminal
+_WIDTH = 180  # of tables that are not printed to a terminal
 
 
 def print_tables(evaluation: Evaluation, scores: Scores, by_set: list[Comparison], totals: list[Comparison]) -> None:
@@ -93,7 +93,7 @@ def markdown(evaluation: Evaluation, by_set: list[Comparison], totals: list[Comp
     lines = [
         "Change of RMSE / MAE from the best classical model in % (geometric mean over sets, 95 % interval):",
         "",
-        *_markdown_table(
+        *markdown_table(
             ["model", *dict.fromkeys(one.protocol for one in totals)],
             [[model, *_by_protocol(model, totals)] for model in models],
         ),
@@ -109,7 +109,7 @@ def markdown(evaluation: Evaluation, by_set: list[Comparison], totals: list[Comp
         best = {error: min(one.errors[error].value for one in comparisons.values()) for error in ERRORS}
         cells = [_bold_pair(comparisons[model], best) if model in comparisons else "-" for model in models]
         rows.append([f"{marked}, {protocol}, {frames}", *cells])
-    lines += _markdown_table(["set, protocol", *models], rows)
+    lines += markdown_table(["set, protocol", *models], rows)
     notes = sorted({f"\\* {note}" for note in evaluation.notes.values() if note})
     return "\n".join([*lines, *(f"\n{line}" for line in [*notes, *failure_lines(evaluation)]), ""])
 
@@ -232,5 +232,6 @@ def _for_json(rows: list[Row]) -> list[Row]:
     ]
 
 
-def _markdown_table(header: list[str], rows: list[list[str]]) -> list[str]:
+def markdown_table(header: list[str], rows: list[list[str]]) -> list[str]:
+    """The lines of a table in Markdown."""
     return [f"| {' | '.join(cells)} |" for cells in (header, ["---"] * len(header), *rows)]

@@ -12,12 +12,12 @@ import yaml
 
 from ..bag.folders import FolderFrame, FrameSet, read_folder
 from ..bag.frames import SLOP_NS, depth_encoding, pair_stamps, read_frames, why_no_pairs
-from ..bag.reader import DEPTH_TOPIC, RGB_TOPIC, tell_stderr
+from ..bag.reader import DEPTH_TOPIC, POINTS_TOPIC, RGB_TOPIC, tell_stderr
 from ..errors import InputError, in_options
 from ..frame import RgbdFrame
 from ..frame_builder import FrameSettings
 from ..geometry import depth_on_rgb_grid, without_clipped
-from ..profiles import Profile, load_profile
+from ..profiles import Profile, load_profile, profile_file, profile_names, read_parameters
 from ..resources import share_directory
 from .datasets import open_dataset
 from .datasets.dataset import Dataset
@@ -225,6 +225,26 @@ def open_bag(
         return [make_sample(chosen, frame).frame for frame in frames]
 
     return SampleSet(path.stem, chosen, "", len(kept), kept.__getitem__, around, _about_bag(path))
+
+
+def open_bundled(wanted: int) -> list[SampleSet]:
+    """Open the recordings that the package contains, one for each kind of sensor. wanted: samples of each."""
+    found = []
+    for profile in profile_names():
+        bag = share_directory() / "samples" / profile
+        if not bag.is_dir():
+            continue
+        parameters = profile_file(profile), bag / "parameters.yaml"
+        settings = {
+            name: value for file in parameters if file.is_file() for name, value in read_parameters(file).items()
+        }
+        points = settings.get("depth.source") == "points"
+        form = FrameSettings(
+            unit=0.0 if points else 0.001, extrinsic=tuple(settings.get("extrinsic", ())), fixed_frame="odom"
+        )
+        topic = POINTS_TOPIC if points else DEPTH_TOPIC
+        found.append(open_bag(bag, wanted, profile, settings=form, depth_topic=topic))
+    return found
 
 
 def _about_folder(frames: FrameSet) -> dict[str, str]:

@@ -105,8 +105,9 @@ def _draws(metrics: dict[Key, Metric], baselines: tuple[str, ...], seed: int) ->
         by_trials.setdefault((key.set, key.protocol), {})[key.model] = metric
     draws = []
     for (name, protocol), models in by_trials.items():
-        frames = next(iter(models.values())).frames
-        weights = _weights(frames, zlib.crc32(f"{name} {protocol}".encode()), seed)
+        first = next(iter(models.values()))
+        frames = first.frames
+        weights = _weights(first.groups, zlib.crc32(f"{name} {protocol}".encode()), seed)
         errors = {model: metric.resampled(weights) for model, metric in models.items()}
         known = [model for model in models if model in baselines]
         best = {error: _smallest(errors, known, row) for row, error in enumerate(ERRORS)} if known else {}
@@ -122,10 +123,10 @@ def _smallest(errors: dict[str, np.ndarray], models: list[str], row: int) -> str
     return min(models, key=lambda model: float(errors[model][row, 0]))
 
 
-def _weights(frames: int, *seed: int) -> np.ndarray:
-    """(1 + DRAWS, frames), how often each frame counts: once in the first row, at random in the others."""
-    drawn = np.random.default_rng(seed).multinomial(frames, np.full(frames, 1 / frames), DRAWS)
-    return np.vstack([np.ones(frames, drawn.dtype), drawn])
+def _weights(groups: int, *seed: int) -> np.ndarray:
+    """(1 + DRAWS, groups), how often each group of frames counts: once in the first row, at random in the others."""
+    drawn = np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), DRAWS)
+    return np.vstack([np.ones(groups, drawn.dtype), drawn])
 
 
 def _total(protocol: str, model: str, group: list[_Draws]) -> _Draws:

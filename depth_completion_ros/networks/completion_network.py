@@ -113,6 +113,9 @@ class CompletionNetwork(nn.Module):
         size: Size of the network, as in ``create``.
         guided: Whether the image guides the hole filling. False for methods that use depth only.
         base: Trained network with the same inputs. Its weights are not trained any further.
+
+    Attributes:
+        sigma_scale: Factor of sigma, from recordings that the network was not trained on (training/calibration.py).
     """
 
     def __init__(
@@ -124,6 +127,7 @@ class CompletionNetwork(nn.Module):
         self.core = core
         self.name = name
         self.size = size
+        self.sigma_scale = 1.0
         self.base = base.eval().requires_grad_(False) if base is not None else None
         if base is not None:
             self.fill_finely = HoleFilling(fine=True)
@@ -152,7 +156,7 @@ class CompletionNetwork(nn.Module):
         """
         self.check_size(depth)
         completed, log_b, _ = self.predict_with_prefill(image, depth, scale)
-        return completed, sigma_of(completed, log_b)
+        return completed, completed * relative_sigma(log_b, self.sigma_scale)
 
     @staticmethod
     def check_size(depth: Tensor) -> None:
@@ -235,14 +239,12 @@ class Choice(nn.Module):
         return torch.lerp(base, filled, torch.sigmoid(share))
 
 
-def sigma_of(depth: Tensor, log_b: Tensor) -> Tensor:
-    """Return the standard deviation [m] of depth [m] whose logarithm has a Laplace distribution of scale exp(log_b)."""
-    return depth * relative_sigma(log_b)
+def relative_sigma(log_b: Tensor, factor: float) -> Tensor:
+    """Return the standard deviation of depth as a fraction of the depth, for a Laplace distribution of its logarithm.
 
-
-def relative_sigma(log_b: Tensor) -> Tensor:
-    """Return the standard deviation of depth as a fraction of the depth, to first order: b·√2 for a Laplace scale b."""
-    return torch.exp(log_b + _LOG_SQRT_2)
+    To first order, it is √2·b, where b = factor·exp(log_b) is the scale of the distribution.
+    """
+    return torch.exp(log_b + (_LOG_SQRT_2 + math.log(factor)))
 
 
 def clamp_log_b(log_b: Tensor) -> Tensor:

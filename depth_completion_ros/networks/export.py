@@ -25,9 +25,9 @@ from .weights import weights_hash
 OPSET = 20  # the first opset with GridSample, which NLSPN needs, in the form that all engines read
 _FOLD_SIZE_LIMIT = 2**30  # elements, more than any layer has
 _MAX_SIDE = 4096  # longest side of an image for a network of dynamic size [pixels]
-_MIN_INT8_SIZE = 1024  # elements; w8a16 does not change smaller tensors
+_MIN_INT8_SIZE = 1024  # elements; smaller tensors stay in the network file, in their own type
 _CHANNEL_AXIS = {"Conv": 0, "ConvTranspose": 1, "MatMul": -1}  # axis of the output channels in an operator's weights
-_BASE_PREFIX = "network.base."  # start of the names of a base network's weights in w8a16
+_BASE_PREFIXES = ("network.base.", "base.")  # starts of the names of a base network's weights in w8a16 and int8
 Feed = dict[str, np.ndarray]  # the contract's inputs by name
 
 
@@ -44,8 +44,9 @@ def export_onnx(
 ) -> None:
     """Write a network file for batches of one image.
 
-    Inputs and outputs are float32 in every precision. In w8a16 the weights of a base network are written to a separate
-    file beside the network file. All networks with the same base network share that file.
+    Inputs and outputs are float32 in every precision. In w8a16 and int8 the large weights are written to separate files
+    beside the network file. Both precisions share one file with the network's own weights, and all networks with the
+    same base network share the file with the weights of that network.
 
     Args:
         network: The network.
@@ -53,7 +54,7 @@ def export_onnx(
         height: Height of the images [pixels].
         width: Width of the images [pixels].
         precision: "fp32"; "fp16", convolutions and linear layers in float16; "int8", convolutions in int8; "w8a16",
-            computed like fp16, but with the large weights stored as int8 with a scale for each output channel.
+            computed like fp16. int8 and w8a16 store the large weights as int8 with a scale for each output channel.
         dynamic: Whether the network accepts images of any size in multiples of 32.
         profile: Sensor profile that the weights were trained for; empty if they are random.
         calibration: Real frames of this size, needed for int8.
@@ -71,17 +72,17 @@ def export_onnx(
         )
     converted = HalfPrecision(network) if precision in ("fp16", "w8a16") else fold_batch_norm(network)
     model = _onnx(converted.eval(), height, width, dynamic)
-    shared = ""
-    if precision == "w8a16":
-        _store_weights_as_int8(model)
-        if network.base is not None:
-            shared = _move_base_weights(model, f"{network.base.name}-{network.base.size}-{precision}", path.parent)
-        _shorten_names(model.graph)
     if precision == "int8":
         precise = {f"core.{part}" for part in described.precise}
         if network.base is not None:
             precise |= {f"base.core.{part}" for part in method(network.base.name).precise}
         model = _quantised(model, calibration, precise)
+    weights_file = base_file = ""
+    if precision in ("w8a16", "int8"):
+        _store_weights_as_int8(model)
+        weights_file, base_file = _move_weights(model, network, path.parent)
+    if precision == "w8a16":
+        _shorten_names(model.graph)
     metadata = {
         "producer": PACKAGE,
         "contract": str(CONTRACT_VERSION),
@@ -94,7 +95,8 @@ def export_onnx(
         "trained": "true" if profile else "false",
         "weights": weights_hash(network),
         "bfloat16": "true" if described.bfloat16 else "false",
-        "base_file": shared,
+        "weights_file": weights_file,
+        "base_file": base_file,
     }
     import onnx
 
@@ -157,42 +159,63 @@ def _simplify(model: Any) -> None:
 def _store_weights_as_int8(model: Any) -> None:
     """Store large weights as int8 with a scale for each output channel; DequantizeLinear converts them back.
 
-    Zero points are zero, as TensorRT requires. OpenVINO converts the weights when it compiles the network.
+    Zero points are zero, as TensorRT requires. OpenVINO converts the weights when it compiles the network. Float32
+    weights are rounded to float16 first, so that int8 and w8a16 contain the same integers.
     """
     from onnx import helper, numpy_helper
 
     axes = {node.input[1]: _CHANNEL_AXIS[node.op_type] for node in model.graph.node if node.op_type in _CHANNEL_AXIS}
     dequantised = []
     for tensor in list(model.graph.initializer):
-        weights = numpy_helper.to_array(tensor)
-        if tensor.name not in axes or weights.size < _MIN_INT8_SIZE or not np.issubdtype(weights.dtype, np.floating):
+        original = numpy_helper.to_array(tensor)
+        if tensor.name not in axes or original.size < _MIN_INT8_SIZE or not np.issubdtype(original.dtype, np.floating):
             continue
+        with np.errstate(over="ignore"):
+            weights = original.astype(np.float16)
+        if not np.isfinite(weights).all():
+            continue  # weights beyond float16 stay in float32
         axis = axes[tensor.name] % weights.ndim
         others = tuple(each for each in range(weights.ndim) if each != axis)
         largest = np.abs(weights).astype(np.float32).max(axis=others, keepdims=True)
-        scale = np.maximum(largest / 127, np.finfo(np.float16).tiny).astype(weights.dtype)
+        scale = np.maximum(largest / 127, np.finfo(np.float16).tiny).astype(np.float16)
         stored = np.rint(weights / scale.astype(np.float32)).clip(-127, 127).astype(np.int8)
         names = f"{tensor.name}.int8", f"{tensor.name}.scale"
         dequantised.append(helper.make_node("DequantizeLinear", names, [tensor.name], axis=axis))
         tensor.CopyFrom(numpy_helper.from_array(stored, names[0]))
-        model.graph.initializer.append(numpy_helper.from_array(scale.ravel(), names[1]))
+        model.graph.initializer.append(numpy_helper.from_array(scale.ravel().astype(original.dtype), names[1]))
     nodes = [*dequantised, *model.graph.node]
     model.graph.ClearField("node")
     model.graph.node.extend(nodes)
 
 
-def _move_base_weights(model: Any, stem: str, directory: Path) -> str:
-    """Move the base network's int8 weights to a file beside the network file and return the name of that file.
+def _move_weights(model: Any, network: CompletionNetwork, directory: Path) -> tuple[str, str]:
+    """Move large int8 weights to files beside the network file.
+
+    Returns:
+        The name of the file with the network's own weights, and that of the file with the weights of its base network.
+        A name is empty if there is no such file.
+    """
+    import onnx
+
+    int8 = [tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.INT8]
+    large = [tensor for tensor in int8 if len(tensor.raw_data) >= _MIN_INT8_SIZE]
+    own = [tensor for tensor in large if not tensor.name.startswith(_BASE_PREFIXES)]
+    weights_file = _move(own, f"{network.name}-{network.size}", directory)
+    if (base := network.base) is None:
+        return weights_file, ""
+    of_base = [tensor for tensor in large if tensor.name.startswith(_BASE_PREFIXES)]
+    return weights_file, _move(of_base, f"{base.name}-{base.size}-w8a16", directory)
+
+
+def _move(tensors: list[Any], stem: str, directory: Path) -> str:
+    """Move tensors to a file and return its name, or "" if there are no tensors.
 
     The name contains a hash of the weights, so that other weights never overwrite the file.
     """
     import onnx
 
-    tensors = [
-        tensor
-        for tensor in model.graph.initializer
-        if tensor.name.startswith(_BASE_PREFIX) and tensor.data_type == onnx.TensorProto.INT8
-    ]
+    if not tensors:
+        return ""
     tensors.sort(key=lambda tensor: tensor.name)
     content = b"".join(tensor.raw_data for tensor in tensors)
     name = f"{stem}-{hashlib.sha256(content).hexdigest()[:8]}.weights"
@@ -239,7 +262,7 @@ def _quantised(model: Any, calibration: Sequence[Feed], precise: set[str]) -> An
     fold_constants(model, input_size_limit=_FOLD_SIZE_LIMIT)
     # Prefill, statistics, Fourier transforms, propagation and composition stay in float32.
     kept = [node.name for node in model.graph.node if not _is_core_convolution(node, precise)]
-    return nncf.quantize(
+    quantised = nncf.quantize(
         model,
         nncf.Dataset(calibration),
         # MIXED quantises only weights symmetrically. With symmetric activations, OpenVINO's depth is off by up to 50 %.
@@ -247,6 +270,28 @@ def _quantised(model: Any, calibration: Sequence[Feed], precise: set[str]) -> An
         subset_size=len(calibration),
         ignored_scope=nncf.IgnoredScope(names=kept),
     )
+    _restore_large_weights(quantised.graph, model.graph)
+    return quantised
+
+
+def _restore_large_weights(graph: Any, original: Any) -> None:
+    """Replace the large weights that NNCF rounded by those of the original graph.
+
+    NNCF's scales differ from those of w8a16 in channels with small weights, and both precisions share one file.
+    """
+    large = {tensor.name: tensor for tensor in original.initializer if np.prod(tensor.dims) >= _MIN_INT8_SIZE}
+    weights = {node.name: node.input[1] for node in original.node if node.op_type in ("Conv", "ConvTranspose")}
+    for node in graph.node:
+        if weights.get(node.name) in large:
+            node.input[1] = weights[node.name]
+    used = {name for node in graph.node for name in node.input} | {value.name for value in graph.output}
+    nodes = [node for node in graph.node if used.intersection(node.output)]
+    used = {name for node in nodes for name in node.input}
+    available = large | {tensor.name: tensor for tensor in graph.initializer}
+    tensors = [tensor for name, tensor in available.items() if name in used]
+    for field, kept in (("node", nodes), ("initializer", tensors)):
+        graph.ClearField(field)
+        getattr(graph, field).extend(kept)
 
 
 def _is_core_convolution(node: Any, precise: set[str]) -> bool:

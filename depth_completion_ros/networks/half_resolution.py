@@ -38,7 +38,7 @@ class HalfResolutionNetwork(CompletionNetwork):
         # logarithms at full resolution.
         completed = completed * (1 + self.spread(depth / completed - 1, known))
         completed = torch.lerp(completed, depth, known * upsample_nearest(keep))
-        return completed, completed * upsample_nearest(relative_sigma(log_b))
+        return completed, completed * upsample_nearest(relative_sigma(log_b, self.sigma_scale))
 
     def predict_with_prefill(self, image: Tensor, depth: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the result before it is upsampled, see ``CompletionNetwork.predict_with_prefill``.

@@ -179,4 +179,5 @@ class CompletionNode(LifecycleNode):
             worker.engine if worker is not None else None,
             worker.loader.state if worker is not None else "none",
             list(silent.values()),
+            self.parameters["holdout"],
         )

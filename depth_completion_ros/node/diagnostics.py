@@ -31,13 +31,14 @@ class Diagnostics:
         self._problems: Counter[str] = Counter()
         self._last = time.monotonic()
 
-    def publish(self, engine: Any | None, engine_state: str, silent: list[str]) -> None:
+    def publish(self, engine: Any | None, engine_state: str, silent: list[str], holdout: float) -> None:
         """Publish the status.
 
         Args:
             engine: The engine in use; None while the node is not active.
             engine_state: The state of the engine loader, see ``EngineLoader.state``.
             silent: Lines that say what prevents pairs of messages.
+            holdout: The share of the measurements that is hidden.
         """
         now, counts, drops = time.monotonic(), self._statistics.counts(), self._statistics.drops()
         problems = self._statistics.problems()
@@ -58,6 +59,7 @@ class Diagnostics:
         values["engine"] = engine.engine if engine is not None else "none"
         values["model"] = engine.model if engine is not None else "none"
         values["engine.state"] = engine_state
+        values["holdout"] = f"{holdout:g}"
         values |= _memory(engine)
 
         worrying = {cause: number for cause, number in new_drops.items() if cause not in _HARMLESS}
@@ -73,6 +75,7 @@ class Diagnostics:
             text += f", dropped {causes}" if causes else ""
             text += f", warnings: {', '.join(sorted(warnings))}" if warnings else ""
             text += "" if engine_state == "ready" else f", {engine_state}"
+            text += f", holdout {holdout:g}" if holdout else ""
         self._send(level, text, values)
 
     def _send(self, level: bytes, text: str, values: dict[str, str]) -> None:

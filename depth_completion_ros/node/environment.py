@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import signal
 import sys
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
@@ -35,6 +36,15 @@ def add_process_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="ROS arguments, as for every ROS executable",
     )
+
+
+def exit_on_signals() -> None:
+    """Exit at once on SIGINT and SIGTERM until ``process.spin`` handles them.
+
+    Until then, packages are imported, and some of them turn an exception into an ImportError.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os._exit(0))
 
 
 def has_ended(process: int) -> bool:

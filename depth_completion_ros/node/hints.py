@@ -36,7 +36,7 @@ class Wanted:
     """What a subscription expects.
 
     Attributes:
-        name: "rgb", "depth", "rgb_info" or "depth_info".
+        name: "rgb", "depth", "rgb_info" or "depth_info"; or another name, if no parameter sets the transport.
         own_topic: The node's own name of the topic, before remapping.
         topic: The full name of the topic in the ROS graph.
         type_name: The message type, for example "sensor_msgs/msg/Image".
@@ -116,8 +116,9 @@ def _where_else(node: Node, wanted: Wanted) -> str:
 def _other_type(wanted: Wanted, types: list[str]) -> str:
     """How to fix a topic that carries another message type."""
     text = f"it carries {' and '.join(types)}, but {wanted.type_name} is needed: "
-    if "sensor_msgs/msg/CompressedImage" in types and wanted.type_name == _IMAGE:
-        transport = PARAMETERS[f"{wanted.name}.transport"].choices[1]  # type: ignore[index]
+    parameter = PARAMETERS.get(f"{wanted.name}.transport")
+    if _COMPRESSED_IMAGE in types and wanted.type_name == _IMAGE and parameter is not None and parameter.choices:
+        transport = parameter.choices[1]
         return f"{text}set {wanted.name}.transport to {transport} and remap {wanted.own_topic}/{transport} to it"
     if _CLOUD in types and wanted.name == "depth":
         return f"{text}set depth.source to points and remap points to it"
@@ -141,8 +142,8 @@ def _similar(wanted: Wanted, published: dict[str, list[str]]) -> list[str]:
     """Topics of the wanted type with the most similar names; depth topics are not suggested for colour."""
     names = [name for name, types in published.items() if wanted.type_name in types]
     if wanted.type_name == _IMAGE:
-        names = [name for name in names if ("depth" in name) == (wanted.name == "depth")] or names
-    likely = _ALIGNED if wanted.name == "depth" else _COLOUR
+        names = [name for name in names if ("depth" in name) == (wanted.name.endswith("depth"))] or names
+    likely = _ALIGNED if wanted.name.endswith("depth") else _COLOUR
     names.sort(key=lambda name: (not likely.search(name), -SequenceMatcher(None, wanted.topic, name).ratio()))
     return names[:_MOST_SUGGESTIONS]
 

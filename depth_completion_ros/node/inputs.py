@@ -14,6 +14,7 @@ from rclpy.qos import DurabilityPolicy, QoSPolicyKind, QoSProfile, ReliabilityPo
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
+from ..depth_hold import DepthHold, why_no_depth
 from ..errors import ConfigurationError
 from ..frame_builder import MessagePair
 from ..synchronizer import Stream, Synchronizer, why_unpaired
@@ -152,14 +153,14 @@ class Inputs:
                 continue
             lines[f"silent_{name}"] = f"no {name} on {one.wanted.topic}: {why_silent(self._node, one.wanted, seconds)}"
         if not lines and now - self._unpaired_since > timeout and all(self._stamps.values()):
-            why = why_unpaired(
-                self._stamps["rgb"],
-                self._stamps["depth"],
-                int(self._parameters["sync.slop"] * 1e9),
-                self._parameters["sync.queue_size"],
-            )
-            lines["no_pairs"] = f"rgb and depth arrive, but they do not pair: {why}"
+            lines["no_pairs"] = f"rgb and depth arrive, but they do not pair: {self._why_unpaired()}"
         return lines
+
+    def _why_unpaired(self) -> str:
+        rgb, depth = self._stamps["rgb"], self._stamps["depth"]
+        if self._parameters["depth.hold"] == "latest":
+            return why_no_depth(rgb, depth, self._parameters["temporal.max_age"])
+        return why_unpaired(rgb, depth, int(self._parameters["sync.slop"] * 1e9), self._parameters["sync.queue_size"])
 
     def _count_overrun(self) -> None:
         for one in self._inputs.values():
@@ -282,7 +283,10 @@ class Inputs:
         before = self._stamps[stream][-1] if self._stamps[stream] else stamp
         self._stamps[stream].append(stamp)
         received = time.monotonic()
-        self._synchronizer.slop_ns = int(self._parameters["sync.slop"] * 1e9)
+        if isinstance(self._synchronizer, DepthHold):
+            self._synchronizer.max_age_ns = int(self._parameters["temporal.max_age"] * 1e9)
+        else:
+            self._synchronizer.slop_ns = int(self._parameters["sync.slop"] * 1e9)
         for pair in self._synchronizer.add(stream, stamp, message):
             self._unpaired_since = received
             self._statistics.count("pairs")
@@ -335,6 +339,8 @@ def _stamp_of(message: Any) -> int:
 
 
 def _make_synchronizer(parameters: NodeParameters, statistics: Statistics) -> Any:
+    if parameters["depth.hold"] == "latest":
+        return DepthHold(int(parameters["temporal.max_age"] * 1e9))
     slop_ns, queue_size = int(parameters["sync.slop"] * 1e9), parameters["sync.queue_size"]
     if parameters["sync.method"] == "message_filters":
         from .message_filters_synchronizer import MessageFiltersSynchronizer

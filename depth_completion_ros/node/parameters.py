@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from ..depth_hold import HOLDS
 from ..engines import ENGINES, check_model
 from ..errors import ConfigurationError
 from ..geometry import transform_from_pose
+from ..holdout import LARGEST_SHARE
 from ..smoothing import SMOOTHINGS
 from ..synchronizer import LARGEST_OFFSET_S
 from ..temporal import MOTIONS
@@ -155,6 +157,14 @@ PARAMETERS = {
             "image, using both camera_infos and the extrinsic",
         ),
         Parameter(
+            "depth.hold",
+            "exact",
+            "Which depth an image is completed with. exact: depth with the same stamp, up to sync.slop; images without "
+            "such depth are dropped. latest: the closest depth so far, for sensors with a lower rate than the camera. "
+            "It is moved with the camera if the pose of the camera in temporal.fixed_frame is known",
+            choices=HOLDS,
+        ),
+        Parameter(
             "depth.min_range",
             0.3,
             "Smallest measured depth; pixels at this depth or nearer count as missing",
@@ -237,7 +247,7 @@ PARAMETERS = {
         Parameter(
             "temporal.max_age",
             1.0,
-            "Time after which a measurement is forgotten",
+            "Time after which a measurement is forgotten, also by depth.hold latest",
             "s",
             (0.0, 60.0),
             dynamic=True,
@@ -272,6 +282,14 @@ PARAMETERS = {
             "32FC1",
             "Encoding of the published depth: 32FC1 = metres, NaN where missing; 16UC1 = millimetres, 0 where missing",
             choices=("32FC1", "16UC1"),
+            dynamic=True,
+        ),
+        Parameter(
+            "holdout",
+            0.0,
+            "Share of the measured pixels that is hidden from completion, in blocks, and published on ~/holdout, so "
+            "that the evaluator can score the depth there; 0 = off. Depth is worse with it",
+            limits=(0.0, LARGEST_SHARE),
             dynamic=True,
         ),
         Parameter(
@@ -317,7 +335,12 @@ def untyped_as_dynamic(parameters: Iterable[tuple[Any, ...]]) -> list[tuple[Any,
 class NodeParameters:
     """The checked parameters of a running node by flat name, for example ``parameters["sync.slop"]``."""
 
-    def __init__(self, node: Any, refused: Callable[[str], None]):
+    def __init__(
+        self,
+        node: Any,
+        refused: Callable[[str], None],
+        declared: dict[str, Parameter] = PARAMETERS,
+    ):
         """Declare all parameters on ``node``, which must have declared its overrides automatically.
 
         Invalid overrides are rejected and the default is used; unknown parameters are rejected.
@@ -325,8 +348,10 @@ class NodeParameters:
         Args:
             node: The rclpy node.
             refused: Called with a message for each rejected value.
+            declared: The parameters by name; those of the completion node by default.
         """
         self._refused = refused
+        self._declared = declared
         self._values: dict[str, Value] = {}
         self._take_overrides(node)
         self._declare(node)
@@ -346,8 +371,8 @@ class NodeParameters:
         """
         try:
             return [
-                _ros_parameter(each.name, PARAMETERS[each.name].checked(_plain(each.value)))
-                if each.name in PARAMETERS
+                _ros_parameter(each.name, self._declared[each.name].checked(_plain(each.value)))
+                if each.name in self._declared
                 else each
                 for each in parameters
             ]
@@ -362,10 +387,10 @@ class NodeParameters:
             None if they were applied. Otherwise the error message; the previous values are kept.
         """
         changed = dict(self._values)
-        given = {each.name: _plain(each.value) for each in parameters if each.name in PARAMETERS}
+        given = {each.name: _plain(each.value) for each in parameters if each.name in self._declared}
         try:
             for name, value in given.items():
-                changed[name] = PARAMETERS[name].checked(value)
+                changed[name] = self._declared[name].checked(value)
             _check_together(changed)
             if "model" in given:
                 check_model(changed["engine"], changed["model"])
@@ -376,7 +401,7 @@ class NodeParameters:
         return None
 
     def _take_overrides(self, node: Any) -> None:
-        for name, parameter in PARAMETERS.items():
+        for name, parameter in self._declared.items():
             self._values[name] = parameter.default
             if node.has_parameter(name):
                 value = _plain(node.get_parameter(name).value)
@@ -388,17 +413,17 @@ class NodeParameters:
         try:
             _check_together(self._values)
         except ValueError as error:
-            self._values |= {name: PARAMETERS[name].default for name in _CHECKED_TOGETHER}
+            self._values |= {name: self._declared[name].default for name in _CHECKED_TOGETHER}
             self._refused(f"{error}; using the defaults of {', '.join(_CHECKED_TOGETHER)}")
 
     def _declare(self, node: Any) -> None:
-        for name, parameter in PARAMETERS.items():
+        for name, parameter in self._declared.items():
             if node.has_parameter(name):
                 node.undeclare_parameter(name)  # it has the type of the override
             _declare(node, name, self._values[name], _descriptor(parameter))
         for name in node.get_parameters_by_prefix(""):
-            if name not in PARAMETERS and name not in _FOREIGN and not name.startswith(_QOS_PREFIX):
-                close = difflib.get_close_matches(name, PARAMETERS, 1)
+            if name not in self._declared and name not in _FOREIGN and not name.startswith(_QOS_PREFIX):
+                close = difflib.get_close_matches(name, self._declared, 1)
                 self._refused(f"unknown parameter {name}" + (f": did you mean {close[0]}?" if close else " is ignored"))
                 node.undeclare_parameter(name)
 
@@ -472,6 +497,8 @@ _CHECKED_TOGETHER = ("depth.min_range", "depth.max_range", "noise.constant", "no
 
 
 def _check_together(values: dict[str, Value]) -> None:
+    if not values.keys() >= set(_CHECKED_TOGETHER):
+        return  # parameters of another node
     if values["depth.min_range"] >= values["depth.max_range"]:
         raise ValueError(
             f"depth.min_range {values['depth.min_range']:g} m must be smaller than "

@@ -18,6 +18,7 @@ from ..engines.classical import ClassicalEngine
 from ..errors import ConfigurationError, EngineError, InputError
 from ..frame import CompletedDepth, RgbdFrame
 from ..frame_builder import FrameBuilder, FrameSettings, MessagePair
+from ..holdout import period_of, without_hidden
 from ..memory import return_freed_memory
 from ..profiles import Profile
 from ..smoothing import DepthSmoother
@@ -39,10 +40,15 @@ _POLL_PERIOD_S = 0.02  # while waiting for the first frame
 
 
 class _Job(NamedTuple):
-    """A frame that is being completed: number is its place in the order; started, decoded, recalled are times [s]."""
+    """A frame that is being completed.
+
+    held: the measurements that are hidden from it, None = none; number: its place in the order; started, decoded,
+    recalled: times [s].
+    """
 
     pair: MessagePair
     frame: RgbdFrame
+    held: np.ndarray | None
     engine: Engine
     number: int
     started: float
@@ -88,6 +94,7 @@ class Worker:
         self._engine = self._classical()
         self._failed_engines: list[Engine] = []  # to be closed when no thread uses them any more
         self._in_flight = InFlight()
+        self._hidden: tuple[float, int] | None = None  # the holdout of the last frame, and the period of its blocks
         self._memory = TemporalMemory(report=functools.partial(statistics.report, "temporal"))
         self._smoother = DepthSmoother()
         self._taking = threading.Lock()
@@ -180,8 +187,25 @@ class Worker:
         frame = self._builder.build(pair)
         self._frame_size = frame.rgb.shape[:2]
         decoded = time.monotonic()
+        frame, held = self._without_hidden(frame)
         frame = self._with_recalled(frame)
-        return _Job(pair, frame, self._engine, self._in_flight.enter(), started, decoded, time.monotonic())
+        return _Job(pair, frame, held, self._engine, self._in_flight.enter(), started, decoded, time.monotonic())
+
+    def _without_hidden(self, frame: RgbdFrame) -> tuple[RgbdFrame, np.ndarray | None]:
+        """The frame without the measurements that ``holdout`` hides, and these; None if it is 0."""
+        share = self._parameters["holdout"]
+        hidden = (share, period_of(frame.stamp_ns)) if share else None
+        if hidden != self._hidden:
+            self._memory.clear()  # it knows what is measured where the blocks are now
+            if hidden is not None and (self._hidden is None or self._hidden[0] != share):
+                self._statistics.report(
+                    "holdout",
+                    f"holdout is {share:g}: this share of the measurements is hidden from completion and published on "
+                    "~/holdout, so depth is worse than it could be. Set holdout to 0 unless you evaluate",
+                    throttled=False,
+                )
+            self._hidden = hidden
+        return without_hidden(frame, self._profile(), share) if share else (frame, None)
 
     def _with_recalled(self, frame: RgbdFrame) -> RgbdFrame:
         """The frame with the depth that earlier frames measured."""
@@ -218,8 +242,7 @@ class Worker:
 
     def _publish(self, job: _Job, messages: ResultMessages) -> None:
         header, info = job.pair.rgb.header, job.pair.rgb_info
-        encoding = self._parameters["output.encoding"]
-        self._outputs.publish(messages, job.frame.rgb, header, info, job.frame.intrinsics, encoding)
+        self._outputs.publish(messages, job.frame, job.held, header, info, self._parameters["output.encoding"])
 
     def _count(self, job: _Job, completed: CompletedDepth, done: float) -> None:
         """Count a published frame and its timings; done is the time when it was completed [s]."""

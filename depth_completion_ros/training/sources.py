@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -109,6 +109,15 @@ def find_set(data: Sequence[Path], name: str) -> Path:
     return found
 
 
+def recorded_cases(data: Sequence[Path], names: Iterable[str], count: int) -> list[Case]:
+    """Return cases of ``count`` frames of each recorded set, from folders of sets.
+
+    Raises:
+        ConfigurationError: If no folder contains a set.
+    """
+    return [case for name in names for case in folder_cases(open_folder(find_set(data, name)), count)]
+
+
 def validation_cases(
     recipe: Recipe, splits: Splits, data: Sequence[Path], pools: Sequence[Path], count: int
 ) -> list[Case]:
@@ -125,8 +134,7 @@ def validation_cases(
         ConfigurationError: If a set is missing or a pool is made for training.
     """
     holding = [place for place in data if not is_dataset(place)]
-    folders = [find_set(holding, name) for name in splits.validation] if holding else []
-    cases = [case for folder in folders for case in folder_cases(open_folder(folder), count)]
+    cases = recorded_cases(holding, splits.validation, count) if holding else []
     generator = torch.Generator().manual_seed(splits.validation_scenes_seed)
     scenes = {"procedural": render_scenes(KINDS, count, _SCENE_HEIGHT, _SCENE_WIDTH, generator=generator)}
     for pool in open_pools(pools, "validation"):

@@ -153,16 +153,22 @@ def median(depth: np.ndarray) -> float:
     return float(np.median(measured)) if measured.size else 1.0
 
 
-@torch.inference_mode()
 def complete(network: nn.Module, case: Case, device: torch.device) -> np.ndarray:
-    """Return a network's depth (H, W) float32 [m]. The frame is padded in the same way as by the completer."""
+    """Return a network's depth (H, W) float32 [m]."""
+    return predict(network, case, device)[0]
+
+
+@torch.inference_mode()
+def predict(network: nn.Module, case: Case, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
+    """Return a network's depth and sigma, (H, W) float32 [m], with the frame padded as by the completer."""
     height, width = case.depth.shape
     padding = (0, -width % MULTIPLE, 0, -height % MULTIPLE)
     image = torch.from_numpy(case.image).to(device).permute(2, 0, 1)[None].float() / 255
     depth = F.pad(torch.from_numpy(case.depth).to(device)[None, None], padding)
     scale = torch.full((1, 1, 1, 1), median(case.depth), device=device)
-    completed: Tensor = network(F.pad(image, padding, mode="replicate"), depth, scale)[0]
-    return completed[0, 0, :height, :width].float().cpu().numpy()
+    results: tuple[Tensor, Tensor] = network(F.pad(image, padding, mode="replicate"), depth, scale)
+    completed, sigma = (result[0, 0, :height, :width].float().cpu().numpy() for result in results)
+    return completed, sigma
 
 
 def _strip(case: Case, start: np.ndarray, result: np.ndarray) -> np.ndarray:

@@ -24,6 +24,7 @@ _SHAPES = {
     "triangle-right": '<path d="M5,0L-5,5V-5z"/>',
 }
 MOST_SERIES = len(_SHAPES)
+_RATIOS = [0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.5, 2, 3, 5, 7, 10, 20, 50, 100]
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,51 @@ def errors_by_class(series: list[Series], rows: Rows, classes: list[str], title:
                 **_by_model(series),
             },
             "layer": [{"mark": {"type": "line", "aria": False}}, _points(series)],
+        }
+    )
+
+
+def by_level(series: list[Series], rows: Rows, levels: list[str], x: str, y: str, ratio: bool) -> str:
+    """Two figures of each model over the levels of a degradation: a solid and a dashed line.
+
+    Args:
+        series: The models.
+        rows: With model, level, value, dashed (whether it is the second figure) and text.
+        levels: The levels in their order.
+        x: Title of the levels.
+        y: Title of the values.
+        ratio: Whether values are ratios on a logarithmic scale, or else shares from 0 to 1.
+    """
+    scale: dict[str, Any] = {"type": "log", "nice": False} if ratio else {"domain": [0, 1]}
+    axis = {"values": _RATIOS, "format": "~r", "labelOverlap": True} if ratio else {"tickCount": 5}
+    return _draw(
+        {
+            "data": {"values": rows},
+            "encoding": {
+                "x": {
+                    "field": "level",
+                    "type": "ordinal",
+                    "scale": {"domain": levels},
+                    "title": x,
+                    "axis": {"labelAngle": 0, "grid": False},
+                },
+                "y": {"field": "value", "type": "quantitative", "scale": scale, "title": y, "axis": axis},
+                "detail": {"field": "dashed"},
+                **_by_model(series),
+            },
+            "layer": [
+                {
+                    "mark": {"type": "line", "aria": False},
+                    "encoding": {
+                        "strokeDash": {
+                            "field": "dashed",
+                            "scale": {"domain": [False, True], "range": [[1, 0], [4, 3]]},
+                            "legend": None,
+                        }
+                    },
+                },
+                {**_points(series), "transform": [{"filter": "!datum.dashed"}]},
+            ],
         }
     )
 

@@ -8,7 +8,7 @@ import platform
 import shlex
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -28,7 +28,7 @@ from ..evaluate import Evaluation, Key
 from ..metrics import FIGURES
 from ..models import BASELINES
 from ..pictures import error_colours, error_limits
-from ..report import Scores, failure_lines
+from ..report import Scores, failure_lines, write_files
 from ..samples import SampleSet
 from ..summary import Comparison
 from . import tables
@@ -65,15 +65,62 @@ class Results:
     files: list[str] = field(default_factory=list)
 
 
-def check_requirements() -> None:
-    """Raise ConfigurationError if a library that the report needs is missing."""
+def check_requirements(option: str = "--report") -> None:
+    """Raise ConfigurationError if a library that the report needs is missing. option: what asks for the report."""
     missing = [name for name, module in (("Jinja2", "jinja2"), ("vl-convert", "vl_convert")) if not find_spec(module)]
     if missing:
-        raise ConfigurationError(f"--report needs {' and '.join(missing)}: pip install 'depth_completion_ros[report]'")
+        raise ConfigurationError(f"{option} needs {' and '.join(missing)}: pip install 'depth_completion_ros[report]'")
+
+
+def check_report(path: Path, option: str = "--report") -> None:
+    """Find out before an evaluation whether its report can be written, and make the folder of the report.
+
+    Args:
+        path: The file.
+        option: The option or parameter that names it.
+
+    Raises:
+        ConfigurationError: If it cannot be written.
+    """
+    check_requirements(option)
+    if path.is_dir():
+        raise ConfigurationError(f"{option} {path} is a folder: give the name of an HTML file, {path / 'report.html'}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{option} {path}: {error.strerror}: choose another folder") from error
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigurationError(f"{option} {path} may not be written: choose another folder")
+
+
+def write_report_and_files(results: Results, path: Path, folder: Path) -> None:
+    """Write the files of ``report.write_files`` to a folder, and the report with links to them.
+
+    Raises:
+        OSError: If a file cannot be written.
+    """
+    files = write_files(results.evaluation, results.scores, results.by_set, results.totals, folder)
+    names = [Path(os.path.relpath(file, path.parent)).as_posix() for file in files]
+    write_report(replace(results, files=names), path)
 
 
 def write_report(results: Results, path: Path) -> None:
     """Write the report as one HTML file that needs no other file and no network.
+
+    Raises:
+        ConfigurationError: If a library is missing.
+        OSError: If the file cannot be written.
+    """
+    render("report.html", _context(results), path)
+
+
+def render(template: str, context: dict[str, Any], path: Path) -> None:
+    """Write a page that needs no other file and no network.
+
+    Args:
+        template: Name of its template.
+        context: Values for the template; the version of the package and the date are added.
+        path: The HTML file.
 
     Raises:
         ConfigurationError: If a library is missing.
@@ -91,7 +138,8 @@ def write_report(results: Results, path: Path) -> None:
     )
     environment.filters["tied"] = lambda text: text.replace(" %", "\u00a0%")  # no line break before the sign
     environment.filters["data_uri"] = lambda data: f"data:image/webp;base64,{base64.b64encode(data).decode()}"
-    text = environment.get_template("report.html").render(_context(results))
+    date = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")
+    text = environment.get_template(template).render(context, date=date, version=_package_version())
     path.write_text(text, encoding="utf-8")
 
 
@@ -107,8 +155,6 @@ def _context(results: Results) -> dict[str, Any]:
     over = _over(results)
     return {
         "title": "Depth completion: evaluation",
-        "date": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-        "version": _package_version(),
         "command": results.command,
         "files": results.files,
         "first": first,
@@ -116,7 +162,7 @@ def _context(results: Results) -> dict[str, Any]:
         "cards": _cards(first, results, latencies),
         "over": over,
         "warnings": _warnings(results, series, len(ranking)),
-        "changes": changes(_change_rows(ranking)) if first.changes else "",
+        "changes": changes(_change_rows(ranking)) if first.changes and len(ranking) > 1 else "",
         "totals": tables.totals_table(
             _ordered(results.totals, ranking),
             {one.model: _median(_all_latencies(latencies, one.model)) for one in ranking},
@@ -126,7 +172,7 @@ def _context(results: Results) -> dict[str, Any]:
         "left_out": [model for model in others if model not in {one.name for one in series}],
         "colours": error_colours(9),
         "data": _data(results),
-        "versions": _versions(results),
+        "versions": versions(results.evaluation.engines, results.seed),
         "figures": FIGURES,
     }
 
@@ -157,7 +203,8 @@ def _latencies(evaluation: Evaluation) -> dict[Key, list[float]]:
     seen = set()
     for key in evaluation.metrics:
         frames = [frame.milliseconds for frame in evaluation.details[key].frames]
-        times[key] = frames if (key.set, key.model) in seen else frames[1:]
+        known = frames if (key.set, key.model) in seen else frames[1:]
+        times[key] = [time for time in known if np.isfinite(time)]
         seen.add((key.set, key.model))
     return times
 
@@ -172,6 +219,10 @@ def _median(values: list[float]) -> float:
 
 def _headline(first: Comparison, reference: Comparison | None, results: Results) -> str:
     """How much better the best model is, in words."""
+    if len({one.model for one in results.totals}) == 1:
+        rmse, mae = (first.errors[error].value for error in ("rmse", "mae"))
+        unit = tables.Unit.of([rmse])
+        return f"has an RMSE of {unit.text(rmse)} and an MAE of {unit.text(mae)}."
     if not first.changes:
         return "has the smallest RMSE. No classical method was evaluated, with which it could be compared."
     if first.model in BASELINES:
@@ -203,7 +254,8 @@ def _over(results: Results) -> str:
 def _cards(first: Comparison, results: Results, latencies: dict[Key, list[float]]) -> list[dict[str, str]]:
     """The most important figures of the best model, as means over sets and protocols."""
     rows = [strata["all"] for key, strata in results.scores.items() if key.model == first.model]
-    mean = {name: float(np.nanmean([row[name] for row in rows])) for name in FIGURES}
+    shown = ("within", "confidence", "ause", "ause_distance")
+    mean = {name: float(np.nanmean([row[name] for row in rows])) for name in shown}
     cards = []
     for error in ("rmse", "mae") if first.changes else ():
         estimate = first.changes[error]
@@ -315,39 +367,42 @@ def _data(results: Results) -> Table:
         if not found:
             continue
         frame = _first_frame(details for key, details in results.evaluation.details.items() if key.set == samples.name)
-        profile = samples.profile
-        rows.append(
-            {
-                "Recording": samples.name,
-                "Sensor": samples.about.get("sensor", "not stated"),
-                "Profile": f"{profile.name}, {profile.min_range:g} to {profile.max_range:g} m",
-                "Size [px]": "{} x {}".format(*frame.size),
-                "Frames": max(one.frames for one in found),
-                "Licence": samples.about.get("licence", "not stated"),
-                "Source": ". ".join(samples.about[name] for name in ("cite", "source") if name in samples.about)
-                or "not stated",
-            }
-        )
+        rows.append(source_row(samples, frame.size, max(one.frames for one in found)))
     return tables.sources_table(rows)
+
+
+def source_row(samples: SampleSet, size: tuple[int, int], frames: int) -> dict[str, str | int]:
+    """What the page says of a set with images of a size (width, height) and so many scored frames."""
+    profile = samples.profile
+    return {
+        "Recording": samples.name,
+        "Sensor": samples.about.get("sensor", "not stated"),
+        "Profile": f"{profile.name}, {profile.min_range:g} to {profile.max_range:g} m",
+        "Size [px]": "{} x {}".format(*size),
+        "Frames": frames,
+        "Licence": samples.about.get("licence", "not stated"),
+        "Source": ". ".join(samples.about[name] for name in ("cite", "source") if name in samples.about)
+        or "not stated",
+    }
 
 
 def _first_frame(details: Iterable[Details]) -> FrameDetails:
     return next(frame for one in details for frame in one.frames)
 
 
-def _versions(results: Results) -> dict[str, str]:
+def versions(engines: dict[str, str], seed: int) -> dict[str, str]:
+    """What ran: versions of libraries, machine, seed and the engine of each model."""
     found = {PACKAGE: _package_version(), "Python": platform.python_version()}
     for library in _LIBRARIES:
         try:
             found[library] = version(library)
         except PackageNotFoundError:
             continue
-    engines = sorted(results.evaluation.engines.items())
     return {
         **found,
         "Machine": f"{_processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
-        "Seed of the protocols": str(results.seed),
-        "Engines and models": ", ".join(f"{name} = {engine}" for name, engine in engines),
+        "Seed of the protocols": str(seed),
+        "Engines and models": ", ".join(f"{name} = {engine}" for name, engine in sorted(engines.items())),
     }
 
 

@@ -130,7 +130,7 @@ def make_section(
         ],
         pictures=_pictures(details, pictured, pictures, unit),
         charts=_charts(series, strata, distances, details, latencies, unit),
-        figures=[strata_table(list(strata), list(strata.values()), unit), frames_table(details, unit)],
+        figures=[strata_table(list(strata), list(strata.values()), unit), frames_table(details, unit, one.frames)],
         ticks=[_length(limits[0] * 10**step) for step in range(4)],
     )
 

@@ -251,15 +251,17 @@ def strata_table(models: list[str], strata: list[dict[str, dict[str, float]]], u
     return Table("Mean absolute error by part of the image", columns, rows)
 
 
-def frames_table(details: dict[str, Details], unit: Unit) -> Table:
-    """RMSE of each frame."""
+def frames_table(details: dict[str, Details], unit: Unit, total: int) -> Table:
+    """RMSE of each frame of which details are kept; total: number of all frames."""
     columns = [Column("Frame"), Column("Scored pixels"), *(Column(f"{model} [{unit.name}]") for model in details)]
     rows = []
     for frames in zip(*(one.frames for one in details.values()), strict=True):
         number, pixels = frames[0].index, frames[0].pixels
         cells = [Cell(unit.number(frame.rmse), frame.rmse) for frame in frames]
         rows.append([Cell(str(number), float(number)), _count(pixels), *cells])
-    return Table("RMSE of each frame", columns, rows)
+    return Table(
+        "RMSE of each frame" if len(rows) == total else f"RMSE of {len(rows)} of {total:,} frames", columns, rows
+    )
 
 
 def sources_table(rows: list[dict[str, str | int]]) -> Table:

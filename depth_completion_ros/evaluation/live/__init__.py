@@ -1,0 +1,1 @@
+"""Evaluation in a running graph: the evaluator node scores what a completion node publishes."""
