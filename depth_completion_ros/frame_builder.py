@@ -61,6 +61,8 @@ class MessagePair:
         rgb_info: CameraInfo of rgb; None if none has arrived.
         depth_info: CameraInfo of depth; None if none has arrived.
         stamp_ns: Stamp of rgb [ns].
+        depth_ns: When depth was measured [ns], by the clock of ``stamp_ns``: its stamp; without stamps, by the times
+            of arrival.
         received: Time of arrival of the later message, monotonic clock [s].
     """
 
@@ -69,6 +71,7 @@ class MessagePair:
     rgb_info: Any | None
     depth_info: Any | None
     stamp_ns: int
+    depth_ns: int
     received: float
 
 
@@ -195,15 +198,14 @@ class FrameBuilder:
 
     def _depth_age(self, pair: MessagePair) -> float:
         """Time between depth and the image [s] if depth was measured for another image, else 0."""
-        stamps = [_stamp_of(message) for message in (pair.rgb, pair.depth)]
-        age = abs(stamps[0] - stamps[1]) * 1e-9
-        return age if all(stamps) and age > self.settings.slop else 0.0
+        age = abs(pair.stamp_ns - pair.depth_ns) * 1e-9
+        return age if age > self.settings.slop else 0.0
 
     def _depth_moved(self, frame: RgbdFrame, pair: MessagePair, camera_pose: np.ndarray | None) -> RgbdFrame:
         """The frame with depth that was measured for another image, moved with the camera to the time of this one."""
         then = None
         if camera_pose is not None and frame.intrinsics is not None:
-            then = self._pose(pair.rgb.header.frame_id, _stamp_of(pair.depth))
+            then = self._pose(pair.rgb.header.frame_id, pair.depth_ns)
         if camera_pose is None or then is None:
             self._report_unmoved(pair)
             return frame
@@ -257,10 +259,10 @@ class FrameBuilder:
         to_camera: np.ndarray,
     ) -> np.ndarray | None:
         """The points (N, 3) in the optical frame at the time of the image; None if the motion is not known."""
-        stamp_ns, frame = _stamp_of(pair.depth), pair.depth.header.frame_id
+        frame = pair.depth.header.frame_id
 
         def to_image(time: float) -> np.ndarray | None:
-            moment = stamp_ns + round(time * 1e9)
+            moment = pair.depth_ns + round(time * 1e9)
             if not len(self.settings.extrinsic):  # the sensor need not move with the camera, and may be the fixed frame
                 pose = self._pose(frame, moment)
                 return None if pose is None else to_camera @ pose
@@ -428,11 +430,6 @@ def _check_two_images(pair: MessagePair) -> None:
             f"the rgb and depth topics carry the same image, with encoding {pair.rgb.encoding!r}: check the "
             "remapping of both topics",
         )
-
-
-def _stamp_of(message: Any) -> int:
-    """The stamp of a message [ns]; 0 if it has none."""
-    return message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
 
 
 def _other_frames(one: str, other: str) -> bool:

@@ -13,6 +13,7 @@ MISSING = np.array((52, 54, 58), np.uint8)  # dark grey, which is in neither col
 _BACKGROUND = (18, 20, 24)
 _TEXT = (225, 228, 232)
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_TALLEST = 3.0  # height of a tile by its width: a picture of a very tall image would need gigabytes
 
 
 def _colour_map(name: int, first: int, last: int) -> np.ndarray:
@@ -66,7 +67,7 @@ def panel(
     """Draw RGB, raw depth, completed depth and confidence with labels and legends.
 
     Args:
-        rgb: (H, W, 3) uint8.
+        rgb: (H, W, 3) uint8. An image that is more than three times as tall as wide is drawn less tall.
         raw: Measured depth [m], float32, of any resolution.
         depth: (H, W), completed depth [m].
         confidence: (H, W), 0..1.
@@ -80,7 +81,7 @@ def panel(
     columns = 2 if classical is None else 3
     gap = width // (40 * columns)
     tile_width = (width - (columns + 1) * gap) // columns
-    tile_height = round(tile_width * rgb.shape[0] / rgb.shape[1])
+    tile_height = max(1, round(tile_width * min(rgb.shape[0] / rgb.shape[1], _TALLEST)))
     size = (tile_width, tile_height)
     bar = round(2.3 * gap)
     canvas = np.full((2 * (bar + tile_height) + 3 * gap + bar, width, 3), _BACKGROUND, np.uint8)

@@ -195,6 +195,21 @@ def test_one_stream_without_stamps_is_paired_with_the_other_by_arrival(graph, un
     ros.completed_pair()  # as soon as both have stamps, they are paired by them
 
 
+@pytest.mark.parametrize("hold", ["exact", "latest"])
+def test_the_clock_of_depth_can_be_corrected_while_the_node_runs(graph, capfd, hold):
+    """That is no jump in time, although depth then has older stamps than before."""
+    ros = graph(depth__hold=hold)
+    ahead = 5_000_000_000
+    ros.send_pair(offset_ns=ahead)
+    assert ros.spin(lambda: ros.node.statistics.counts()["depth"] == 1)
+    ros.node.set_parameters([Parameter("sync.depth_offset", value=-5.0)])
+    for _ in range(2):  # with depth.hold latest, the first image may arrive before depth
+        stamp = ros.send_pair(offset_ns=ahead)
+        ros.spin(lambda: ros.node.statistics.counts()["depth"] > 1)
+    ros.output(stamp)
+    assert ros.problems().keys() <= {"motion"} and "went back" not in capfd.readouterr().err
+
+
 def test_simulated_time_that_starts_at_zero_is_no_jump(graph, capfd):
     ros = graph(sync__slop=0.5)
     ros._stamp = -PERIOD_NS

@@ -84,7 +84,7 @@ def test_unregistered_depth_is_read_as_the_node_builds_it(tmp_path):
     infos = [message for *_, message in calibrations()]
     for number, frame in enumerate(frames):
         stamp = START_NS + number * 33 * MS
-        pair = MessagePair(colour(stamp, number), depth(stamp, 1000 + 100 * number), *infos, stamp, 0.0)
+        pair = MessagePair(colour(stamp, number), depth(stamp, 1000 + 100 * number), *infos, stamp, stamp, 0.0)
         expected = builder.build(pair)
         np.testing.assert_array_equal(frame.rgb, expected.rgb)
         np.testing.assert_array_equal(frame.depth, expected.depth)
@@ -133,7 +133,7 @@ def test_faults_have_the_causes_and_sentences_of_the_node(tmp_path, cause, messa
     reports: list[tuple[str, str]] = []
     builder = FrameBuilder(settings, lambda *what: reports.append(what), None, {"rgb": RGB_TOPIC, "depth": DEPTH_TOPIC})
     try:
-        builder.build(MessagePair(colour(START_NS), message, None, None, START_NS, 0.0))
+        builder.build(MessagePair(colour(START_NS), message, None, None, START_NS, START_NS, 0.0))
     except InputError as error:
         reports.append((error.cause, str(error)))
         assert found == error.cause

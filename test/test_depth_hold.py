@@ -109,12 +109,16 @@ def image(pixels, encoding, stamp_ns):
     )
 
 
-def build(age_ms, poses, info=True, scale=1, said=None, **settings):
-    """A frame with depth that is ``age_ms`` older than the image: a wall at 4.05 m, and a box at 2 m before it."""
+def build(age_ms, poses, info=True, scale=1, said=None, stamps=True, **settings):
+    """A frame with depth that is ``age_ms`` older than the image: a wall at 4.05 m, and a box at 2 m before it.
+
+    Without ``stamps``, the messages have none, and their times are those of arrival.
+    """
     depth = np.full((HEIGHT // scale, WIDTH // scale), 4050, np.uint16)
     depth[40 // scale : 80 // scale, 60 // scale : 100 // scale] = 2000
     stamp = START + 200 * MS
-    rgb = image(np.full((HEIGHT, WIDTH, 3), 90, np.uint8), "rgb8", stamp)
+    depth_ns = stamp - age_ms * MS
+    rgb = image(np.full((HEIGHT, WIDTH, 3), 90, np.uint8), "rgb8", stamp if stamps else 0)
     k = [FOCAL, 0, (WIDTH - 1) / 2, 0, FOCAL, (HEIGHT - 1) / 2, 0, 0, 1]
     calibration = SimpleNamespace(
         header=rgb.header, k=k, p=[0.0] * 12, d=[], r=[0.0] * 9, width=WIDTH, height=HEIGHT, distortion_model=""
@@ -126,14 +130,14 @@ def build(age_ms, poses, info=True, scale=1, said=None, **settings):
         {"rgb": "/rgb", "depth": "/depth"},
         poses,
     )
-    message = image(depth, "16UC1", stamp - age_ms * MS)
-    return builder.build(MessagePair(rgb, message, calibration if info else None, None, stamp, 0.0))
+    message = image(depth, "16UC1", depth_ns if stamps else 0)
+    return builder.build(MessagePair(rgb, message, calibration if info else None, None, stamp, depth_ns, 0.0))
 
 
-@pytest.mark.parametrize("scale", [1, 2])
-def test_held_depth_is_where_the_image_shows_it(scale):
+@pytest.mark.parametrize(("scale", "stamps"), [(1, True), (2, True), (1, False)])
+def test_held_depth_is_where_the_image_shows_it(scale, stamps):
     """After 0.1 s at 3 m/s everything is 0.3 m closer, and the box is larger."""
-    frame = build(100, Drive(), scale=scale)
+    frame = build(100, Drive(), scale=scale, stamps=stamps)
     depth = depth_on_rgb_grid(frame)
     assert frame.depth_age == pytest.approx(0.1)
     box = np.abs(depth - 1.7) < 1e-3
@@ -218,5 +222,24 @@ def test_every_image_of_a_faster_camera_is_completed_with_the_latest_points():
             np.testing.assert_allclose(completed, distance, rtol=0.002)
         assert ros.drops() == {} and ros.problems() == {}
         assert ros.node.statistics.counts()["frames_out"] == 9
+    finally:
+        ros.close()
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize("rgb_has_stamps", [True, False])
+def test_held_depth_without_stamps_has_the_age_of_its_arrival(rgb_has_stamps):
+    pytest.importorskip("rclpy", reason="needs rclpy: install the extra `ros` or source a ROS installation")
+    from ros_graph import START_NS, RosGraph, image_message, pixels_of, scene
+
+    ros = RosGraph({"depth.hold": "latest", "temporal.motion": "off", "temporal.max_age": 60.0})
+    try:
+        stamp = START_NS if rgb_has_stamps else 0
+        ros.publish("depth_registered/image_rect", image_message(scene()[1], "16UC1", 0))
+        ros.spin(lambda: False, 0.3)
+        ros.publish("rgb/image_rect_color", image_message(scene()[0], "rgb8", stamp))
+        completed = pixels_of(ros.output(stamp))
+        assert np.isfinite(completed).any()
+        assert "motion" in ros.problems()  # the node says that the depth is older than the image
     finally:
         ros.close()

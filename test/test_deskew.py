@@ -188,7 +188,7 @@ def build(motion, message, said, width=1280, height=720, tf=False):
     builder = FrameBuilder(
         settings, lambda cause, text: said.append((cause, text)), motion, {"rgb": "/rgb", "depth": "/points"}, motion
     )
-    return builder.build(MessagePair(image, message, info, None, IMAGE_NS, 0.0))
+    return builder.build(MessagePair(image, message, info, None, IMAGE_NS, STAMP_NS, 0.0))
 
 
 @pytest.mark.parametrize("tf", [True, False])

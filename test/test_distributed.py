@@ -111,6 +111,14 @@ def test_a_scheduler_that_cannot_be_reached_is_reported_with_a_fix(monkeypatch):
     monkeypatch.setattr("depth_completion_ros.evaluation.distributed._CONNECT_S", "1s")
     with pytest.raises(ConfigurationError, match="dask scheduler"):
         evaluate_on_workers({"one": Evaluation}, scheduler="tcp://127.0.0.1:9")
+    with pytest.raises(ConfigurationError, match="has no port"):
+        evaluate_on_workers({"one": Evaluation}, scheduler="10.0.0.5")
+
+
+@pytest.mark.parametrize("options", [("--workers", "-1"), ("--workers", "2", "--scheduler", "tcp://127.0.0.1:9")])
+def test_options_without_a_meaning_are_rejected(sets, tmp_path, options, capsys):
+    assert main(arguments(sets, tmp_path / "out", *options)) == 1
+    assert "--workers" in capsys.readouterr().err
 
 
 def slow(name: str, folder: str) -> Evaluation:
@@ -178,3 +186,23 @@ def test_the_tasks_of_a_worker_that_dies_run_on_another_one(scheduler, tmp_path)
     assert killed, "both workers had tasks"
     assert result.notes == dict.fromkeys(names, "done") and not result.failures and list(result.notes) == names
     assert len(list(folder.iterdir())) > len(names)  # a task was run again
+
+
+CTRL_C = """
+import os, signal
+import depth_completion_ros.evaluation.distributed as distributed
+from depth_completion_ros.cli import main
+
+def interrupt(*arguments, **options):
+    os.killpg(0, signal.SIGINT)  # a terminal sends it to all processes
+
+distributed.Progress = interrupt
+raise SystemExit(main({arguments}))
+"""
+
+
+def test_ctrl_c_in_a_terminal_ends_the_workers_without_a_traceback(sets, tmp_path):
+    program = CTRL_C.format(arguments=arguments(sets, tmp_path / "out", "--workers", "2"))
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, start_new_session=True)
+    assert process.returncode == 130
+    assert "Traceback" not in process.stderr

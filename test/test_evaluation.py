@@ -147,13 +147,22 @@ def test_evaluate_reads_bags_and_folders_side_by_side(two_sets, tmp_path, capsys
 
 
 def test_sets_with_the_same_name_are_distinguished_and_unusable_sources_reported(two_sets, tmp_path, capsys):
-    write_set(tmp_path / "more" / "one", name="one")
-    sources = [two_sets[0], str(tmp_path / "more" / "one"), str(tmp_path / "absent")]
+    more = [tmp_path / "more" / "one", tmp_path / "a" / "b" / "one", tmp_path / "c" / "b" / "one"]
+    for folder in more:
+        write_set(folder, name="one")
+    sources = [two_sets[0], *map(str, more), str(tmp_path / "absent")]
     out = tmp_path / "out"
     assert main(["evaluate", *sources, "--protocol", "rows", "--models", "nearest", "--out", str(out)]) == 1
     assert "absent" in capsys.readouterr().err
     names = {row["set"] for row in read_csv(out / "evaluation.csv")}
-    assert names == {f"{tmp_path.name}/one", "more/one"}
+    assert names == {f"{tmp_path.name}/one", "more/one", "a/b/one", "c/b/one"}
+
+
+def test_spaces_and_repetitions_in_lists_make_no_difference(two_sets, tmp_path):
+    for number, (protocols, models) in enumerate([("rows", "nearest,guided"), ("rows, rows,", "nearest, guided,")]):
+        options = ["--protocol", protocols, "--models", models, "--out", str(tmp_path / str(number))]
+        assert main(["evaluate", two_sets[0], *options]) == 0
+    assert read_csv(tmp_path / "0" / "evaluation.csv") == read_csv(tmp_path / "1" / "evaluation.csv")
 
 
 @pytest.mark.parametrize(

@@ -107,8 +107,10 @@ def test_errors_about_an_unusable_meta_say_what_is_missing(tmp_path, meta, fix):
 
 
 def test_missing_folder_and_invalid_json_are_rejected(tmp_path):
-    with folder_error("no meta.json"):
+    with folder_error("it does not exist"):
         read_folder(tmp_path / "nowhere")
+    with folder_error("no meta.json"):
+        read_folder(tmp_path)
     (tmp_path / "meta.json").write_bytes(b"\xff{")
     with folder_error("write it as JSON"):
         read_folder(tmp_path)

@@ -53,7 +53,7 @@ class Builder:
         self.builder = FrameBuilder(FrameSettings.from_parameters(values), self.statistics.report, tf, topics)
 
     def build(self, depth: Any, info: CameraInfo | None = None, depth_info: CameraInfo | None = None, rgb: Any = None):
-        self.pair = MessagePair(rgb or colour(), depth, info, depth_info, 1_000, 0.0)
+        self.pair = MessagePair(rgb or colour(), depth, info, depth_info, 1_000, 1_000, 0.0)
         return self.builder.build(self.pair)
 
 

@@ -116,6 +116,16 @@ def test_single_lidar_points_are_seen_in_the_panel():
     assert 0.01 <= seen < 0.5
 
 
+@pytest.mark.parametrize("shape", [(3000, 2), (2, 3000), (1, 1)])
+def test_a_picture_of_a_very_narrow_image_is_of_moderate_size(shape):
+    depth = np.full(shape, 2.0, np.float32)
+    picture = panel(np.zeros((*shape, 3), np.uint8), depth, depth, depth / 4, (1.0, 4.0), width=960)
+    height, width, _ = picture.shape
+    assert width == 960 and height < 4 * width
+    colour = colour_depth(depth[:1, :1], (1.0, 4.0))[0, 0]
+    assert (picture == colour).all(axis=2).any(), "the completed depth is in the picture"
+
+
 @pytest.mark.parametrize("far", [1.3, 7.0, 80.0])
 def test_a_panel_of_any_range_has_its_legend(far):
     depth = np.full((48, 64), 1.0, np.float32)

@@ -194,6 +194,8 @@ def read_folder(path: str | Path) -> FrameSet:
     try:
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as error:
+        if not folder.exists():
+            raise _error(folder, "it does not exist: check the path") from error
         raise _error(folder, "it has no meta.json: give a folder with meta.json, rgb/ and depth/ or gt/") from error
     except (OSError, ValueError) as error:
         raise _error(folder, f"its meta.json cannot be read ({error}): write it as JSON") from error

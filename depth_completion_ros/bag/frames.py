@@ -193,7 +193,7 @@ def _deserialized(bag: BagReader, one: _Calibrated) -> MessagePair:
         return None if message is None else bag.deserialize(message)
 
     rgb, depth = bag.deserialize(one.pair.rgb), bag.deserialize(one.pair.depth)
-    return MessagePair(rgb, depth, info(one.rgb_info), info(one.depth_info), one.pair.rgb_ns, 0.0)
+    return MessagePair(rgb, depth, info(one.rgb_info), info(one.depth_info), one.pair.rgb_ns, one.pair.depth_ns, 0.0)
 
 
 def _pairing(

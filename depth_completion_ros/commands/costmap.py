@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import ConfigurationError, InputError
 from ..evaluation.costmap_safety import CONFIDENCES, costmap_safety, print_safety, write_safety
 from ..evaluation.models import default_models
-from .evaluate import SOURCES, add_source_options, check_source_options, open_sources, writing_to
+from .evaluate import SOURCES, add_source_options, check_source_options, names_in, open_sources, writing_to
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out:
         with writing_to(f"--out {args.out}"):
             args.out.mkdir(parents=True, exist_ok=True)
-    models = args.models.split(",") if args.models else default_models()
+    models = names_in(args.models) or default_models()
     sets = list(open_sources(args).values())
     safety = costmap_safety(sets, models, args.frames, args.seed, confidences)
     if not safety.cells:

@@ -113,12 +113,16 @@ def run(args: argparse.Namespace) -> int:
         0, 1 if a source could not be used, or 130 if the evaluation was interrupted.
     """
     check_source_options(args)
-    protocols = args.protocol.split(",")
+    if args.workers < 0:
+        raise ConfigurationError(f"--workers {args.workers} must be at least 1, or 0 for this process")
+    if args.workers and args.scheduler:
+        raise ConfigurationError("--workers and --scheduler exclude each other: the scheduler has workers of its own")
+    protocols = names_in(args.protocol)
     if unknown := set(protocols) - set(PROTOCOLS):
         raise ConfigurationError(f"no protocol {', '.join(unknown)}: choose from {', '.join(PROTOCOLS)}")
     if args.report:
         check_report(args.report)
-    models = args.models.split(",") if args.models else default_models()
+    models = names_in(args.models) or default_models()
     if args.out:
         with writing_to(f"--out {args.out}"):
             args.out.mkdir(parents=True, exist_ok=True)
@@ -238,6 +242,11 @@ def writing_to(target: str) -> Iterator[None]:
         raise ConfigurationError(f"{target} cannot be written to ({error}): choose another folder") from error
 
 
+def names_in(text: str) -> list[str]:
+    """The names in a list that is separated by commas: each once, without the spaces around it."""
+    return list(dict.fromkeys(name for part in text.split(",") if (name := part.strip())))
+
+
 def check_source_options(args: argparse.Namespace) -> None:
     """Raises ConfigurationError if an option of ``open_sources`` or the number of frames is out of its range."""
     if args.frames < 1:
@@ -264,13 +273,26 @@ def open_sources(args: argparse.Namespace) -> dict[str, SampleSet]:
         raise InputError(
             "folder", "none of the sources can be used: give folders with a meta.json, bags, or data sets FORMAT:PATH"
         )
-    names = Counter(samples.name for _, samples in opened)
     return {
-        source: replace(samples, name=f"{Path(source).resolve().parent.name}/{samples.name}")
-        if names[samples.name] > 1
-        else samples
-        for source, samples in opened
+        source: replace(samples, name=name)
+        for (source, samples), name in zip(opened, _unique_names(opened), strict=True)
     }
+
+
+def _unique_names(opened: list[tuple[str, SampleSet]]) -> list[str]:
+    """The names of sets; equal ones with as many of the folders that contain them as tell them apart."""
+    names = [samples.name for _, samples in opened]
+    folders = [Path(source).resolve().parent.parts[1:] for source, _ in opened]
+    for depth in range(1, max(map(len, folders)) + 1):
+        counts = Counter(names)
+        if max(counts.values()) == 1:
+            break
+        names = [
+            name if counts[name] == 1 else "/".join((*above[-depth:], samples.name))
+            for name, above, (_, samples) in zip(names, folders, opened, strict=True)
+        ]
+    counts = Counter(names)  # files such as a.mcap and a.db3 in one folder have the same name
+    return [name if counts[name] == 1 else source for name, (source, _) in zip(names, opened, strict=True)]
 
 
 def _open_one(source: str, args: argparse.Namespace) -> SampleSet:

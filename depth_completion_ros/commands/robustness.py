@@ -13,7 +13,7 @@ from ..evaluation.html.robustness import write_report
 from ..evaluation.models import default_models
 from ..evaluation.protocols import PROTOCOLS as ALL_PROTOCOLS
 from ..evaluation.robustness import PROTOCOLS, curves_of, print_curves, robustness, write_curves
-from .evaluate import SOURCES, add_source_options, check_source_options, open_sources, writing_to
+from .evaluate import SOURCES, add_source_options, check_source_options, names_in, open_sources, writing_to
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         0, 1 if a source could not be used, or 130 if the evaluation was interrupted.
     """
     check_source_options(args)
-    wanted, protocols = args.degradations.split(","), tuple(args.protocol.split(","))
+    wanted, protocols = names_in(args.degradations), tuple(names_in(args.protocol))
     known = {one.name: one for one in DEGRADATIONS}
     for kind, names, choices in (("degradation", wanted, known), ("protocol", protocols, ALL_PROTOCOLS)):
         if unknown := set(names) - set(choices):
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out:
         with writing_to(f"--out {args.out}"):
             args.out.mkdir(parents=True, exist_ok=True)
-    models = args.models.split(",") if args.models else default_models()
+    models = names_in(args.models) or default_models()
     sets = list(open_sources(args).values())
     degradations = tuple(one for one in DEGRADATIONS if one.name in wanted)
     evaluation = robustness(sets, models, degradations, protocols, args.frames, args.seed)

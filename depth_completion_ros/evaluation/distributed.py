@@ -5,8 +5,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import pickle
+import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -87,14 +91,16 @@ def evaluate_on_workers(
         raise ConfigurationError(
             f"--workers and --scheduler need Dask ({error}): pip install 'depth_completion_ros[cluster]'"
         ) from error
+    if scheduler and not re.fullmatch(r"(\w+://)?.+:\d+", scheduler):
+        raise ConfigurationError(f"--scheduler {scheduler} has no port: give an address such as tcp://10.0.0.5:8786")
     cluster: Any = None
     try:
         if scheduler:
             client = Client(scheduler, timeout=_CONNECT_S, set_as_default=False)
         else:
-            cluster = LocalCluster(
-                n_workers=workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", silence_logs=logging.ERROR
-            )
+            options = {"dashboard_address": "127.0.0.1:0", "silence_logs": logging.CRITICAL}
+            with _ignored_interrupts():
+                cluster = LocalCluster(n_workers=workers, threads_per_worker=1, **options)
             client = Client(cluster, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise ConfigurationError(
@@ -126,3 +132,16 @@ def evaluate_on_workers(
     evaluation = joined(results[name] for name in tasks if name in results)
     evaluation.complete &= complete
     return evaluation
+
+
+@contextmanager
+def _ignored_interrupts() -> Iterator[None]:
+    """Ignore Ctrl-C. Processes that are started meanwhile ignore it for ever: a terminal sends it to all of them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may change it
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

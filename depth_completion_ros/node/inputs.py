@@ -102,6 +102,7 @@ class Inputs:
         self._reported: Counter[str] = Counter()
         self._jumps = 0
         self._unstamped: set[Stream] = set()  # streams whose last message had no stamp
+        self._depth_offset = parameters["sync.depth_offset"]  # that of the messages that wait
         self._by_arrival = False  # whether messages are paired by their time of arrival, because of such a stream
         self._stamps: dict[Stream, deque[int]] = {
             stream: deque(maxlen=_STAMPS_REMEMBERED) for stream in ("rgb", "depth")
@@ -268,6 +269,9 @@ class Inputs:
 
     def _take_in(self, stream: Stream, message: Any) -> None:
         self._statistics.count(stream)
+        if self._depth_offset != self._parameters["sync.depth_offset"]:
+            self._depth_offset = self._parameters["sync.depth_offset"]
+            self._start_over("unpaired")
         message.header.frame_id = message.header.frame_id.lstrip("/")  # tf2 does not accept a leading slash
         stamp = _stamp_of(message)
         if stamp == 0:
@@ -276,8 +280,8 @@ class Inputs:
                 f"{stream} messages have no stamp, so messages are paired by their time of arrival: fix the driver to "
                 "set stamps",
             )
-        elif stream == "depth" and (offset := self._parameters["sync.depth_offset"]):
-            stamp += round(offset * 1e9)
+        elif stream == "depth" and self._depth_offset:
+            stamp += round(self._depth_offset * 1e9)
             message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp, 1_000_000_000)
         stamp = self._stamp_to_pair_by(stream, stamp)
         before = self._stamps[stream][-1] if self._stamps[stream] else stamp
@@ -292,9 +296,9 @@ class Inputs:
             self._statistics.count("pairs")
             self._statistics.time("sync_offset", abs(pair.rgb_ns - pair.depth_ns) * 1e-6)
             stamp_ns = _stamp_of(pair.rgb) or self._node.get_clock().now().nanoseconds
-            self._deliver(
-                MessagePair(pair.rgb, pair.depth, self._infos["rgb"], self._infos["depth"], stamp_ns, received)
-            )
+            depth_ns = stamp_ns + pair.depth_ns - pair.rgb_ns
+            infos = self._infos["rgb"], self._infos["depth"]
+            self._deliver(MessagePair(pair.rgb, pair.depth, *infos, stamp_ns, depth_ns, received))
         if self._synchronizer.jumps > self._jumps:
             self._jumps = self._synchronizer.jumps
             for stamps in self._stamps.values():
@@ -315,10 +319,14 @@ class Inputs:
             self._unstamped.add(stream)
         if self._by_arrival != bool(self._unstamped):
             self._by_arrival = bool(self._unstamped)
-            self._synchronizer.clear("zero_stamp")
-            for stamps in self._stamps.values():
-                stamps.clear()
+            self._start_over("zero_stamp")
         return time.monotonic_ns() if self._by_arrival else stamp
+
+    def _start_over(self, cause: str) -> None:
+        """Drop the messages that wait, because their stamps cannot be compared with those of the next ones."""
+        self._synchronizer.clear(cause)
+        for stamps in self._stamps.values():
+            stamps.clear()
 
     def _report_drops(self, stream: Stream) -> None:
         messages = {
