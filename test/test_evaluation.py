@@ -189,6 +189,15 @@ def test_evaluate_reports_that_no_frame_can_be_used_with_the_protocol(tmp_path, 
     assert "choose others with --protocol" in capsys.readouterr().err
 
 
+def test_a_set_that_no_protocol_can_use_is_reported(two_sets, tmp_path, capsys):
+    """Without rings, nothing is left for lidar-rings."""
+    edit_meta(tmp_path / "two", lambda meta: [frame.pop("ring") for frame in meta["frames"]])
+    arguments = ["evaluate", *two_sets, "--protocol", "lidar-rings", "--models", "nearest", "--profile", "kinect"]
+    assert main(arguments) == 1
+    printed = capsys.readouterr()
+    assert "two: no frame can be used with --protocol lidar-rings" in printed.err and "one, lidar-rings" in printed.out
+
+
 def test_a_frame_that_cannot_be_read_is_skipped_and_reported(two_sets, tmp_path, capsys):
     (tmp_path / "one" / "rgb" / "1.png").write_bytes(b"no image")
     out = tmp_path / "out"

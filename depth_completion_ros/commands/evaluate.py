@@ -146,8 +146,12 @@ def run(args: argparse.Namespace) -> int:
             write_files(evaluation, scores, by_set, totals, args.out)
     if not evaluation.complete:
         return 130
+    scored = {key.set for key in evaluation.metrics} | {key[0] for key in evaluation.failures}
+    unused = [samples.name for samples in sets if samples.name not in scored]
+    for name in unused:
+        print(f"{name}: no frame can be used with --protocol {','.join(protocols)}", file=sys.stderr)
     failed = any(key[1] == RECORDING for key in evaluation.failures)
-    return 0 if len(sets) == len(set(args.sources)) and not failed else 1
+    return 0 if len(sets) == len(set(args.sources)) and not failed and not unused else 1
 
 
 def _evaluate(
