@@ -8,6 +8,7 @@ Guo et al., On Calibration of Modern Neural Networks, ICML 2017; for regression:
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
@@ -52,9 +53,14 @@ def coverage(ratios: Ratios, factor: float = 1.0) -> dict[str, np.ndarray]:
 
 
 def fit_factor(ratios: Ratios) -> float:
-    """Return the factor of sigma with the smallest mean squared difference between ``coverage`` and ``LEVELS``."""
+    """Return the factor of sigma with the smallest mean squared difference between ``coverage`` and ``LEVELS``.
+
+    A protocol has the weight of the number of its groups.
+    """
+    groups = Counter(protocol for _, protocol in ratios)
 
     def difference(factor: float) -> float:
-        return float(np.mean([np.square(shares - LEVELS).mean() for shares in coverage(ratios, factor).values()]))
+        squares = {protocol: np.square(shares - LEVELS).mean() for protocol, shares in coverage(ratios, factor).items()}
+        return float(sum(groups[protocol] * square for protocol, square in squares.items()))
 
     return round(float(min(_FACTORS, key=difference)), 3)
