@@ -102,7 +102,7 @@ def test_without_a_pose_the_option_and_the_topic_that_give_it_are_named(tmp_path
     bag = write(tmp_path / "bag", *calibrations(), *pairs(1))
     lines: list[str] = []
     with pytest.raises(InputError) as caught:
-        list(read_frames(bag, settings=FrameSettings(registered=False), tell=lines.append))
+        list(read_frames(bag, settings=FrameSettings(registered=False), warn=lines.append))
     assert caught.value.cause == "extrinsic"
     assert "give it with --extrinsic, or record /tf and /tf_static too" in in_options(lines[0], bags=True)
     (frame,) = read_frames(bag, settings=FrameSettings(registered=False, extrinsic=POSE))
@@ -126,7 +126,7 @@ def test_faults_have_the_causes_and_sentences_of_the_node(tmp_path, cause, messa
     lines: list[str] = []
     settings = FrameSettings(min_range=0.3, max_range=10.0)
     try:
-        list(read_frames(bag, settings=settings, tell=lines.append))
+        list(read_frames(bag, settings=settings, warn=lines.append))
         found = None
     except InputError as error:
         found = error.cause
@@ -152,7 +152,7 @@ def test_only_the_wanted_frames_are_decoded(tmp_path):
     stamps = pair_stamps(bag)
     assert stamps == [START_NS + number * 33 * MS for number in range(6)]
     lines: list[str] = []
-    frames = list(read_frames(bag, stamps={stamps[1], stamps[3]}, tell=lines.append))
+    frames = list(read_frames(bag, stamps={stamps[1], stamps[3]}, warn=lines.append))
     assert [frame.stamp_ns for frame in frames] == [stamps[1], stamps[3]] and lines == []
 
 
@@ -160,7 +160,7 @@ def test_pairs_that_cannot_be_used_are_left_out_and_counted(tmp_path):
     messages = pairs(4, frame_id=RGB_FRAME)
     messages[3][3].encoding = "nonsense"
     lines: list[str] = []
-    frames = list(read_frames(write(tmp_path / "bag", *messages), tell=lines.append))
+    frames = list(read_frames(write(tmp_path / "bag", *messages), warn=lines.append))
     assert len(frames) == 3
     assert "nonsense" in lines[0] and lines[1].endswith("1 of 4 pairs cannot be used and are left out")
 

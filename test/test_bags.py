@@ -343,7 +343,7 @@ def storage_file(folder: Path) -> Path:
 def read_all(path: Path) -> tuple[list[BagMessage], list[str]]:
     """The messages of a bag and what its reader said of it."""
     lines: list[str] = []
-    with BagReader(path, tell=lines.append) as bag:
+    with BagReader(path, warn=lines.append) as bag:
         assert {name: topic.count for name, topic in bag.topics.items() if topic.count} == Counter(
             message.topic for message in bag.messages()
         )
@@ -483,8 +483,8 @@ def test_a_folder_of_bags_is_reported_with_their_names(tmp_path):
         BagReader(tmp_path / "day")
 
 
-@pytest.mark.parametrize(("second_start", "told"), [(0, True), (10, False)])
-def test_files_of_different_recordings_in_one_folder_are_reported(tmp_path, second_start, told):
+@pytest.mark.parametrize(("second_start", "reported"), [(0, True), (10, False)])
+def test_files_of_different_recordings_in_one_folder_are_reported(tmp_path, second_start, reported):
     """The files of one recording follow one another."""
     (tmp_path / "both").mkdir()
     for name, start in (("a", 0), ("b", second_start)):
@@ -494,7 +494,7 @@ def test_files_of_different_recordings_in_one_folder_are_reported(tmp_path, seco
         shutil.copy(tmp_path / name / f"{name}.mcap", tmp_path / "both")
     messages, lines = read_all(tmp_path / "both")
     assert len(messages) == 20 and "metadata.yaml is missing" in lines[0]
-    assert ("a.mcap and b.mcap were recorded at the same time" in lines[0]) == told
+    assert ("a.mcap and b.mcap were recorded at the same time" in lines[0]) == reported
 
 
 def test_a_storage_file_that_was_renamed_is_read(tmp_path):
@@ -601,7 +601,7 @@ def test_a_damaged_chunk_ends_reading_with_a_message(tmp_path):
     struct.pack_into("<I", data, chunks[1] + 9 + 24, 1)  # its checksum
     file.write_bytes(data)
     lines: list[str] = []
-    with BagReader(tmp_path / "bag", tell=lines.append) as bag:
+    with BagReader(tmp_path / "bag", warn=lines.append) as bag:
         read = list(bag.messages())
     assert read == messages[: len(read)] and 100 < len(read) < 400
     assert len(lines) == 1 and "is damaged" in lines[0]
@@ -666,7 +666,7 @@ def test_frames_that_cannot_be_used_are_left_out_with_a_line(kinect_set):
                 message = message._replace(data=message.data[: len(message.data) // 2])
             writer.write(*message)
     lines: list[str] = []
-    (frame,) = read_frames(kinect_set.parent / "damaged", tell=lines.append)
+    (frame,) = read_frames(kinect_set.parent / "damaged", warn=lines.append)
     assert frame.stamp_ns == read_folder(kinect_set)[1].frame.stamp_ns
     picture, message, count = lines
     assert "not a complete image" in picture and "is not a valid sensor_msgs" in message
@@ -708,7 +708,7 @@ def test_images_without_stamps_are_paired_by_order_and_reported(kinect_set, role
     names = {"rgb": f"{RGB_TOPIC}/compressed", "depth": f"{DEPTH_TOPIC}/compressedDepth"}
     unstamped(bag, kinect_set.parent / "zero", {names[role] for role in roles})
     lines: list[str] = []
-    frames = list(read_frames(kinect_set.parent / "zero", tell=lines.append))
+    frames = list(read_frames(kinect_set.parent / "zero", warn=lines.append))
     original = [one.frame for one in read_folder(kinect_set)]
     assert [frame.stamp_ns for frame in frames] == [frame.stamp_ns for frame in original]
     for frame, expected in zip(frames, original, strict=True):
@@ -722,7 +722,7 @@ def test_images_without_stamps_are_paired_by_time_of_recording_if_their_numbers_
     depth = f"{DEPTH_TOPIC}/compressedDepth"
     unstamped(make(kinect_set), kinect_set.parent / "zero", {depth}, leave_out={(depth, 1)})
     lines: list[str] = []
-    frames = list(read_frames(kinect_set.parent / "zero", tell=lines.append))
+    frames = list(read_frames(kinect_set.parent / "zero", warn=lines.append))
     stamps = [one.frame.stamp_ns for one in read_folder(kinect_set)]
     assert [frame.stamp_ns for frame in frames] == [stamps[0], stamps[2]]
     assert len(lines) == 1 and "3 colour images and 2 depth images" in lines[0]

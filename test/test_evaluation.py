@@ -47,8 +47,8 @@ def test_a_bag_of_points_is_scored_by_its_rings_if_the_extrinsic_is_given(tmp_pa
     assert main([*arguments, "--frames", "1"]) == 1
     assert "--extrinsic" in capsys.readouterr().err
     pose = read_parameters(Path(bag) / "parameters.yaml")["extrinsic"]
-    told = ["--extrinsic", *map(str, pose), "--frames", "1", "--out", str(tmp_path)]
-    assert main([*arguments, *told]) == 0
+    options = ["--extrinsic", *map(str, pose), "--frames", "1", "--out", str(tmp_path)]
+    assert main([*arguments, *options]) == 0
     (row,) = [row for row in read_csv(tmp_path / "evaluation.csv") if row["stratum"] == "all"]
     assert row["protocol"] == "lidar-rings" and 0 < float(row["rmse"]) < 50
     assert main([*arguments, "--extrinsic", *"0000000"]) == 1
@@ -231,10 +231,10 @@ def test_a_model_that_fails_on_a_set_is_skipped_there_and_reported(two_sets, tmp
     assert main(arguments) == 0
     whole = {(row["set"], row["model"], row["frames"]) for row in read_csv(out / "evaluation.csv")}
     assert whole == {("one", "nearest", "3"), ("two", "nearest", "3"), ("two", "failing", "3")}
-    told = (out / "evaluation.md").read_text(encoding="utf-8")
-    assert "one, failing: skipped" in told and "not finite" in told
-    assert next(line for line in told.splitlines() if line.startswith("| failing |")).endswith("(1 set) |")
-    assert next(line for line in told.splitlines() if line.startswith("| one, rows")).split(" | ")[1] == "-"
+    table = (out / "evaluation.md").read_text(encoding="utf-8")
+    assert "one, failing: skipped" in table and "not finite" in table
+    assert next(line for line in table.splitlines() if line.startswith("| failing |")).endswith("(1 set) |")
+    assert next(line for line in table.splitlines() if line.startswith("| one, rows")).split(" | ")[1] == "-"
 
 
 def test_each_set_has_its_own_profile(tmp_path):

@@ -183,8 +183,8 @@ def test_nothing_is_collected_without_a_report(tmp_path):
 def test_a_missing_library_is_reported_before_anything_is_evaluated(tmp_path, monkeypatch, capsys, module):
     monkeypatch.setitem(sys.modules, module, None)
     assert main(["evaluate", str(tmp_path / "absent"), "--report", str(tmp_path / "report.html")]) == 1
-    told = capsys.readouterr().err
-    assert told.count("\n") == 1 and "pip install 'depth_completion_ros[report]'" in told
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and "pip install 'depth_completion_ros[report]'" in message
 
 
 def test_a_report_that_cannot_be_written_is_rejected_before_anything_is_evaluated(tmp_path, capsys):

@@ -120,11 +120,11 @@ def test_the_figures_are_those_of_an_offline_evaluation_of_the_same_pixels(graph
     figures = expected.compute()
     before = len(ros.received["/evaluator/metrics"])
     assert ros.spin(lambda: len(ros.received["/evaluator/metrics"]) > before + 1)
-    told = json.loads(ros.received["/evaluator/metrics"][-1].data)
-    assert (told["model"], told["frames"], told["missing"]) == ("guided", 5, 0)
-    assert told["pixels"] == figures["all"]["pixels"] > 0
-    assert told["dropped"].keys() <= {"engine_loading"}
-    for stratum, values in told["figures"].items():
+    metrics = json.loads(ros.received["/evaluator/metrics"][-1].data)
+    assert (metrics["model"], metrics["frames"], metrics["missing"]) == ("guided", 5, 0)
+    assert metrics["pixels"] == figures["all"]["pixels"] > 0
+    assert metrics["dropped"].keys() <= {"engine_loading"}
+    for stratum, values in metrics["figures"].items():
         for name, value in values.items():
             value = np.nan if value is None else value
             assert value == pytest.approx(figures[stratum][name], rel=1e-4, abs=1e-4, nan_ok=True), (stratum, name)
@@ -202,12 +202,12 @@ BAD_REFERENCES = {
 def test_each_bad_reference_is_reported_once_and_the_next_good_one_is_scored(graph, capfd, monkeypatch):
     ros = graph({}, {"reference": "/reference"})
     capfd.readouterr()
-    for case, (pixels, changes, cause, told) in BAD_REFERENCES.items():
+    for case, (pixels, changes, cause, line) in BAD_REFERENCES.items():
         before = ros.evaluator.statistics.drops()[cause]
         stamp = ros.send_pair()
         ros.send_reference(pixels, stamp, **changes)
         assert ros.spin(lambda b=before, c=cause: ros.evaluator.statistics.drops()[c] > b), case
-        assert told in capfd.readouterr().err, case
+        assert line in capfd.readouterr().err, case
     ros.send_reference(np.full((120, 160), 1.5, np.float32), 0)
     assert ros.spin(lambda: ros.evaluator.statistics.drops()["zero_stamp"] == 1)
     assert "have no stamp" in capfd.readouterr().err and ros.scored == 0
@@ -234,15 +234,15 @@ def test_a_missing_reference_is_reported_with_a_fix_that_works(graph, capfd, mon
     monkeypatch.setattr(evaluator_node, "_TIMEOUT_S", 2.0)
     ros = graph()
 
-    def told(line: str) -> bool:
+    def logged(line: str) -> bool:
         ros.completed_pair()
         return line in capfd.readouterr().err
 
-    assert ros.spin(lambda: told("no reference depth on /depth_completion/holdout: /depth_completion hides no"), 30)
+    assert ros.spin(lambda: logged("no reference depth on /depth_completion/holdout: /depth_completion hides no"), 30)
     assert ros.evaluator.statistics.problems()["silent_reference"] == 1
     ros.node.set_parameters([Parameter("holdout", value=0.1)])  # as ros2 param set does
     ros.score_pair()
-    assert ros.spin(lambda: not told("") or ros.evaluator._silent == {})
+    assert ros.spin(lambda: not logged("") or ros.evaluator._silent == {})
 
 
 @pytest.mark.ros

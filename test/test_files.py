@@ -239,8 +239,8 @@ def test_depth_nearer_than_the_profile_counts_where_the_range_says_so(tmp_path, 
     rgb, depth = write_scene(tmp_path, "a", 1)
     arguments = ["--depth-unit", "0.0001"]
     assert complete(tmp_path, *arguments) == 1
-    told = capsys.readouterr().err
-    assert "no depth between 0.3 and 10" in told and "--depth-unit" in told and "depth.unit" not in told
+    message = capsys.readouterr().err
+    assert "no depth between 0.3 and 10" in message and "--depth-unit" in message and "depth.unit" not in message
     assert complete(tmp_path, *arguments, "--min-range", "0.05", "--max-range", "0.5") == 0
     profile = replace(load_profile("kinect"), min_range=0.05, max_range=0.5)
     near = np.where(depth > 0, depth * np.float32(0.0001), np.float32(np.nan))

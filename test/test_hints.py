@@ -67,7 +67,7 @@ def stranger() -> Iterator[Node]:
 
 def comes_to_say(ros: RosGraph, words: str) -> bool:
     """Whether the watchdog finds the words once it has seen the graph."""
-    return ros.spin(lambda: words in "; ".join(ros.node._inputs.look().values()), 8.0)
+    return ros.spin(lambda: words in "; ".join(ros.node._inputs.check().values()), 8.0)
 
 
 # Where messages come instead
@@ -228,7 +228,7 @@ def test_calibration_that_arrived_once_is_never_reported_as_silent(graph):
     for topic in ("rgb/camera_info", "depth_registered/camera_info"):
         ros.publish(topic, camera_info(160, 120, 130.0))
     for _ in range(2):
-        assert ros.spin(lambda: set(ros.node._inputs.look()) == {"silent_rgb", "silent_depth"})
+        assert ros.spin(lambda: set(ros.node._inputs.check()) == {"silent_rgb", "silent_depth"})
         ros.spin(lambda: False, 0.4)
 
 

@@ -212,10 +212,10 @@ def test_a_missing_package_is_noticed_whatever_needs_it(tmp_path):
     def lacking(*extras: str) -> set[str]:
         code = f"import sys; sys.path.append({str(ROOT / 'tools')!r}); from installed import missing; "
         code += f"print(*missing(set({extras!r}), [{str(tmp_path)!r}]), sep='\\n')"
-        told = subprocess.run(
+        listed = subprocess.run(
             [sys.executable, "-c", code], check=True, capture_output=True, encoding="utf-8", timeout=60
         )
-        return set(told.stdout.split("\n")) - {""}
+        return set(listed.stdout.split("\n")) - {""}
 
     assert lacking("evaluation") <= {"scipy<2,>=1.8"}
     for folder in [*tmp_path.glob("ruamel*.dist-info"), *tmp_path.glob("rich-*.dist-info")]:

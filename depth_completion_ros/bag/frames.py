@@ -14,7 +14,7 @@ from ..frame import RgbdFrame
 from ..frame_builder import FrameBuilder, FrameSettings, MessagePair
 from ..synchronizer import Pair, Stream, Synchronizer, why_unpaired
 from .messages import CAMERA_INFO, IMAGE, POINT_CLOUD, BagMessage, Topic, stamp_of
-from .reader import DEPTH_TOPIC, RGB_TOPIC, BagReader, tell_stderr
+from .reader import DEPTH_TOPIC, RGB_TOPIC, BagReader, warn_on_stderr
 from .transforms import read_transforms
 
 SLOP_NS = 20_000_000
@@ -38,7 +38,7 @@ def read_frames(
     queue_size: int = 0,
     depth_offset_ns: int = 0,
     stamps: Container[int] | None = None,
-    tell: Callable[[str], None] = tell_stderr,
+    warn: Callable[[str], None] = warn_on_stderr,
 ) -> Iterator[RgbdFrame]:
     """Read pairs of colour and depth images, or points, of a bag as frames, by the rules of the node.
 
@@ -53,25 +53,25 @@ def read_frames(
         queue_size: See ``Synchronizer``.
         depth_offset_ns: Added to the stamps of depth before pairing (sync.depth_offset).
         stamps: Stamps of the wanted colour images [ns] (``pair_stamps``); None = all.
-        tell: Called with a line about missing parts of the bag, missing stamps and each kind of suspicious input.
+        warn: Called with a line about missing parts of the bag, missing stamps and each kind of suspicious input.
 
     Raises:
         InputError: With the cause "bag" for a problem of the bag; if no pair can be used, the error of the first one.
     """
-    told: set[str] = set()
+    reported: set[str] = set()
 
     def report(cause: str, message: str) -> None:
-        if cause not in told:
-            told.add(cause)
-            tell(f"{path}: {message}")
+        if cause not in reported:
+            reported.add(cause)
+            warn(f"{path}: {message}")
 
-    with BagReader(path, tell) as bag:
+    with BagReader(path, warn) as bag:
         rgb, depth = bag.find_image("rgb", rgb_topic), bag.find_image("depth", depth_topic)
         settings = replace(settings or FrameSettings(), points=depth.type == POINT_CLOUD)
         poses = read_transforms(bag)
         builder = FrameBuilder(settings, report, poses, {"rgb": rgb.name, "depth": depth.name}, poses)
         used, first_error, unusable = 0, None, 0
-        for pair in _pairs(bag, rgb, depth, Synchronizer(slop_ns, queue_size), depth_offset_ns, tell):
+        for pair in _pairs(bag, rgb, depth, Synchronizer(slop_ns, queue_size), depth_offset_ns, warn):
             if stamps is not None and pair.pair.rgb_ns not in stamps:
                 continue
             try:
@@ -86,7 +86,7 @@ def read_frames(
         if first_error is not None:
             if not used:
                 raise first_error
-            tell(f"{path}: {unusable} of {used + unusable} pairs cannot be used and are left out")
+            warn(f"{path}: {unusable} of {used + unusable} pairs cannot be used and are left out")
 
 
 def pair_stamps(
@@ -110,7 +110,7 @@ def paired_stamps(
     path: str | Path, rgb_topic: str, depth_topic: str, synchronizer: Synchronizer, depth_offset_ns: int = 0
 ) -> list[tuple[int, int]]:
     """The stamps of the colour images and of their depth [ns], the latter with the offset, like ``pair_stamps``."""
-    with BagReader(path, tell=lambda line: None) as bag:
+    with BagReader(path, warn=lambda line: None) as bag:
         rgb, depth = bag.find_image("rgb", rgb_topic), bag.find_image("depth", depth_topic)
         pairs = _pairs(bag, rgb, depth, synchronizer, depth_offset_ns, lambda line: None)
         return [(one.pair.rgb_ns, one.pair.depth_ns) for one in pairs]
@@ -118,7 +118,7 @@ def paired_stamps(
 
 def why_no_pairs(path: str | Path, rgb_topic: str, depth_topic: str, slop_ns: int, depth_offset_ns: int) -> str:
     """Why no colour image of a bag has depth of its time, and how to fix it. Raises InputError like ``read_frames``."""
-    with BagReader(path, tell=lambda line: None) as bag:
+    with BagReader(path, warn=lambda line: None) as bag:
         topics = [bag.find_image("rgb", rgb_topic).name, bag.find_image("depth", depth_topic).name]
         rgb, depth = ([stamp_of(message.data) for message in bag.messages({name})] for name in topics)
     for name, stamps in zip(topics, (rgb, depth), strict=True):
@@ -134,7 +134,7 @@ def depth_encoding(path: str | Path, depth_topic: str) -> str:
 
     Raises InputError like ``read_frames``.
     """
-    with BagReader(path, tell=lambda line: None) as bag:
+    with BagReader(path, warn=lambda line: None) as bag:
         topic = bag.find_image("depth", depth_topic)
         message = next(bag.messages({topic.name}), None)
         if message is None or message.type == POINT_CLOUD:
@@ -174,12 +174,12 @@ def _pairs(
     depth: Topic,
     synchronizer: Synchronizer,
     depth_offset_ns: int,
-    tell: Callable[[str], None],
+    warn: Callable[[str], None],
 ) -> Iterator[_Calibrated]:
     info_topics = {"rgb": camera_info_topic(rgb.name), "depth": camera_info_topic(depth.name)}
     # Recorders often write a camera_info after the first image that it belongs to.
     infos = {name: first for name in info_topics.values() if (first := _first(bag, name, CAMERA_INFO)) is not None}
-    pairing = _pairing(bag, rgb, depth, synchronizer, depth_offset_ns, tell)
+    pairing = _pairing(bag, rgb, depth, synchronizer, depth_offset_ns, warn)
     for message in bag.messages({rgb.name, depth.name, *info_topics.values()}):
         if message.topic in (rgb.name, depth.name):
             for pair in pairing("rgb" if message.topic == rgb.name else "depth", message):
@@ -202,7 +202,7 @@ def _pairing(
     depth: Topic,
     synchronizer: Synchronizer,
     depth_offset_ns: int,
-    tell: Callable[[str], None],
+    warn: Callable[[str], None],
 ) -> Callable[[Stream, BagMessage], list[Pair]]:
     """A function that takes the messages of two topics one by one and returns the pairs that each completes."""
     unstamped = [topic.name for topic in (rgb, depth) if _first_stamp(bag, topic) == 0]
@@ -211,9 +211,9 @@ def _pairing(
         return lambda role, message: synchronizer.add(role, stamp_of(message.data) + offsets[role], message)
     begin = f"the bag {bag.path} has no stamps on {' and '.join(unstamped)}: its images are paired by "
     if rgb.count != depth.count:
-        tell(begin + f"time of recording, as there are {rgb.count} colour images and {depth.count} depth images")
+        warn(begin + f"time of recording, as there are {rgb.count} colour images and {depth.count} depth images")
         return lambda role, message: synchronizer.add(role, message.log_ns, message)
-    tell(begin + f"order of recording, {rgb.count} of each")
+    warn(begin + f"order of recording, {rgb.count} of each")
     waiting: dict[Stream, deque[BagMessage]] = {"rgb": deque(), "depth": deque()}
 
     def add(role: Stream, message: BagMessage) -> list[Pair]:

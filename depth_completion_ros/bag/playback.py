@@ -72,7 +72,7 @@ class Recording:
         if self._decoded is not None:
             yield from self._decoded
             return
-        with BagReader(self._path, tell=lambda line: None) as bag:  # problems were reported in the constructor
+        with BagReader(self._path, warn=lambda line: None) as bag:  # problems were reported in the constructor
             yield from bag.messages()
 
 

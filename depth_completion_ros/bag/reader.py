@@ -35,7 +35,7 @@ _CONVERT_ROS1 = "Convert the ROS 1 bag that it was made from with `rosbags-conve
 _NAME_TOPICS = "Give the names of its colour and depth topics"
 
 
-def tell_stderr(line: str) -> None:
+def warn_on_stderr(line: str) -> None:
     """Print a line to stderr: the default for messages about a recording."""
     print(line, file=sys.stderr)
 
@@ -47,7 +47,7 @@ class BagReader:
 
     Args:
         path: A folder with metadata.yaml, or one .mcap or .db3 file.
-        tell: Called with a line that says what is missing in an incomplete bag.
+        warn: Called with a line that says what is missing in an incomplete bag.
 
     Attributes:
         topics: Topics by name.
@@ -58,9 +58,9 @@ class BagReader:
         InputError: With the cause "bag", if there is no bag, it is a ROS 1 bag, or it has no complete message.
     """
 
-    def __init__(self, path: str | Path, tell: Callable[[str], None] = tell_stderr):
+    def __init__(self, path: str | Path, warn: Callable[[str], None] = warn_on_stderr):
         self.path = Path(path)
-        self._tell = tell
+        self._warn = warn
         if not self.path.exists():
             raise self._error("there is no such file or folder")
         if (old := _ros1_bag(self.path)) is not None:
@@ -85,7 +85,7 @@ class BagReader:
             except Exception as error:  # rosbags passes on all exceptions of its storage
                 if not count:
                     raise self._error(f"it is damaged ({_message_of(error)})") from error
-                self._tell(
+                self._warn(
                     f"the bag {self.path} is damaged ({_message_of(error)}): only the {count} messages before the "
                     "damage are read"
                 )
@@ -141,7 +141,7 @@ class BagReader:
             problems = "; ".join(scanned.problems)
             if len(scanned):
                 if problems:
-                    self._tell(f"the bag {self.path} is incomplete: {problems}. {len(scanned)} messages can be read")
+                    self._warn(f"the bag {self.path} is incomplete: {problems}. {len(scanned)} messages can be read")
                 return scanned  # complete, if only rosbags refuses it, as it does files whose profile is not ros2
             scanned.close()
             if scanned.other_encodings:

@@ -97,7 +97,7 @@ class BagRecording:
 def _count(bag: Path) -> int:
     """The number of messages that can be read."""
     try:
-        with BagReader(bag, tell=lambda line: None) as reader:
+        with BagReader(bag, warn=lambda line: None) as reader:
             return sum(topic.count for topic in reader.topics.values())
     except InputError:
         return 0

@@ -64,15 +64,15 @@ def run(args: argparse.Namespace) -> int:
     completer = DepthCompleter(
         profile, args.engine, args.model, fill_only=args.fill_only, min_confidence=args.min_confidence
     )
-    milliseconds, too_far, told = [], 0, set()
+    milliseconds, too_far, reported = [], 0, set()
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         for pair in track(pairs, "Completing", console=console, disable=not sys.stderr.isatty()):
             try:
                 frame = read_pair(pair, args.depth_unit, args.intrinsics)
                 depth, clipped = without_clipped(frame.depth, args.depth_unit or 0.001, profile.max_range)
-                if clipped and clipped not in told:
-                    told.add(clipped)
+                if clipped and clipped not in reported:
+                    reported.add(clipped)
                     console.print(f"{pair.name}: {in_options(clipped)}")
                 frame = replace(frame, depth=depth)
                 started = time.perf_counter()

@@ -12,7 +12,7 @@ import yaml
 
 from ..bag.folders import FolderFrame, FrameSet, read_folder
 from ..bag.frames import SLOP_NS, depth_encoding, pair_stamps, read_frames, why_no_pairs
-from ..bag.reader import DEPTH_TOPIC, POINTS_TOPIC, RGB_TOPIC, tell_stderr
+from ..bag.reader import DEPTH_TOPIC, POINTS_TOPIC, RGB_TOPIC, warn_on_stderr
 from ..errors import InputError, in_options
 from ..frame import RgbdFrame
 from ..frame_builder import FrameSettings
@@ -98,15 +98,15 @@ def open_folder(
     """
     frames = read_folder(folder)
     chosen = load_profile(profile or profile_of(f"{frames.name} {frames.sensor}")).within(*limits)
-    told: set[str] = set()
+    reported: set[str] = set()
 
     def read(index: int) -> FolderFrame:
         recorded = frames[index]
         unit = float(frames.meta["depth"]["scale_to_m"])
         depth, clipped = without_clipped(recorded.frame.depth, unit, chosen.max_range)
-        if clipped and clipped not in told:
-            told.add(clipped)
-            _tell_in_options(f"{folder}: {clipped}")
+        if clipped and clipped not in reported:
+            reported.add(clipped)
+            _warn_in_options(f"{folder}: {clipped}")
         return replace(recorded, frame=replace(recorded.frame, depth=depth))
 
     note = OVERLAP if frames.name in _training_sets() else ""
@@ -169,11 +169,13 @@ def open_bag(
     """
     if profile is None:
         profile = profile_of(path.name)
-        tell_stderr(f"{path}: the profile {profile} is used, which follows from the name; set another with --profile")
+        warn_on_stderr(
+            f"{path}: the profile {profile} is used, which follows from the name; set another with --profile"
+        )
     chosen = load_profile(profile).within(*limits)
     settings = replace(settings or FrameSettings(), min_range=chosen.min_range, max_range=chosen.max_range)
     if settings.unit == 0 and (encoding := depth_encoding(path, depth_topic)) in ("16UC1", "mono16"):
-        tell_stderr(
+        warn_on_stderr(
             f"{path}: depth is {encoding} and assumed to be in millimetres; otherwise, set --depth-unit to the length "
             "of one count in metres"
         )
@@ -187,7 +189,7 @@ def open_bag(
         stamps = [stamp for stamp in stamps if stamp in with_truth]
     chosen_stamps = {stamps[i] for i in np.linspace(0, len(stamps) - 1, min(wanted, len(stamps))).round().astype(int)}
     frames = read_frames(
-        path, rgb_topic, depth_topic, settings=settings, stamps=chosen_stamps, tell=_tell_in_options, **pairing
+        path, rgb_topic, depth_topic, settings=settings, stamps=chosen_stamps, warn=_warn_in_options, **pairing
     )
     if truth_topic is None:
         kept = [make_sample(chosen, frame) for frame in frames]
@@ -199,7 +201,7 @@ def open_bag(
             truth_topic,
             settings=replace(settings, unit=0.0),
             stamps=chosen_stamps,
-            tell=lambda line: None,
+            warn=lambda line: None,
         )
         kept = [make_sample(chosen, frame, truth.depth) for frame, truth in _same_stamps(frames, references)]
     if not kept:
@@ -220,7 +222,7 @@ def open_bag(
         first, last = kept_stamps[index] - round(before * 1e9), kept_stamps[index] + round(after * 1e9)
         near = {stamp for stamp in pair_stamps(path, rgb_topic, depth_topic, **pairing) if first <= stamp <= last}
         frames = read_frames(
-            path, rgb_topic, depth_topic, settings=settings, stamps=near, tell=lambda line: None, **pairing
+            path, rgb_topic, depth_topic, settings=settings, stamps=near, warn=lambda line: None, **pairing
         )
         return [make_sample(chosen, frame).frame for frame in frames]
 
@@ -267,8 +269,8 @@ def _about_bag(path: Path) -> dict[str, str]:
     return {name.lower(): text for name, text in lines}
 
 
-def _tell_in_options(line: str) -> None:
-    tell_stderr(in_options(line, bags=True))
+def _warn_in_options(line: str) -> None:
+    warn_on_stderr(in_options(line, bags=True))
 
 
 def make_sample(

@@ -169,7 +169,7 @@ class CompletionNode(LifecycleNode):
         return ended
 
     def _each_second(self) -> None:
-        silent = self._inputs.look() if self._inputs is not None else {}
+        silent = self._inputs.check() if self._inputs is not None else {}
         if silent and self._recording_has_ended():
             silent = {}
         for cause, line in silent.items():

@@ -134,13 +134,13 @@ class Inputs:
         """The full names of all subscribed topics."""
         return [one.wanted.topic for one in self._inputs.values()]
 
-    def look(self) -> dict[str, str]:
+    def check(self) -> dict[str, str]:
         """Check the inputs once a second.
 
         Returns:
             What prevents pairs: for each cause, one line that says why and how to fix it.
         """
-        self._hear_latched()
+        self._subscribe_to_latched()
         self._count_overrun()
         for one in self._inputs.values():
             if mixed := self._mixed(one):
@@ -233,7 +233,7 @@ class Inputs:
         wanted = Wanted(name, own_topic, subscription.topic_name, type_name, qos)
         self._inputs[name] = _Input(wanted, receive, [subscription], time.monotonic())
 
-    def _hear_latched(self) -> None:
+    def _subscribe_to_latched(self) -> None:
         """Subscribe a second time to calibrations whose publisher is latched (transient local durability).
 
         Only a transient local subscription receives messages that were published before this node started. It is
@@ -334,7 +334,7 @@ class Inputs:
             "late": f"a {stream} message has an older stamp than one that was already used, so it is dropped: ",
         }
         fix = "fix the driver, or stop one if two drivers publish this topic"
-        mixed = self._mixed(self._inputs[stream])  # ``look`` reports this cause of all the others
+        mixed = self._mixed(self._inputs[stream])  # ``check`` reports this cause of all the others
         for cause, number in (self._synchronizer.dropped - self._reported).items():
             message = messages[cause] + fix if cause in messages and not mixed else None
             self._statistics.drop(cause, message, number)

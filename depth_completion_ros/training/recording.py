@@ -16,7 +16,7 @@ import numpy as np
 
 from ..bag.folders import FrameSet, read_folder
 from ..bag.frames import SLOP_NS, paired_stamps, read_frames, why_no_pairs
-from ..bag.reader import DEPTH_TOPIC, RGB_TOPIC, BagReader, tell_stderr
+from ..bag.reader import DEPTH_TOPIC, RGB_TOPIC, BagReader, warn_on_stderr
 from ..errors import ConfigurationError, InputError, in_options
 from ..evaluation.datasets import is_dataset, open_dataset
 from ..evaluation.datasets.dataset import Dataset
@@ -278,7 +278,7 @@ def _open_bag(path: Path, reading: Reading) -> _Opened:
             slop_ns=reading.slop_ns,
             depth_offset_ns=reading.depth_offset_ns,
             stamps=set(chosen),
-            tell=lambda line: tell_stderr(in_options(line, bags=True)),
+            warn=lambda line: warn_on_stderr(in_options(line, bags=True)),
         ):
             count += 1
             yield frame, offsets.get(frame.stamp_ns, 0)
