@@ -210,7 +210,7 @@ def read_model_file(path: Path) -> ModelFile:
 
 
 def _is_automatic(file: ModelFile) -> bool:
-    return file.trained and file.path.name.startswith(f"{file.name}-")
+    return file.trained and f"{file.path.stem}-".startswith(f"{file.name}-")
 
 
 def _files(name: str) -> Iterator[Path]:

@@ -272,8 +272,10 @@ def test_the_written_model_is_found_by_its_name_and_completes(small, room, tmp_p
 
 
 def test_auto_does_not_choose_a_network_with_a_name_of_its_own(tmp_path, monkeypatch):
-    shipped = find_model_file("lite", "int8").path
+    shipped = find_model_file("lite", "int8")
     monkeypatch.setenv("DEPTH_COMPLETION_MODELS", str(tmp_path))
-    shutil.copy(shipped, tmp_path / "here-small-int8-dynamic.onnx")
-    assert find_model_file("auto").path == shipped
+    shutil.copy(shipped.path, tmp_path / "here-small-int8-dynamic.onnx")
+    for file in shipped.weights_files:
+        shutil.copy(file, tmp_path)
+    assert find_model_file("auto").path == shipped.path
     assert find_model_file("here").path == tmp_path / "here-small-int8-dynamic.onnx"
