@@ -77,7 +77,7 @@ def check_report(path: Path, option: str = "--report") -> None:
 
     Args:
         path: The file.
-        option: The option or parameter that names it.
+        option: The command-line option or parameter that the path was given with, for the message.
 
     Raises:
         ConfigurationError: If it cannot be written.
