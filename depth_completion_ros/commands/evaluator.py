@@ -8,7 +8,12 @@ import sys
 
 from ..errors import ConfigurationError
 from ..memory import keep_freed_memory
-from ..node.environment import add_process_arguments, exit_on_signals, prepare_ros_environment
+from ..node.environment import (
+    add_process_arguments,
+    exit_on_signals,
+    parse_process_arguments,
+    prepare_ros_environment,
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,10 +29,7 @@ def run(args: argparse.Namespace) -> int:
 def main() -> int:
     """Entry point for ``ros2 run`` and launch files."""
     keep_freed_memory()
-    parser = argparse.ArgumentParser(prog="evaluator", add_help=False)
-    add_process_arguments(parser)
-    args, others = parser.parse_known_args()
-    return _spin([*others, "--ros-args", *args.ros_arguments], args.exit_with)
+    return _spin(*parse_process_arguments("evaluator"))
 
 
 def _spin(arguments: list[str], exit_with: int | None) -> int:

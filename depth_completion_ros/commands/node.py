@@ -8,7 +8,12 @@ import sys
 from ..cameras import camera, camera_names, remappings, resolved_topics
 from ..errors import ConfigurationError
 from ..memory import keep_freed_memory
-from ..node.environment import add_process_arguments, exit_on_signals, prepare_ros_environment
+from ..node.environment import (
+    add_process_arguments,
+    exit_on_signals,
+    parse_process_arguments,
+    prepare_ros_environment,
+)
 from ..profiles import profile_file, profile_names
 
 
@@ -46,10 +51,7 @@ def ros_arguments(args: argparse.Namespace) -> list[str]:
 def main() -> int:
     """Entry point for ``ros2 run`` and launch files, which pass the parameter files themselves."""
     keep_freed_memory()
-    parser = argparse.ArgumentParser(prog="completion_node", add_help=False)
-    add_process_arguments(parser)
-    args, others = parser.parse_known_args()
-    return _spin([*others, "--ros-args", *args.ros_arguments], args.exit_with)
+    return _spin(*parse_process_arguments("completion_node"))
 
 
 def _spin(arguments: list[str], exit_with: int | None) -> int:

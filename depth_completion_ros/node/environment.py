@@ -21,6 +21,18 @@ SMALL_SEGMENT_BYTES = 11 << 20
 ROOM_FOR_LARGE_SEGMENTS = 4 * (66 << 20)
 
 
+def parse_process_arguments(executable: str) -> tuple[list[str], int | None]:
+    """Parse the command line of an executable that ``ros2 run`` and launch files start.
+
+    Returns:
+        The ROS arguments, and the process that the node ends with (``--exit-with``).
+    """
+    parser = argparse.ArgumentParser(prog=executable, add_help=False)
+    add_process_arguments(parser)
+    args, others = parser.parse_known_args()
+    return [*others, "--ros-args", *args.ros_arguments], args.exit_with
+
+
 def add_process_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``--exit-with`` and ``--ros-args``. The latter must be the last option because it takes all that follows."""
     parser.add_argument(
